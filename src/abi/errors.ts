@@ -1,0 +1,125 @@
+/**
+ * Errors are of three kinds and never mixed.
+ *
+ * 1. A bug of ours: `assert` throws `KernelBug`; nothing should catch it.
+ * 2. An operating error: `TwzError`, with a name, a stable numeric code, a category and typed context.
+ *    `twz explain CODE` prints its page from the table below.
+ * 3. A program's fault: delivered to the owner of its compartment.
+ *
+ * Codes are never reused and never renumbered.
+ */
+
+export type ErrorCategory = 'argument' | 'object' | 'pointer' | 'type' | 'transaction' | 'storage' | 'naming' | 'space' | 'host';
+
+interface ErrorPage {
+  readonly code: number;
+  readonly category: ErrorCategory;
+  /** What happened, one sentence. */
+  readonly what: string;
+  /** What the reader can do about it. */
+  readonly remedy: string;
+}
+
+const page = (code: number, category: ErrorCategory, what: string, remedy: string): ErrorPage => ({ code, category, what, remedy });
+
+export const ERRORS = {
+  InvalidArgument: page(101, 'argument', 'An argument has a value that the call does not take.', 'Read the message: it names the value and what was expected.'),
+  OutOfRange: page(102, 'argument', 'A number does not fit the field or the limit that it was meant for.', 'Use a wider field, or check the value first.'),
+  NotSupported: page(103, 'argument', 'This host or this build cannot do what was asked.', 'Use the Linux host, or the alternative that the message names.'),
+
+  ObjectMissing: page(201, 'object', 'No object with this ID is in the space.', 'The object was never here, or was deleted long ago. Find who refers to it with `twz graph`, and mend with `twz check --repair`.'),
+  ObjectDeleted: page(202, 'object', 'The object was deleted.', 'Drop the reference, or tie the object to one that lives long enough.'),
+  ObjectForbidden: page(203, 'object', 'The rights of this object do not allow the access.', 'Open it for reading only, or ask its owner for a capability.'),
+  ObjectCorrupt: page(204, 'object', 'The object file does not satisfy its own checks.', 'Run `twz check`; restore the file from a backup.'),
+  ObjectForged: page(205, 'object', 'The ID does not follow from the nonce, key and default rights in the header.', 'The header was changed or the file was swapped. Restore it from a backup.'),
+  ObjectImmutable: page(206, 'object', 'The object is immutable; its ID is the hash of its content.', 'Copy it (`space.copy`) and change the copy.'),
+  ObjectTooLarge: page(207, 'object', 'The object would grow past 1 GiB, or its allocator has no room.', 'Spread the data over several objects; references cross them freely.'),
+  ObjectPinned: page(208, 'object', 'The object cannot be moved or evicted while raw views of it are held.', 'Release the raw views, or create the object at its final size.'),
+  ObjectVersion: page(209, 'object', 'The object file has a format version that this build does not read.', 'Use the build that wrote it, or export and import.'),
+  ObjectExists: page(210, 'object', 'An object with this ID is already in the space.', 'It is the same object; use it, or remove it first.'),
+  ObjectTied: page(211, 'object', 'The object lives as long as others that it is tied to.', 'It goes when they go, or when it is untied.'),
+
+  PointerCorrupt: page(301, 'pointer', 'A stored pointer does not lead to valid memory.', 'The data was damaged or stored raw. Run `twz check` on the object named.'),
+  FotCorrupt: page(302, 'pointer', 'A pointer names a foreign-object-table entry that is free or malformed.', 'Run `twz check` on the object named.'),
+  FotFull: page(303, 'pointer', 'The foreign object table has no free entry left (2^24 - 1).', 'Spread the references over several objects.'),
+  NameUnresolved: page(304, 'pointer', 'A late-bound reference names something that its resolver does not find.', 'Put an object at that path, or retarget the entry.'),
+  ResolverMissing: page(305, 'pointer', 'A late-bound reference needs a resolver that this program has not registered.', 'Register it with `space.resolver(name, fn)` before following the reference.'),
+  NotInThisObject: page(306, 'pointer', 'The target lies in another object, and the field holds same-object references only.', 'Allocate the target in the same object.'),
+  StaleReference: page(307, 'pointer', 'The accessor belongs to a closed space or to memory that is gone.', 'Fetch the reference again from the space.'),
+  WrongSpace: page(308, 'pointer', 'The target belongs to another space.', 'Copy the object into this space first.'),
+
+  TypeMismatch: page(401, 'type', 'The object holds another type, or another version of the type, than the program expects.', 'Open it with the type it was created with; compare both with `twz show`.'),
+  TypeInvalid: page(402, 'type', 'A layout is declared wrongly.', 'Read the message: it names the type, the field and the rule.'),
+  ValueMismatch: page(403, 'type', 'A value is not of the kind that the field takes.', 'Read the message: it names the field and what it takes.'),
+
+  NotInTransaction: page(501, 'transaction', 'Persistent data was stored to outside a transaction.', 'Wrap the store in `space.relaxed(() => …)` or `space.durable(() => …)`.'),
+  TransactionAsync: page(502, 'transaction', 'The function of a transaction returned a promise.', 'Await first, then change data in a plain synchronous function.'),
+  TransactionTooLarge: page(503, 'transaction', 'The transaction changes more than fits in memory at once.', 'Split it, or raise `memoryMax`.'),
+  TransactionNested: page(504, 'transaction', 'The operation cannot run inside a transaction.', 'Call it before or after.'),
+  SnapshotReadOnly: page(505, 'transaction', 'A snapshot is a frozen version and cannot be changed.', 'Change the object itself, then advance the snapshot.'),
+  SnapshotClosed: page(506, 'transaction', 'The snapshot was closed.', 'Take a new one.'),
+
+  DiskFull: page(601, 'storage', 'The file system has no room.', 'Free room and try again; the space is as it was before the call.'),
+  TooManyFiles: page(602, 'storage', 'The process or the system has no file descriptors left.', 'Raise the limit (`ulimit -n`), or close other files; the space is as it was before the call.'),
+  ReadOnly: page(603, 'storage', 'The directory or the file system does not permit writing.', 'Mend the permissions, or choose another directory.'),
+  IoError: page(604, 'storage', 'The device reported an error.', 'Look at the system log; what was acknowledged as durable before is in the log.'),
+  LogCorrupt: page(605, 'storage', 'The log is damaged before its end.', 'Run `twz check`; `twz log` shows the last good record.'),
+  LogFailed: page(606, 'storage', 'The log could not be written or synced, so the space refuses further changes.', 'Mend the cause and open the space again: it recovers all that was acknowledged.'),
+  OutOfMemory: page(607, 'storage', 'The system gave no memory for a mapping.', 'Lower `memoryMax`, or raise vm.max_map_count.'),
+  FileMissing: page(608, 'storage', 'A file or directory that was asked for is not there.', 'Check the path.'),
+
+  NameMissing: page(701, 'naming', 'Nothing has this name.', 'List the namespace with `twz ls`.'),
+  NameExists: page(702, 'naming', 'The name is taken.', 'Choose another, remove it, or ask to replace it.'),
+  NameInvalid: page(703, 'naming', 'The path is not well formed.', 'Paths start with /, have components of 1 to 255 bytes, and no empty, . or .. components.'),
+  NotNamespace: page(704, 'naming', 'A component of the path is not a namespace.', 'Make one with `space.names.mkns`.'),
+  NamespaceNotEmpty: page(705, 'naming', 'The namespace still holds names.', 'Remove them first, or remove recursively.'),
+  LinkLoop: page(706, 'naming', 'More than 32 links were followed.', 'Break the loop.'),
+
+  SpaceMissing: page(801, 'space', 'The directory holds no space.', 'Create one with `twz init`.'),
+  SpaceExists: page(802, 'space', 'The directory already holds a space.', 'Open it, or choose another directory.'),
+  SpaceBusy: page(803, 'space', 'Another process or handle has the space open.', 'Close it there first.'),
+  SpaceCorrupt: page(804, 'space', 'The control file of the space is damaged.', 'Run `twz check --repair`, or restore it from a backup.'),
+  SpaceVersion: page(805, 'space', 'The space has a format version that this build does not read.', 'Use the build that wrote it, or export and import.'),
+  SpaceClosed: page(806, 'space', 'The space was closed.', 'Open it again.'),
+
+  HostUnavailable: page(901, 'host', 'The machine lacks something that the chosen host needs.', 'Let the host be chosen automatically, or install what the message names.'),
+  ImportRefused: page(902, 'argument', 'A line or record of the input cannot be imported.', 'Mend the line named, or import with bad lines skipped.'),
+} as const satisfies Record<string, ErrorPage>;
+
+export type ErrorName = keyof typeof ERRORS;
+
+export type ErrorContext = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** An operating error: something outside the program's control, or a wrong request. Nothing was changed by the call that throws it. */
+export class TwzError extends Error {
+  override readonly name: ErrorName;
+  readonly code: number;
+  readonly category: ErrorCategory;
+  readonly context: ErrorContext;
+
+  constructor(name: ErrorName, message: string, context: ErrorContext = {}, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.name = name;
+    this.code = ERRORS[name].code;
+    this.category = ERRORS[name].category;
+    this.context = context;
+  }
+
+  toJSON(): { error: ErrorName; code: number; category: ErrorCategory; message: string; context: ErrorContext } {
+    return { error: this.name, code: this.code, category: this.category, message: this.message, context: this.context };
+  }
+}
+
+/** True for a `TwzError` (of that name, where one is given). */
+export function isTwzError(error: unknown, name?: ErrorName): error is TwzError {
+  return error instanceof TwzError && (name === undefined || error.name === name);
+}
+
+/** A broken invariant of this code itself. Never caught: the space must not go on. */
+export class KernelBug extends Error {
+  override readonly name = 'KernelBug';
+}
+
+export function assert(condition: boolean, message: string): asserts condition {
+  if (!condition) throw new KernelBug(message);
+}

@@ -1,0 +1,109 @@
+/**
+ * The machine beneath the kernel. Everything that reaches outside the process goes through here; the kernel runs unchanged on
+ * every implementation. Calls throw `TwzError` of category storage or host, never a bare system error.
+ *
+ * Durability contract, which `simulated` enforces and the kernel must not exceed:
+ * - `write` reaches the operating system: it survives the death of the process, not a power failure.
+ * - `sync(file)` makes earlier writes to that file, and its size, survive a power failure.
+ * - `syncDirectory` does the same for names created, renamed or removed in that directory.
+ * - Stores through `mapShared` memory survive the death of the process. They are never made durable through the mapping.
+ * - Whatever was written but not synced may survive a power failure in whole, in part (by 512-byte sector) or not at all, in any order.
+ */
+
+import type { WasmMemory } from './wasm-memory.ts';
+
+declare const FILE: unique symbol;
+/** An open file. */
+export type File = number & { readonly [FILE]: true };
+
+export type OpenMode =
+  /** must exist, reading only */
+  | 'read'
+  /** must exist, reading and writing */
+  | 'write'
+  /** made if it is missing, reading and writing */
+  | 'create'
+  /** must exist; each write returns when it is durable (O_DSYNC) */
+  | 'writeThrough';
+
+export type Rights = 'none' | 'read' | 'readWrite';
+
+export interface Timer {
+  cancel(): void;
+}
+
+export interface Lock {
+  release(): void;
+}
+
+/**
+ * A region of address space that objects are mapped into. Addresses are bytes from its start; all are multiples of 4096.
+ * The region reads as zero where nothing is mapped.
+ */
+export interface Window {
+  readonly buffer: ArrayBufferLike;
+  /** The WebAssembly memory behind the buffer, where there is one. */
+  readonly memory: WasmMemory | undefined;
+  readonly size: number;
+  /** Shows `length` bytes of the file from `offset`, as a private image: stores stay in this window. The file must be that long. */
+  mapPrivate(at: number, length: number, file: File, offset: number): void;
+  /** Shows the file itself: stores reach it, as if written. False where the host cannot. */
+  mapShared(at: number, length: number, file: File, offset: number): boolean;
+  /** Unmaps: the range reads as zero again and holds no memory. */
+  clear(at: number, length: number): void;
+  /**
+   * The private copies in the range equal the file now (the caller has just written them): let them go.
+   * A host without mapping does nothing.
+   */
+  drop(at: number, length: number): void;
+  /** Limits what WebAssembly code may do in the range. A host without an MMU does nothing. */
+  protect(at: number, length: number, rights: Rights): void;
+  /**
+   * Pages in the range whose bytes may differ from the mapped file, as page-aligned [start, end) pairs, flat.
+   * Undefined: the host does not know, compare everything.
+   */
+  privatePages(at: number, length: number): Uint32Array | undefined;
+  /** Gives the region back. */
+  close(): void;
+}
+
+export interface Host {
+  readonly name: 'linux' | 'portable' | 'simulated';
+
+  open(path: string, mode: OpenMode): File;
+  close(file: File): void;
+  /** Length in bytes. */
+  length(file: File): number;
+  truncate(file: File, length: number): void;
+  /** Reads up to `into.length` bytes at `offset`; returns how many there were. */
+  read(file: File, into: Uint8Array, offset: number): number;
+  /** Writes all of `from` at `offset`. */
+  write(file: File, from: Uint8Array, offset: number): void;
+  sync(file: File): void;
+  syncAsync(file: File): Promise<void>;
+  /** Writes at `offset` through a `writeThrough` file; resolves when the bytes are durable. The bytes must not change meanwhile. */
+  writeThroughAsync(file: File, from: Uint8Array, offset: number): Promise<void>;
+  /** Extends the file to `length` with written zeros, so that later writes allocate nothing. */
+  preallocate(file: File, length: number): void;
+
+  exists(path: string): boolean;
+  makeDirectory(path: string): void;
+  /** Names in the directory, without order. FileMissing where there is none. */
+  list(path: string): string[];
+  rename(from: string, to: string): void;
+  /** Removes a file. Not an error where it is missing. */
+  remove(path: string): void;
+  syncDirectory(path: string): void;
+
+  /** Takes the lock file exclusively, or throws SpaceBusy at once. The operating system releases it when the process dies. */
+  lock(path: string): Lock;
+
+  openWindow(): Window;
+
+  /** Milliseconds, monotonic. */
+  now(): number;
+  random(bytes: number): Uint8Array;
+  sha256(...parts: Uint8Array[]): Uint8Array;
+  /** Calls back once after `ms`; does not keep the process alive. */
+  timer(ms: number, callback: () => void): Timer;
+}

@@ -1,0 +1,65 @@
+/** The C library calls that Node does not offer, over koffi. Addresses are numbers: user space ends below 2^47. */
+import { createRequire } from 'node:module';
+import type * as Koffi from 'koffi';
+import { TwzError, type ErrorName } from '../../abi/errors.ts';
+
+interface Libc {
+  readonly mmap: (address: number, length: number, prot: number, flags: number, fd: number, offset: number) => number;
+  readonly madvise: (address: number, length: number, advice: number) => number;
+  readonly mprotect: (address: number, length: number, prot: number) => number;
+  readonly flock: (fd: number, operation: number) => number;
+  readonly memmove: (to: Uint8Array, from: Uint8Array, length: number) => number;
+  readonly errno: () => number;
+  readonly errors: Readonly<Record<string, number>>;
+}
+
+/** Loaded on first use, so that a machine without koffi can still import this package and take the portable host. */
+function load(): Libc {
+  const koffi: typeof Koffi = createRequire(import.meta.url)('koffi');
+  const lib = koffi.load('libc.so.6');
+  return {
+    mmap: lib.func('int64 mmap(int64 addr, size_t len, int prot, int flags, int fd, int64 off)'),
+    madvise: lib.func('int madvise(int64 addr, size_t len, int advice)'),
+    mprotect: lib.func('int mprotect(int64 addr, size_t len, int prot)'),
+    flock: lib.func('int flock(int fd, int op)'),
+    memmove: lib.func('memmove', 'int64', ['void *', 'void *', 'size_t']),
+    errno: () => koffi.errno(),
+    errors: koffi.os.errno,
+  };
+}
+
+let loaded: Libc | undefined;
+
+/** Throws HostUnavailable where koffi or the C library cannot be loaded. */
+export function libc(): Libc {
+  try {
+    loaded ??= load();
+    return loaded;
+  } catch (cause) {
+    const detail = cause instanceof Error ? (cause.message.split('\n')[0] ?? '') : String(cause);
+    throw new TwzError('HostUnavailable', `koffi did not load: ${detail}`, {}, cause);
+  }
+}
+
+/** The address of a buffer's first byte: memmove of nothing returns its destination. */
+export function addressOf(bytes: Uint8Array): number {
+  return Number(libc().memmove(bytes, bytes, 0));
+}
+
+export const PROT = { none: 0, read: 1, readWrite: 3 } as const;
+export const MAP = { shared: 0x01, private: 0x02, fixed: 0x10, anonymous: 0x20, noReserve: 0x4000 } as const;
+export const MADV_DONTNEED = 4;
+export const LOCK = { exclusive: 2, nonBlocking: 4, unlock: 8 } as const;
+
+/** The error of the call that just failed. */
+export function lastError(what: string): TwzError {
+  const { errno, errors } = libc();
+  const number = errno();
+  const names: readonly (readonly [number | undefined, ErrorName])[] = [
+    [errors['ENOMEM'], 'OutOfMemory'],
+    [errors['ENFILE'], 'TooManyFiles'],
+    [errors['EACCES'], 'ReadOnly'],
+  ];
+  const name = names.find(([value]) => value === number)?.[1] ?? 'IoError';
+  return new TwzError(name, `${what}: errno ${number}`, { errno: number });
+}

@@ -1,0 +1,83 @@
+/**
+ * The real machine: object files are mapped into WebAssembly memories with mmap(MAP_FIXED).
+ *
+ * A window is a shared WebAssembly memory of 4 GiB, so its bytes are a SharedArrayBuffer: typed arrays, DataViews, workers,
+ * Atomics and WebAssembly code all see the mapped pages. MAP_PRIVATE keeps uncommitted bytes out of the file.
+ */
+import * as fs from 'node:fs';
+import { PAGE } from '../../abi/format.ts';
+import { TwzError } from '../../abi/errors.ts';
+import type { File, Host, Lock, Rights, Window } from '../host.ts';
+import { NodeFiles, systemError } from '../node-files.ts';
+import { Memory, type WasmMemory } from '../wasm-memory.ts';
+import { LOCK, MADV_DONTNEED, MAP, PROT, addressOf, lastError, libc } from './libc.ts';
+import { privatePages } from './pagemap.ts';
+
+const WINDOW_SIZE = 2 ** 32;
+const WASM_PAGE = 65536;
+
+class MappedWindow implements Window {
+  readonly memory: WasmMemory = new Memory({ initial: WINDOW_SIZE / WASM_PAGE, maximum: WINDOW_SIZE / WASM_PAGE, shared: true });
+  readonly #libc = libc();
+  readonly buffer: ArrayBufferLike = this.memory.buffer;
+  readonly size = WINDOW_SIZE;
+  readonly #base = addressOf(new Uint8Array(this.buffer, 0, 1));
+
+  #map(at: number, length: number, flags: number, file: number, offset: number): void {
+    const wanted = this.#base + at;
+    if (this.#libc.mmap(wanted, length, PROT.readWrite, flags | MAP.fixed, file, offset) !== wanted) throw lastError(`mmap of ${length} bytes`);
+  }
+
+  mapPrivate(at: number, length: number, file: File, offset: number): void {
+    this.#map(at, length, MAP.private | MAP.noReserve, file, offset);
+  }
+
+  mapShared(at: number, length: number, file: File, offset: number): boolean {
+    this.#map(at, length, MAP.shared, file, offset);
+    return true;
+  }
+
+  clear(at: number, length: number): void {
+    this.#map(at, length, MAP.private | MAP.anonymous | MAP.noReserve, -1, 0);
+  }
+
+  drop(at: number, length: number): void {
+    if (this.#libc.madvise(this.#base + at, length, MADV_DONTNEED) !== 0) throw lastError('madvise');
+  }
+
+  protect(at: number, length: number, rights: Rights): void {
+    if (this.#libc.mprotect(this.#base + at, length, PROT[rights]) !== 0) throw lastError('mprotect');
+  }
+
+  privatePages(at: number, length: number): Uint32Array | undefined {
+    return privatePages(this.#base + at, length / PAGE);
+  }
+
+  /** The memory itself goes when nothing refers to its buffer; the file mappings must go now, so that nothing keeps the files alive. */
+  close(): void {
+    this.clear(0, this.size);
+  }
+}
+
+export class LinuxHost extends NodeFiles implements Host {
+  readonly name = 'linux';
+  readonly #libc = libc();
+
+  lock(path: string): Lock {
+    let fd: number;
+    try {
+      fd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o644);
+    } catch (cause) {
+      throw systemError(`lock ${path}`, cause);
+    }
+    if (this.#libc.flock(fd, LOCK.exclusive | LOCK.nonBlocking) !== 0) {
+      fs.closeSync(fd);
+      throw new TwzError('SpaceBusy', `${path} is held by another process or another handle of this one`, { path });
+    }
+    return { release: () => fs.closeSync(fd) };
+  }
+
+  openWindow(): Window {
+    return new MappedWindow();
+  }
+}

@@ -94,6 +94,9 @@ export interface Host {
   /** Removes a file. Not an error where it is missing. */
   remove(path: string): void;
   syncDirectory(path: string): void;
+  /** Makes everything written and every name changed so far below the directory durable: cheaper than many single syncs. */
+  syncAll(directory: string): void;
+  syncAllAsync(directory: string): Promise<void>;
 
   /** Takes the lock file exclusively, or throws SpaceBusy at once. The operating system releases it when the process dies. */
   lock(path: string): Lock;
@@ -106,4 +109,6 @@ export interface Host {
   sha256(...parts: Uint8Array[]): Uint8Array;
   /** Calls back once after `ms`; does not keep the process alive. */
   timer(ms: number, callback: () => void): Timer;
+  /** Calls back once the callbacks that are ready now, and what they resolve, have run. */
+  soon(callback: () => void): void;
 }

@@ -142,6 +142,27 @@ export class NodeFiles {
     });
   }
 
+  /** Without syncfs: every file and directory below, one by one. */
+  syncAll(directory: string): void {
+    for (const entry of attempt('list', directory, () => fs.readdirSync(directory, { withFileTypes: true }))) {
+      const path = `${directory}/${entry.name}`;
+      if (entry.isDirectory()) this.syncAll(path);
+      else if (entry.isFile()) {
+        const file = this.open(path, 'read');
+        try {
+          this.sync(file);
+        } finally {
+          this.close(file);
+        }
+      }
+    }
+    this.syncDirectory(directory);
+  }
+
+  async syncAllAsync(directory: string): Promise<void> {
+    this.syncAll(directory);
+  }
+
   now(): number {
     return performance.now();
   }
@@ -159,5 +180,9 @@ export class NodeFiles {
   timer(ms: number, callback: () => void): Timer {
     const handle = setTimeout(callback, ms).unref();
     return { cancel: () => clearTimeout(handle) };
+  }
+
+  soon(callback: () => void): void {
+    setImmediate(callback);
   }
 }

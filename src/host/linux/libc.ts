@@ -8,6 +8,9 @@ interface Libc {
   readonly madvise: (address: number, length: number, advice: number) => number;
   readonly mprotect: (address: number, length: number, prot: number) => number;
   readonly flock: (fd: number, operation: number) => number;
+  readonly syncfs: (fd: number) => number;
+  /** In a thread of the pool; calls back with the result. */
+  readonly syncfsAsync: (fd: number, done: (error: Error | null, result: number) => void) => void;
   readonly memmove: (to: Uint8Array, from: Uint8Array, length: number) => number;
   readonly errno: () => number;
   readonly errors: Readonly<Record<string, number>>;
@@ -17,7 +20,10 @@ interface Libc {
 function load(): Libc {
   const koffi: typeof Koffi = createRequire(import.meta.url)('koffi');
   const lib = koffi.load('libc.so.6');
+  const syncfs = lib.func('int syncfs(int fd)');
   return {
+    syncfs,
+    syncfsAsync: (fd, done) => syncfs.async(fd, done),
     mmap: lib.func('int64 mmap(int64 addr, size_t len, int prot, int flags, int fd, int64 off)'),
     madvise: lib.func('int madvise(int64 addr, size_t len, int advice)'),
     mprotect: lib.func('int mprotect(int64 addr, size_t len, int prot)'),

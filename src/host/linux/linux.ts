@@ -77,6 +77,27 @@ export class LinuxHost extends NodeFiles implements Host {
     return { release: () => fs.closeSync(fd) };
   }
 
+  override syncAll(directory: string): void {
+    const file = this.open(directory, 'read');
+    try {
+      if (this.#libc.syncfs(file) !== 0) throw lastError(`syncfs ${directory}`);
+    } finally {
+      this.close(file);
+    }
+  }
+
+  override async syncAllAsync(directory: string): Promise<void> {
+    const file = this.open(directory, 'read');
+    try {
+      const result = await new Promise<number>((resolve, reject) => {
+        this.#libc.syncfsAsync(file, (error, value) => (error === null ? resolve(value) : reject(systemError('syncfs', error))));
+      });
+      if (result !== 0) throw new TwzError('IoError', `syncfs ${directory} failed`, { directory });
+    } finally {
+      this.close(file);
+    }
+  }
+
   openWindow(): Window {
     return new MappedWindow();
   }

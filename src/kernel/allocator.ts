@@ -1,0 +1,175 @@
+/**
+ * The allocator in an object.
+ *
+ * Every page belongs to one size class, one large run, the FOT, the page map, or nobody; the page map says which. A class has a free
+ * list through its blocks and a page that it cuts new blocks from. All of this is ordinary object data, changed by ordinary marked
+ * stores: an allocation is committed or undone with the transaction that made it, so a crash neither leaks nor dangles.
+ *
+ * Invariants:
+ *  1. A block of class c starts at a multiple of SIZE_CLASSES[c] in its page, and lies in that page.
+ *  2. A block is either in use, in its class's free list once, or above its class's bump offset.
+ *  3. A block is zero when it is handed out. A free block holds the offset of the next in its first word.
+ */
+import { TwzError, assert } from '../abi/errors.ts';
+import { META, OBJECT_SIZE_MAX, PAGE, PAGE_KIND, PAGE_MAP, SIZE_CLASSES } from '../abi/format.ts';
+import type { Handle } from './object.ts';
+
+const CLASS_ENTRY = 16;
+const LARGEST = SIZE_CLASSES[SIZE_CLASSES.length - 1] ?? 0;
+/** Class by (size + 7) / 8. */
+const CLASS_OF = new Uint8Array(LARGEST / 8 + 1);
+for (let units = 0, c = 0; units < CLASS_OF.length; units++) {
+  while ((SIZE_CLASSES[c] ?? LARGEST) < units * 8) c++;
+  CLASS_OF[units] = c;
+}
+
+export function allocateBlock(h: Handle, size: number): number {
+  if (size > LARGEST) return allocatePages(h, Math.ceil(size / PAGE), PAGE_KIND.largeHead);
+  const c = CLASS_OF[(size + 7) >>> 3] as number;
+  const blockSize = SIZE_CLASSES[c] as number;
+  const entry = META.classes + c * CLASS_ENTRY;
+  if (h.dirty[entry >>> 6] !== 1) h.mark(entry);
+  const free = h.dv.getUint32(entry, true);
+  h.dv.setUint32(entry + 12, h.dv.getUint32(entry + 12, true) + 1, true);
+  if (free !== 0) {
+    if (free + blockSize > h.size || pageEntry(h, free >>> 12) !== (PAGE_KIND.span | (c << 4))) h.corrupt(entry, `free list of class ${blockSize} leads to ${free}`);
+    h.markRange(free, blockSize);
+    h.dv.setUint32(entry, h.dv.getUint32(free, true), true);
+    h.u8.fill(0, free, free + blockSize);
+    return free;
+  }
+  let bump = h.dv.getUint32(entry + 4, true);
+  if (bump === 0 || bump + blockSize > h.dv.getUint32(entry + 8, true)) {
+    bump = allocatePages(h, 1, PAGE_KIND.span | (c << 4));
+    h.setU32(entry + 8, bump + PAGE);
+  }
+  h.setU32(entry + 4, bump + blockSize);
+  return bump;
+}
+
+export function releaseBlock(h: Handle, at: number): void {
+  const size = blockSizeAt(h, at);
+  const kind = pageEntry(h, at >>> 12);
+  if ((kind & 15) === PAGE_KIND.largeHead) {
+    freePages(h, at >>> 12, size / PAGE);
+    return;
+  }
+  const entry = META.classes + (kind >>> 4) * CLASS_ENTRY;
+  if (h.dirty[at >>> 6] !== 1) h.mark(at);
+  if (h.dirty[entry >>> 6] !== 1) h.mark(entry);
+  h.dv.setUint32(at, h.dv.getUint32(entry, true), true);
+  h.dv.setUint32(entry, at, true);
+  h.dv.setUint32(entry + 12, h.dv.getUint32(entry + 12, true) - 1, true);
+}
+
+/** Size of the block that begins at `at`. Throws PointerCorrupt where none does. */
+export function blockSizeAt(h: Handle, at: number): number {
+  if (at < PAGE || at >= h.size) h.corrupt(at, 'not inside the object');
+  const page = at >>> 12;
+  const kind = pageEntry(h, page);
+  if ((kind & 15) === PAGE_KIND.span) {
+    const size = SIZE_CLASSES[kind >>> 4];
+    if (size === undefined || (at & (PAGE - 1)) % size !== 0) h.corrupt(at, 'no block begins here');
+    return size;
+  }
+  if ((kind & 15) !== PAGE_KIND.largeHead || (at & (PAGE - 1)) !== 0) h.corrupt(at, 'no block begins here');
+  let pages = 1;
+  while ((page + pages) * PAGE < h.size && (pageEntry(h, page + pages) & 15) === PAGE_KIND.largeRest) pages++;
+  return pages * PAGE;
+}
+
+// --- pages ------------------------------------------------------------------------------------------------------------------
+
+/** Byte offset of a page's entry in the page map, or 0 where the map does not reach so far. */
+export function pageEntryAt(h: Handle, page: number): number {
+  if (page < PAGE_MAP.embedded) return META.pageMap + page * 2;
+  const q = page - PAGE_MAP.embedded;
+  const k = 31 - Math.clz32(q / PAGE_MAP.chunk0 + 1);
+  const chunk = h.dv.getUint32(META.pageChunks + k * 4, true);
+  if (chunk === 0) return 0;
+  const at = chunk * PAGE + (q - PAGE_MAP.chunk0 * (2 ** k - 1)) * 2;
+  if (at + 2 > h.size) h.corrupt(META.pageChunks + k * 4, 'page-map chunk outside the object');
+  return at;
+}
+
+export function pageEntry(h: Handle, page: number): number {
+  const at = pageEntryAt(h, page);
+  return at === 0 ? PAGE_KIND.free : h.dv.getUint16(at, true);
+}
+
+function setPageEntry(h: Handle, page: number, kind: number): void {
+  const at = pageEntryAt(h, page);
+  assert(at !== 0, 'page map chunk missing');
+  if (h.dirty[at >>> 6] !== 1) h.mark(at);
+  h.dv.setUint16(at, kind, true);
+}
+
+/** Takes `count` zeroed pages in a row; the first gets `kind`. Returns their offset. */
+export function allocatePages(h: Handle, count: number, kind: number): number {
+  if (h.serial !== h.kernel.serial) h.kernel.enlist(h);
+  let page = findFreePages(h, count);
+  if (page === 0) {
+    page = appendPages(h, count);
+  } else {
+    h.markRange(page * PAGE, count * PAGE);
+    h.u8.fill(0, page * PAGE, (page + count) * PAGE);
+  }
+  setPageEntry(h, page, kind);
+  for (let i = 1; i < count; i++) setPageEntry(h, page + i, (kind & 15) === PAGE_KIND.largeHead ? PAGE_KIND.largeRest : kind);
+  return page * PAGE;
+}
+
+/** First free run of `count` pages from the hint on; 0 where there is none. */
+function findFreePages(h: Handle, count: number): number {
+  const hint = h.dv.getUint32(META.pageHint, true);
+  if (hint === 0) return 0;
+  const pages = h.size / PAGE;
+  let run = 0;
+  for (let page = Math.max(1, hint); page < pages; page++) {
+    run = pageEntry(h, page) === PAGE_KIND.free ? run + 1 : 0;
+    if (run < count) continue;
+    if (page - count + 1 === hint) h.setU32(META.pageHint, page + 1);
+    return page - count + 1;
+  }
+  if (count === 1) h.setU32(META.pageHint, 0);
+  return 0;
+}
+
+function appendPages(h: Handle, count: number): number {
+  let first = h.size / PAGE;
+  for (;;) {
+    const last = first + count - 1;
+    const missing = missingChunk(h, last);
+    if (missing === undefined) break;
+    // The chunk is placed in front of the run; its own pages may need the chunk as well, which is why it is entered first.
+    const pages = (PAGE_MAP.chunk0 * 2 * 2 ** missing) / PAGE;
+    grow(h, first + pages);
+    h.setU32(META.pageChunks + missing * 4, first);
+    for (let i = 0; i < pages; i++) setPageEntry(h, first + i, PAGE_KIND.pageMap);
+    first += pages;
+  }
+  grow(h, first + count);
+  return first;
+}
+
+function missingChunk(h: Handle, page: number): number | undefined {
+  if (page < PAGE_MAP.embedded) return undefined;
+  const k = 31 - Math.clz32((page - PAGE_MAP.embedded) / PAGE_MAP.chunk0 + 1);
+  for (let i = 0; i <= k; i++) if (h.dv.getUint32(META.pageChunks + i * 4, true) === 0) return i;
+  return undefined;
+}
+
+function grow(h: Handle, pages: number): void {
+  const size = pages * PAGE;
+  if (size > OBJECT_SIZE_MAX) {
+    throw new TwzError('ObjectTooLarge', `object ${h.id} would grow to ${size} bytes; the limit is ${OBJECT_SIZE_MAX}`, { id: h.id, size });
+  }
+  h.kernel.resize(h, size);
+  h.setU32(META.size, size);
+}
+
+export function freePages(h: Handle, page: number, count: number): void {
+  for (let i = 0; i < count; i++) setPageEntry(h, page + i, PAGE_KIND.free);
+  const hint = h.dv.getUint32(META.pageHint, true);
+  if (hint === 0 || page < hint) h.setU32(META.pageHint, page);
+}

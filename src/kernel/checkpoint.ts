@@ -1,0 +1,238 @@
+/**
+ * The checkpoint: brings the object files up to the log, so that the log can be recycled.
+ *
+ *   sync the log  ->  write changed pages, create and remove files  ->  sync those files  ->  control file: replay starts here
+ *
+ * Invariants:
+ *  1. A page is written to a file only when the log is synced past every commit in it. So whatever the operating system writes back
+ *     early, and whatever a power failure tears, replay repairs it.
+ *  2. The control file moves on only when all that it leaves behind is durable in the files.
+ */
+import { META, PAGE } from '../abi/format.ts';
+import type { File } from '../host/host.ts';
+import { writeControl, type Control } from './control.ts';
+import { headerChecksum, type Kernel } from './kernel.ts';
+import type { Handle } from './object.ts';
+
+/** Above this many files one sync of the whole file system is cheaper. */
+const SINGLE_SYNCS_MAX = 16;
+
+export class Checkpointer {
+  readonly #kernel: Kernel;
+  readonly #file: File;
+  #control: Control;
+  #changed = new Set<Handle>();
+  #removed = new Map<string, Handle>();
+  readonly #directories = new Set<string>();
+  #running = false;
+  #stopped = false;
+  checkpoints = 0;
+
+  constructor(kernel: Kernel, control: Control) {
+    this.#kernel = kernel;
+    this.#control = control;
+    this.#file = kernel.host.open(`${kernel.directory}/space.twz`, 'write');
+  }
+
+  /** LSN where replay would start. */
+  get lsn(): number {
+    return this.#control.lsn;
+  }
+
+  changed(h: Handle): void {
+    this.#changed.add(h);
+    this.#removed.delete(h.id);
+  }
+
+  removed(h: Handle): void {
+    this.#changed.delete(h);
+    this.#removed.set(h.id, h);
+  }
+
+  /** Deleted, and its file not yet removed. */
+  awaitsRemoval(id: string): boolean {
+    return this.#removed.has(id);
+  }
+
+  /** Called after each commit: begins a checkpoint when the log has grown enough. */
+  pace(): void {
+    const { log, options } = this.#kernel;
+    const grown = log.end - this.#control.lsn;
+    if (grown < options.checkpointBytes) return;
+    // The event loop gets its chance first; a program that never lets it turn pays here.
+    if (grown > 2 * options.checkpointBytes && !this.#running) this.run();
+    else if (!this.#running) this.#background();
+  }
+
+  /** The whole checkpoint, now. */
+  run(): void {
+    const { log } = this.#kernel;
+    if (log.end === this.#control.lsn) return;
+    log.sync();
+    const at = { lsn: log.end, chain: log.chain };
+    this.applyAll();
+    this.#syncApplied();
+    this.#advance(at);
+  }
+
+  #background(): void {
+    this.#running = true;
+    this.#kernel.host.soon(() => {
+      this.#runAsync().then(
+        () => {
+          this.#running = false;
+        },
+        () => {
+          // The log still has everything. The next commit that finds it long tries again, and the caller of `checkpoint` sees why.
+          this.#running = false;
+        },
+      );
+    });
+  }
+
+  async #runAsync(): Promise<void> {
+    const { host, log, directory } = this.#kernel;
+    await log.durable();
+    if (this.#stopped) return;
+    log.sync();
+    const at = { lsn: log.end, chain: log.chain };
+    this.applyAll();
+    await host.syncAllAsync(directory);
+    if (this.#stopped) return;
+    this.#applied.clear();
+    this.#directories.clear();
+    this.#advance(at);
+  }
+
+  #advance(at: { lsn: number; chain: number }): void {
+    if (at.lsn <= this.#control.lsn) return;
+    const control = { ...this.#control, ...at, generation: this.#control.generation + 1 };
+    writeControl(this.#kernel.host, this.#file, control);
+    this.#control = control;
+    this.#kernel.log.recycle(at.lsn);
+    this.checkpoints++;
+  }
+
+  // --- applying -----------------------------------------------------------------------------------------------------------
+
+  /** Files written since the last sync of them. */
+  readonly #applied = new Set<string>();
+
+  /** Writes every committed change to its file. Objects that the running transaction changes are left out. */
+  applyAll(): void {
+    const kernel = this.#kernel;
+    kernel.log.sync();
+    for (const h of this.#changed) {
+      if (kernel.transaction !== undefined && h.serial === kernel.serial) continue;
+      this.#apply(h);
+      this.#changed.delete(h);
+    }
+    for (const id of this.#removed.keys()) {
+      const path = kernel.path(id as Handle['id']);
+      kernel.host.remove(path);
+      this.#applied.delete(path);
+      this.#directories.add(path.slice(0, path.lastIndexOf('/')));
+    }
+    this.#removed.clear();
+  }
+
+  #apply(h: Handle): void {
+    const { host, snapshots } = this.#kernel;
+    const path = this.#kernel.path(h.id);
+    const file = this.#openFor(h, path);
+    try {
+      const length = host.length(file);
+      // Left by an earlier object of the same ID, or by a checkpoint that was cut short.
+      if (h.fileSize === 0 && length > 0) host.truncate(file, 0);
+      else if (length > h.size) host.truncate(file, h.size);
+      const pages = h.pendingPages;
+      pages.sort((a, b) => a - b);
+      if (pages[0] !== 0) pages.unshift(0);
+      for (const snapshot of snapshots) for (const page of pages) snapshot.detach(h.id, page);
+      this.#writePages(h, file, pages);
+      if (host.length(file) < h.size) host.truncate(file, h.size);
+      this.#applied.add(path);
+      this.#refresh(h, file, pages);
+    } finally {
+      host.close(file);
+    }
+  }
+
+  #openFor(h: Handle, path: string): File {
+    const { host, directory } = this.#kernel;
+    if (h.fileSize > 0) return host.open(path, 'write');
+    const parent = path.slice(0, path.lastIndexOf('/'));
+    if (!host.exists(parent)) {
+      host.makeDirectory(parent);
+      this.#directories.add(`${directory}/objects`);
+    }
+    this.#directories.add(parent);
+    return host.open(path, 'create');
+  }
+
+  /** Writes the pages in runs; the metadata page gets its version and checksum on the way. */
+  #writePages(h: Handle, file: File, pages: readonly number[]): void {
+    const { host } = this.#kernel;
+    host.write(file, stampedHeader(h), 0);
+    for (let i = 1; i < pages.length; ) {
+      const first = pages[i] as number;
+      let count = 1;
+      while (i + count < pages.length && pages[i + count] === first + count) count++;
+      if (h.raw === undefined) host.write(file, h.u8.subarray(first * PAGE, (first + count) * PAGE), first * PAGE);
+      else for (let page = first; page < first + count; page++) host.write(file, h.raw.bytes(page), page * PAGE);
+      i += count;
+    }
+  }
+
+  /** The file now has what the private pages have: show the file again, and give the memory back. */
+  #refresh(h: Handle, file: File, pages: readonly number[]): void {
+    const { slot } = h;
+    const grown = h.fileSize !== h.size;
+    h.fileSize = h.size;
+    h.pendingPages = [];
+    h.pending = new Uint8Array(0);
+    if (slot === undefined || h.raw !== undefined) return;
+    if (grown) slot.window.mapPrivate(slot.at, h.size, file, 0);
+    else {
+      for (let i = 0; i < pages.length; ) {
+        const first = pages[i] as number;
+        let count = 1;
+        while (i + count < pages.length && pages[i + count] === first + count) count++;
+        slot.window.drop(slot.at + first * PAGE, count * PAGE);
+        i += count;
+      }
+    }
+  }
+
+  #syncApplied(): void {
+    const { host, directory } = this.#kernel;
+    if (this.#applied.size + this.#directories.size > SINGLE_SYNCS_MAX) host.syncAll(directory);
+    else {
+      for (const path of this.#applied) {
+        const file = host.open(path, 'write');
+        try {
+          host.sync(file);
+        } finally {
+          host.close(file);
+        }
+      }
+      for (const path of this.#directories) host.syncDirectory(path);
+    }
+    this.#applied.clear();
+    this.#directories.clear();
+  }
+
+  stop(): void {
+    this.#stopped = true;
+    this.#kernel.host.close(this.#file);
+  }
+}
+
+/** The metadata page with the current version and its checksum. */
+function stampedHeader(h: Handle): Uint8Array {
+  const words = h.raw === undefined ? h.words.slice(0, PAGE / 4) : h.raw.base(0).slice();
+  words[META.version >> 2] = h.version | 0;
+  words[(META.version >> 2) + 1] = Math.floor(h.version / 2 ** 32);
+  words[META.checksum >> 2] = headerChecksum(words);
+  return new Uint8Array(words.buffer, 0, PAGE);
+}

@@ -1,0 +1,220 @@
+/**
+ * The foreign object table: what an object refers to. A pointer's upper 24 bits are an index into it; 0 is the object itself.
+ *
+ * An entry holds an object's ID, or a path and the name of a resolver (late binding: resolved at each use). Entries count the
+ * pointers that accessors stored through them; one whose count falls to zero is reused.
+ *
+ * The four cases of a pointer: same object (index 0: no table); followed before (`h.fot[index]`); first use (read the entry, open
+ * the target); store (`h.fotIndex`, a hash table in memory, filled from the object when a pointer is first stored).
+ */
+import { TwzError } from '../abi/errors.ts';
+import { FLAG, FOT, FOT_FLAG, FOT_MAX, META, PAGE, PAGE_KIND } from '../abi/format.ts';
+import { readId, writeId, type ObjectId } from '../abi/id.ts';
+import { allocateBlock, allocatePages, releaseBlock } from './allocator.ts';
+import type { Handle } from './object.ts';
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+export interface FotEntry {
+  readonly index: number;
+  /** Pointers that were stored through this entry. */
+  readonly count: number;
+  readonly id: ObjectId | undefined;
+  readonly path: string | undefined;
+  readonly resolver: string | undefined;
+}
+
+/** Byte offset of an entry, or 0 where the table does not reach so far. */
+export function entryAt(h: Handle, index: number): number {
+  if (index < FOT.embedded) return META.fot + index * FOT.entry;
+  const q = index - FOT.embedded;
+  const k = 31 - Math.clz32(q / FOT.chunk0 + 1);
+  if (k >= FOT.chunks) return 0;
+  const chunk = h.dv.getUint32(META.fotChunks + k * 4, true);
+  if (chunk === 0) return 0;
+  const at = chunk * PAGE + (q - FOT.chunk0 * (2 ** k - 1)) * FOT.entry;
+  if (at + FOT.entry > h.size) h.corrupt(META.fotChunks + k * 4, 'FOT chunk outside the object');
+  return at;
+}
+
+function usedEntry(h: Handle, index: number, pointerAt: number): number {
+  const at = index === 0 || index >= h.dv.getUint32(META.fotCount, true) ? 0 : entryAt(h, index);
+  if (at === 0 || (h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.used) === 0) {
+    throw new TwzError('FotCorrupt', `object ${h.id} at offset ${pointerAt}: the pointer names FOT entry ${index}, which is not in use`, { id: h.id, at: pointerAt, index });
+  }
+  return at;
+}
+
+function textAt(h: Handle, at: number): string {
+  if (at < PAGE || at + 4 > h.size) h.corrupt(at, 'a name lies outside the object');
+  const length = h.dv.getUint32(at, true);
+  if (length > 65536 || at + 4 + length > h.size) h.corrupt(at, 'a name lies outside the object');
+  return decoder.decode(h.u8.slice(at + 4, at + 4 + length));
+}
+
+function storeText(h: Handle, text: string): number {
+  const bytes = encoder.encode(text);
+  const at = allocateBlock(h, 4 + bytes.length);
+  h.markRange(at, 4 + bytes.length);
+  h.dv.setUint32(at, bytes.length, true);
+  h.u8.set(bytes, at + 4);
+  return at;
+}
+
+export function readEntry(h: Handle, index: number, at: number): FotEntry {
+  const count = h.dv.getUint32(at + FOT.count, true);
+  if ((h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.name) === 0) return { index, count, id: readId(h.u8, at), path: undefined, resolver: undefined };
+  const resolverAt = h.dv.getUint32(at + FOT.resolver, true);
+  return { index, count, id: undefined, path: textAt(h, h.dv.getUint32(at, true)), resolver: resolverAt === 0 ? '' : textAt(h, resolverAt) };
+}
+
+/** All entries in use. */
+export function* fotEntries(h: Handle): Generator<FotEntry> {
+  if (h.cold) h.warm();
+  const count = h.dv.getUint32(META.fotCount, true);
+  for (let index = 1; index < count; index++) {
+    if (h.cold) h.warm();
+    const at = entryAt(h, index);
+    if (at !== 0 && (h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.used) !== 0) yield readEntry(h, index, at);
+  }
+}
+
+export function followEntry(h: Handle, index: number, pointerAt: number): Handle {
+  const known = h.fot[index];
+  if (known !== undefined && known.state === 'live') {
+    if (known.cold) known.warm();
+    else h.kernel.touch(known);
+    return known;
+  }
+  if (h.cold) h.warm();
+  const at = usedEntry(h, index, pointerAt);
+  const entry = readEntry(h, index, at);
+  if (entry.id === undefined) return h.kernel.resolveName(h, entry.path ?? '', entry.resolver ?? '');
+  const target = h.snapshot === undefined ? h.kernel.handle(entry.id) : h.snapshot.handle(entry.id);
+  if (target.cold) target.warm();
+  h.fot[index] = target;
+  return target;
+}
+
+function indexOf(h: Handle): Map<Handle | string, number> {
+  if (h.fotIndex !== undefined) return h.fotIndex;
+  const index = new Map<Handle | string, number>();
+  for (const entry of fotEntries(h)) {
+    index.set(entry.id === undefined ? `${entry.resolver}:${entry.path}` : h.kernel.handle(entry.id), entry.index);
+  }
+  h.fotIndex = index;
+  return index;
+}
+
+export function referTo(h: Handle, target: Handle): number {
+  if (target.kernel !== h.kernel) throw new TwzError('WrongSpace', `object ${target.id} is of another space`, { id: target.id });
+  if (target.snapshot !== undefined) target = h.kernel.handle(target.id);
+  if (target.state !== 'live') throw target.gone();
+  const known = (h.fotIndex ?? indexOf(h)).get(target);
+  if (known !== undefined) {
+    const at = entryAt(h, known) + FOT.count;
+    if (h.dirty[at >>> 6] !== 1) h.mark(at);
+    h.dv.setUint32(at, h.dv.getUint32(at, true) + 1, true);
+    return known;
+  }
+  const index = newEntry(h);
+  const at = entryAt(h, index);
+  h.mark(at);
+  writeId(h.u8, at, target.id);
+  h.dv.setUint32(at + FOT.flags, FOT_FLAG.used, true);
+  h.dv.setUint32(at + FOT.count, 1, true);
+  indexOf(h).set(target, index);
+  h.fot[index] = target;
+  return index;
+}
+
+export function referToName(h: Handle, path: string, resolver: string): number {
+  const known = indexOf(h).get(`${resolver}:${path}`);
+  if (known !== undefined) {
+    const at = entryAt(h, known) + FOT.count;
+    h.setU32(at, h.dv.getUint32(at, true) + 1);
+    return known;
+  }
+  const pathAt = storeText(h, path);
+  const resolverAt = resolver === '' ? 0 : storeText(h, resolver);
+  const index = newEntry(h);
+  const at = entryAt(h, index);
+  h.mark(at);
+  h.dv.setUint32(at, pathAt, true);
+  h.dv.setUint32(at + FOT.resolver, resolverAt, true);
+  h.dv.setUint32(at + FOT.flags, FOT_FLAG.used | FOT_FLAG.name, true);
+  h.dv.setUint32(at + FOT.count, 1, true);
+  indexOf(h).set(`${resolver}:${path}`, index);
+  return index;
+}
+
+/** Takes an entry from the free list, or a new one at the end. */
+function newEntry(h: Handle): number {
+  if (h.serial !== h.kernel.serial) h.kernel.enlist(h);
+  const free = h.dv.getUint32(META.fotFree, true);
+  if (free !== 0) {
+    const at = free < h.dv.getUint32(META.fotCount, true) ? entryAt(h, free) : 0;
+    if (at === 0 || (h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.used) !== 0) h.corrupt(META.fotFree, `the FOT's free list leads to entry ${free}`);
+    h.setU32(META.fotFree, h.dv.getUint32(at + FOT.next, true));
+    h.setU32(at + FOT.next, 0);
+    return free;
+  }
+  const index = Math.max(1, h.dv.getUint32(META.fotCount, true));
+  if (index >= FOT_MAX) throw new TwzError('FotFull', `object ${h.id} refers to ${FOT_MAX - 1} others already`, { id: h.id });
+  if (entryAt(h, index) === 0) {
+    const k = 31 - Math.clz32((index - FOT.embedded) / FOT.chunk0 + 1);
+    const pages = allocatePages(h, (FOT.chunk0 * FOT.entry * 2 ** k) / PAGE, PAGE_KIND.fot);
+    h.setU32(META.fotChunks + k * 4, pages / PAGE);
+  }
+  h.setU32(META.fotCount, index + 1);
+  return index;
+}
+
+export function unreferEntry(h: Handle, index: number): void {
+  if (h.cold) h.warm();
+  const at = usedEntry(h, index, META.fot);
+  const count = h.dv.getUint32(at + FOT.count, true);
+  if (count > 1) {
+    h.setU32(at + FOT.count, count - 1);
+    return;
+  }
+  h.setU32(at + FOT.count, 0);
+  // Raw stores may have copied the pointer without being counted.
+  if ((h.flags & FLAG.raw) === 0) freeEntry(h, index, at);
+}
+
+function freeEntry(h: Handle, index: number, at: number): void {
+  const entry = readEntry(h, index, at);
+  if (entry.id === undefined) {
+    releaseBlock(h, h.dv.getUint32(at, true));
+    const resolverAt = h.dv.getUint32(at + FOT.resolver, true);
+    if (resolverAt !== 0) releaseBlock(h, resolverAt);
+  }
+  if (h.fotIndex !== undefined) h.fotIndex.delete(entry.id === undefined ? `${entry.resolver}:${entry.path}` : h.kernel.handle(entry.id));
+  h.fot[index] = undefined;
+  h.mark(at);
+  h.u8.fill(0, at, at + FOT.entry);
+  h.dv.setUint32(at + FOT.next, h.dv.getUint32(META.fotFree, true), true);
+  h.setU32(META.fotFree, index);
+}
+
+/** Points an entry, and so every pointer through it, at another target. */
+export function retargetEntry(h: Handle, index: number, target: Handle): void {
+  if (h.cold) h.warm();
+  const at = usedEntry(h, index, META.fot);
+  const count = h.dv.getUint32(at + FOT.count, true);
+  const old = readEntry(h, index, at);
+  h.mark(at);
+  if (old.id === undefined) {
+    releaseBlock(h, h.dv.getUint32(at, true));
+    const resolverAt = h.dv.getUint32(at + FOT.resolver, true);
+    if (resolverAt !== 0) releaseBlock(h, resolverAt);
+  }
+  h.u8.fill(0, at, at + FOT.entry);
+  writeId(h.u8, at, target.id);
+  h.dv.setUint32(at + FOT.flags, FOT_FLAG.used, true);
+  h.dv.setUint32(at + FOT.count, count, true);
+  h.fotIndex = undefined;
+  h.fot[index] = target;
+}

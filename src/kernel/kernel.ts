@@ -1,0 +1,398 @@
+/**
+ * The kernel: one space, open in one process.
+ *
+ * This file holds the table of handles, the mapping of objects into slots, and eviction. Beside it:
+ *   transaction.ts  enlist, commit, abort        log.ts        appending and flushing
+ *   checkpoint.ts   log to object files          recovery.ts   opening: replay of the log's tail
+ *   allocator.ts    blocks and pages in objects  fot.ts        references between objects
+ *   lifetime.ts     create, copy, delete, tie    snapshot.ts   frozen versions        raw.ts  raw views
+ */
+import { TwzError, assert, isTwzError } from '../abi/errors.ts';
+import { KIND, META, OBJECT_FORMAT, OBJECT_MAGIC, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
+import { crc32c } from '../abi/crc32c.ts';
+import { readId, type ObjectId } from '../abi/id.ts';
+import type { File, Host, Lock } from '../host/host.ts';
+import { Checkpointer } from './checkpoint.ts';
+import { contentNonce, deriveId } from './identity.ts';
+import { wasDeleted } from './lifetime.ts';
+import type { Log } from './log.ts';
+import { CLEAN, Handle } from './object.ts';
+import { recover, type Recovery } from './recovery.ts';
+import type { Snapshot } from './snapshot.ts';
+import { enlist, type Transaction } from './transaction.ts';
+import { Windows, type Slot } from './windows.ts';
+
+export interface KernelOptions {
+  /** Make the space where the directory holds none. */
+  readonly create: boolean;
+  /** Bytes a log segment; 1 MiB or more. */
+  readonly segmentSize: number;
+  /** Bytes of log after which a checkpoint begins. */
+  readonly checkpointBytes: number;
+  /** Bytes of address space for mapped objects. */
+  readonly mappedMax: number;
+  /** Objects mapped at once: the system has a limit on mappings. */
+  readonly objectsMax: number;
+}
+
+/** Gives the target of a late-bound reference, or undefined. `from` is the object that holds the reference. */
+export type Resolver = (path: string, from: ObjectId) => ObjectId | undefined;
+
+export class Kernel {
+  readonly host: Host;
+  readonly directory: string;
+  readonly options: KernelOptions;
+  readonly windows: Windows;
+  readonly log: Log;
+  readonly spaceId: Uint8Array;
+  readonly checkpointer: Checkpointer;
+  readonly recovery: Recovery;
+  readonly #lock: Lock;
+  readonly handles = new Map<ObjectId, Handle>();
+  readonly snapshots = new Set<Snapshot>();
+  readonly resolvers = new Map<string, Resolver>();
+  /** Handles with raw views. */
+  readonly exposed = new Set<Handle>();
+
+  /** Serial number of the running transaction; -1 between transactions. */
+  serial = -1;
+  transaction: Transaction | undefined;
+  lastSerial = 0;
+  /** Commits since the space was opened: the clock of snapshots. */
+  commits = 0;
+  aborts = 0;
+  evictions = 0;
+  maps = 0;
+  closed = false;
+
+  #oldest: Handle | undefined;
+  #newest: Handle | undefined;
+  #mappedObjects = 0;
+  #randomPool: Uint8Array = new Uint8Array(0);
+
+  constructor(host: Host, directory: string, options: KernelOptions) {
+    this.host = host;
+    this.directory = directory;
+    this.options = options;
+    this.windows = new Windows(host, Math.max(1, Math.ceil(options.mappedMax / 2 ** 32)));
+    const opened = recover(this);
+    this.#lock = opened.lock;
+    this.spaceId = opened.control.space;
+    this.log = opened.log;
+    this.recovery = opened.recovery;
+    this.checkpointer = new Checkpointer(this, opened.control);
+    for (const h of opened.changed) this.checkpointer.changed(h);
+    for (const h of opened.removed) this.checkpointer.removed(h);
+  }
+
+  // --- handles ------------------------------------------------------------------------------------------------------------
+
+  /** The one handle of this ID. Nothing is opened yet. */
+  handle(id: ObjectId): Handle {
+    if (this.closed) throw new TwzError('SpaceClosed', 'the space was closed');
+    let h = this.handles.get(id);
+    if (h === undefined) {
+      h = new Handle(this, id);
+      this.handles.set(id, h);
+    }
+    return h;
+  }
+
+  /** A mapped handle, or the typed error that says why there is none. */
+  open(id: ObjectId): Handle {
+    const h = this.handle(id);
+    if (h.cold) h.warm();
+    else this.touch(h);
+    return h;
+  }
+
+  has(id: ObjectId): boolean {
+    const h = this.handles.get(id);
+    if (h !== undefined && (h.slot !== undefined || h.state !== 'live')) return h.state === 'live';
+    return this.host.exists(this.path(id));
+  }
+
+  path(id: ObjectId): string {
+    return `${this.directory}/objects/${id.slice(0, 2)}/${id}.twz`;
+  }
+
+  resolveName(h: Handle, path: string, resolver: string): Handle {
+    const resolve = this.resolvers.get(resolver);
+    if (resolve === undefined) {
+      throw new TwzError('ResolverMissing', `object ${h.id} refers to "${path}" by the resolver "${resolver}", which this program has not registered`, { id: h.id, path, resolver });
+    }
+    const id = resolve(path, h.id);
+    if (id === undefined) throw new TwzError('NameUnresolved', `object ${h.id} refers to "${path}", and nothing has that name`, { id: h.id, path, resolver });
+    return this.open(id);
+  }
+
+  random(bytes: number): Uint8Array {
+    if (this.#randomPool.length < bytes) this.#randomPool = this.host.random(Math.max(4096, bytes));
+    const taken = this.#randomPool.subarray(0, bytes);
+    this.#randomPool = this.#randomPool.subarray(bytes);
+    return taken;
+  }
+
+  /** Makes an object part of the running transaction. Throws what forbids it. */
+  enlist(h: Handle): void {
+    enlist(this, h);
+  }
+
+  // --- mapping ------------------------------------------------------------------------------------------------------------
+
+  /** Maps a cold, live object from its file and checks it the first time. */
+  map(h: Handle): void {
+    if (this.closed) throw new TwzError('SpaceClosed', 'the space was closed', { id: h.id });
+    if (h.slot !== undefined) {
+      h.show();
+      return;
+    }
+    const { file, length } = this.#openFile(h);
+    try {
+      const slot = this.takeSlot(length);
+      try {
+        slot.window.mapPrivate(slot.at, length, file, 0);
+        h.place(slot, length);
+        if (!h.verified) this.verify(h);
+      } catch (error) {
+        h.unplace();
+        this.windows.give(slot);
+        throw error;
+      }
+      h.fileSize = length;
+      this.maps++;
+      this.#link(h);
+    } finally {
+      this.host.close(file);
+    }
+  }
+
+  #openFile(h: Handle): { file: File; length: number } {
+    let file: File;
+    try {
+      file = this.host.open(this.path(h.id), 'read');
+    } catch (error) {
+      if (!isTwzError(error, 'FileMissing')) throw error;
+      if (wasDeleted(this, h.id)) throw new TwzError('ObjectDeleted', `object ${h.id} was deleted`, { id: h.id });
+      throw new TwzError('ObjectMissing', `object ${h.id} is not in the space`, { id: h.id });
+    }
+    const length = this.host.length(file);
+    if (length < OBJECT_SIZE_MIN || length % PAGE !== 0 || length > OBJECT_SIZE_MAX) {
+      this.host.close(file);
+      throw new TwzError('ObjectCorrupt', `object ${h.id}: the file has ${length} bytes; expected a multiple of ${PAGE} from ${OBJECT_SIZE_MIN} to ${OBJECT_SIZE_MAX}`, { id: h.id, length });
+    }
+    return { file, length };
+  }
+
+  /** Checks the header against itself, the file and the ID, and takes its facts over. */
+  verify(h: Handle): void {
+    const { dv, id } = h;
+    const corrupt = (reason: string): TwzError => new TwzError('ObjectCorrupt', `object ${id}: ${reason}`, { id });
+    if (dv.getUint32(META.magic, true) !== OBJECT_MAGIC) throw corrupt('the file does not begin as an object');
+    const format = dv.getUint32(META.format, true);
+    if (format !== OBJECT_FORMAT) throw new TwzError('ObjectVersion', `object ${id} has format ${format}; this build reads ${OBJECT_FORMAT}`, { id, format });
+    if (headerChecksum(h.words) !== dv.getUint32(META.checksum, true)) throw corrupt('the checksum of the metadata page does not match');
+    const size = dv.getUint32(META.size, true);
+    if (size !== h.size) throw corrupt(`the header says ${size} bytes, the file has ${h.size}`);
+    const written = readId(h.u8, META.id);
+    if (written !== id) throw new TwzError('ObjectForged', `the file of object ${id} holds object ${written}`, { id, written });
+    const rights = dv.getUint32(META.rights, true);
+    const kind = dv.getUint32(META.kind, true);
+    const nonce = h.u8.slice(META.nonce, META.nonce + 16);
+    const key = h.u8.slice(META.key, META.key + 16);
+    if (deriveId(this.host, nonce, key, rights, kind) !== id) throw new TwzError('ObjectForged', `object ${id}: the ID does not follow from nonce, key, rights and kind`, { id });
+    if (kind === KIND.immutable && readId(contentNonce(this.host, h.u8), 0) !== readId(nonce, 0)) {
+      throw new TwzError('ObjectForged', `object ${id}: the content does not have the hash that names it`, { id });
+    }
+    this.adopt(h);
+    h.verified = true;
+  }
+
+  /** Takes kind, rights and version from the header. */
+  adopt(h: Handle): void {
+    h.kind = h.dv.getUint32(META.kind, true);
+    h.rights = h.dv.getUint32(META.rights, true);
+    h.version = h.dv.getUint32(META.version, true) + h.dv.getUint32(META.version + 4, true) * 2 ** 32;
+  }
+
+  /** Reads the object's file, not its image. */
+  readFile(h: Handle, into: Uint8Array, offset: number): void {
+    const file = this.host.open(this.path(h.id), 'read');
+    try {
+      this.host.read(file, into, offset);
+    } finally {
+      this.host.close(file);
+    }
+  }
+
+  /** Fills a slot with the first `size` bytes of an object's image: file pages stay shared, private ones are copied. */
+  copyImage(from: Handle, slot: Slot, size: number): void {
+    const into = new Uint8Array(slot.window.buffer, slot.at, size);
+    const shared = Math.min(size, from.fileSize);
+    if (shared > 0) {
+      const file = this.host.open(this.path(from.id), 'read');
+      try {
+        slot.window.mapPrivate(slot.at, shared, file, 0);
+      } finally {
+        this.host.close(file);
+      }
+    }
+    const copy = (page: number): void => {
+      const at = page * PAGE;
+      if (at < size) into.set(from.raw?.bytes(page) ?? from.u8.subarray(at, at + PAGE), at);
+    };
+    for (const page of from.pendingPages) copy(page);
+    if (from.serial === this.serial) {
+      const pages = new Set<number>();
+      for (let i = 0; i < from.count; i++) pages.add((from.lines[i] as number) >>> 6);
+      for (const page of pages) copy(page);
+    }
+    for (let page = shared / PAGE; page < size / PAGE; page++) copy(page);
+  }
+
+  // --- slots and eviction -------------------------------------------------------------------------------------------------
+
+  takeSlot(length: number): Slot {
+    while (this.#mappedObjects >= this.options.objectsMax || this.windows.used + length > this.options.mappedMax) {
+      if (!this.#evict()) break;
+    }
+    for (;;) {
+      const slot = this.windows.take(length);
+      if (slot !== undefined) return slot;
+      if (!this.#evict()) throw new TwzError('TransactionTooLarge', `no room to map ${length} bytes: everything mapped is in use`, { length, mapped: this.windows.used });
+    }
+  }
+
+  giveSlot(slot: Slot): void {
+    this.windows.give(slot);
+  }
+
+  /** Unmaps the least recently used object that can go. False where none can. */
+  #evict(): boolean {
+    for (const applied of [false, true]) {
+      for (let h = this.#oldest; h !== undefined; h = h.newer) {
+        if (h.pins > 0 || h.serial === this.serial || h.raw !== undefined || h.volatile || h.pendingPages.length > 0 || h.fileSize === 0) continue;
+        this.unmap(h);
+        this.evictions++;
+        return true;
+      }
+      if (applied || this.checkpointer === undefined) return false;
+      // Everything left has bytes that are not in its file yet: write those.
+      this.checkpointer.applyAll();
+    }
+    return false;
+  }
+
+  unmap(h: Handle): void {
+    const slot = h.unplace();
+    if (slot === undefined) return;
+    this.#unlink(h);
+    h.dirty = CLEAN;
+    h.fot = [];
+    h.fotIndex = undefined;
+    this.windows.give(slot);
+  }
+
+  /** Gives an object room for `size` bytes, moving it to a larger slot if it must. */
+  resize(h: Handle, size: number): void {
+    const { slot } = h;
+    assert(slot !== undefined, 'resize of an unmapped object');
+    if (size <= 2 ** slot.order) {
+      h.place(slot, size);
+      return;
+    }
+    if (h.pins > 0) throw new TwzError('ObjectPinned', `object ${h.id} cannot move to grow to ${size} bytes while raw views of it are held`, { id: h.id, size });
+    h.pins++;
+    const larger = this.takeSlot(size);
+    h.pins--;
+    this.copyImage(h, larger, h.size);
+    h.place(larger, size);
+    this.windows.give(slot);
+    const dirty = new Uint8Array(h.capacity >>> 6);
+    dirty.set(h.dirty === CLEAN ? new Uint8Array(0) : h.dirty);
+    h.dirty = dirty;
+  }
+
+  // --- order of use -------------------------------------------------------------------------------------------------------
+
+  touch(h: Handle): void {
+    if (h === this.#newest || h.snapshot !== undefined) return;
+    if (h.older === undefined && h.newer === undefined && h !== this.#oldest) return;
+    this.#unlink(h);
+    this.#link(h);
+  }
+
+  #link(h: Handle): void {
+    h.older = this.#newest;
+    h.newer = undefined;
+    if (this.#newest !== undefined) this.#newest.newer = h;
+    this.#newest = h;
+    this.#oldest ??= h;
+    this.#mappedObjects++;
+  }
+
+  /** An object that was placed without a file joins the order of use. */
+  link(h: Handle): void {
+    this.#link(h);
+  }
+
+  #unlink(h: Handle): void {
+    if (h.older === undefined && h.newer === undefined && h !== this.#oldest) return;
+    if (h.older !== undefined) h.older.newer = h.newer;
+    else this.#oldest = h.newer;
+    if (h.newer !== undefined) h.newer.older = h.older;
+    else this.#newest = h.older;
+    h.older = h.newer = undefined;
+    this.#mappedObjects--;
+  }
+
+  get mappedObjects(): number {
+    return this.#mappedObjects;
+  }
+
+  // --- end ----------------------------------------------------------------------------------------------------------------
+
+  /** Throws unless the space is open and no transaction runs. */
+  idle(what: string): void {
+    if (this.closed) throw new TwzError('SpaceClosed', 'the space was closed');
+    if (this.transaction !== undefined) throw new TwzError('TransactionNested', `${what} cannot run inside a transaction`);
+  }
+
+  /** Applies the log, so that the next opening has nothing to replay, and lets go of everything. */
+  close(): void {
+    if (this.closed) return;
+    this.idle('close');
+    try {
+      if (this.log.failure === undefined) this.checkpointer.run();
+    } finally {
+      this.release();
+    }
+  }
+
+  /** Lets go of everything as it is: what the log holds is recovered by the next opening. */
+  release(): void {
+    if (this.closed) return;
+    for (const snapshot of this.snapshots) snapshot.close();
+    this.closed = true;
+    for (const h of this.handles.values()) {
+      h.hide();
+      h.state = 'void';
+      h.dirty = CLEAN;
+    }
+    this.serial = -1;
+    this.transaction = undefined;
+    this.checkpointer.stop();
+    this.log.close();
+    this.windows.close();
+    this.#lock.release();
+  }
+}
+
+/** CRC-32C of the metadata page with its checksum field zero. */
+export function headerChecksum(words: Int32Array): number {
+  const field = META.checksum >> 2;
+  const before = crc32c(words, 0, field, 0);
+  return crc32c(words, field + 1, PAGE >> 2, crc32c(ZERO_WORD, 0, 1, before));
+}
+
+const ZERO_WORD = new Int32Array(1);

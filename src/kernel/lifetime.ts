@@ -1,0 +1,299 @@
+/**
+ * Creation, copies, deletion, ties.
+ *
+ * The system object, whose ID follows from the space's, remembers two things: in its FOT the objects that are deleted but kept by a
+ * tie, and in a ring the IDs of those deleted last, so that following a reference to one says "deleted" rather than "missing".
+ */
+import { TwzError, assert } from '../abi/errors.ts';
+import { FLAG, KIND, META, OBJECT_FORMAT, OBJECT_MAGIC, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE, PAGE_KIND, RIGHTS_ALL, TIES_MAX, type Kind } from '../abi/format.ts';
+import { readId, writeId, type ObjectId } from '../abi/id.ts';
+import { allocatePages } from './allocator.ts';
+import { fotEntries, referTo, unreferEntry } from './fot.ts';
+import { contentNonce, deriveId } from './identity.ts';
+import type { Kernel } from './kernel.ts';
+import { Handle } from './object.ts';
+import { enter, type Transaction } from './transaction.ts';
+
+export interface CreateOptions {
+  readonly kind?: Kind;
+  /** Goes when nothing reachable refers to it and the space reclaims. */
+  readonly counted?: boolean;
+  /** Default rights: bits of RIGHT. */
+  readonly rights?: number;
+  /** Room to reserve, in bytes: the object does not move until it outgrows it. */
+  readonly reserve?: number;
+  /** ID of the verifying-key object. */
+  readonly key?: ObjectId;
+}
+
+const NO_KEY = new Uint8Array(16);
+
+function running(kernel: Kernel, what: string): Transaction {
+  const { transaction } = kernel;
+  if (transaction === undefined) throw new TwzError('NotInTransaction', `${what} outside a transaction`);
+  return transaction;
+}
+
+/** A fresh handle with zeroed memory of `size` bytes, part of the running transaction. */
+function fresh(kernel: Kernel, transaction: Transaction, id: ObjectId, size: number, reserve: number): Handle {
+  const h = kernel.handle(id);
+  assert(h.slot === undefined, 'a fresh object that is mapped');
+  h.state = 'live';
+  h.fresh = true;
+  h.verified = true;
+  h.version = 0;
+  h.rights = RIGHTS_ALL;
+  h.kind = KIND.owned;
+  h.place(kernel.takeSlot(Math.max(size, reserve)), size);
+  kernel.link(h);
+  enter(kernel, transaction, h);
+  return h;
+}
+
+export function createObject(kernel: Kernel, options: CreateOptions = {}, wellKnown?: Uint8Array): Handle {
+  const transaction = running(kernel, 'an object was created');
+  const kind = KIND[options.kind ?? 'owned'];
+  const rights = options.rights ?? RIGHTS_ALL;
+  const reserve = options.reserve ?? 0;
+  if (kind === KIND.immutable) throw new TwzError('InvalidArgument', 'an immutable object is made from another with `seal`');
+  if (!(reserve >= 0 && reserve <= OBJECT_SIZE_MAX)) throw new TwzError('ObjectTooLarge', `cannot reserve ${reserve} bytes; the limit is ${OBJECT_SIZE_MAX}`, { reserve });
+  const nonce = wellKnown ?? kernel.random(16);
+  const key = new Uint8Array(16);
+  if (options.key !== undefined) writeId(key, 0, options.key);
+  const id = deriveId(kernel.host, nonce, key, rights, kind);
+  const h = fresh(kernel, transaction, id, OBJECT_SIZE_MIN, reserve);
+  h.markRange(0, META.classes);
+  const { dv, u8 } = h;
+  dv.setUint32(META.magic, OBJECT_MAGIC, true);
+  dv.setUint32(META.format, OBJECT_FORMAT, true);
+  writeId(u8, META.id, id);
+  u8.set(nonce, META.nonce);
+  u8.set(key, META.key);
+  dv.setUint32(META.rights, rights, true);
+  dv.setUint32(META.kind, kind, true);
+  dv.setUint32(META.size, OBJECT_SIZE_MIN, true);
+  dv.setUint32(META.flags, options.counted === true ? FLAG.counted : 0, true);
+  dv.setUint32(META.fotCount, 1, true);
+  dv.setUint32(META.pageHint, 1, true);
+  h.mark(META.pageMap);
+  dv.setUint16(META.pageMap, PAGE_KIND.meta, true);
+  h.kind = kind;
+  h.rights = rights;
+  return h;
+}
+
+/** The well-known nonce number `n` of a space. */
+export function wellKnownNonce(kernel: Kernel, n: number): Uint8Array {
+  const nonce = kernel.spaceId.slice();
+  nonce[15] = (nonce[15] ?? 0) ^ n;
+  return nonce;
+}
+
+export function wellKnownId(kernel: Kernel, n: number): ObjectId {
+  return deriveId(kernel.host, wellKnownNonce(kernel, n), NO_KEY, RIGHTS_ALL, KIND.owned);
+}
+
+// --- copies -----------------------------------------------------------------------------------------------------------------
+
+/** Memory that shows what `from` shows now; file pages stay shared until one side stores to them. */
+function duplicate(kernel: Kernel, from: Handle, id: ObjectId): Handle {
+  const transaction = running(kernel, 'an object was copied');
+  const size = from.size;
+  from.pins++;
+  try {
+    const h = kernel.handle(id);
+    h.state = 'live';
+    h.fresh = true;
+    h.whole = true;
+    h.verified = true;
+    h.version = 0;
+    const slot = kernel.takeSlot(size);
+    kernel.copyImage(from, slot, size);
+    h.place(slot, size);
+    kernel.link(h);
+    // Uncommitted raw stores are not part of the state that is copied.
+    enter(kernel, transaction, h);
+    return h;
+  } finally {
+    from.pins--;
+  }
+}
+
+/** A new object with the same content, owned or volatile. */
+export function copyObject(kernel: Kernel, from: Handle, options: CreateOptions = {}): Handle {
+  if (from.cold) from.warm();
+  const kind = KIND[options.kind ?? 'owned'];
+  const rights = options.rights ?? (from.kind === KIND.immutable ? RIGHTS_ALL : from.rights);
+  const nonce = kernel.random(16).slice();
+  const key = from.u8.slice(META.key, META.key + 16);
+  const id = deriveId(kernel.host, nonce, key, rights, kind);
+  const h = duplicate(kernel, from, id);
+  writeId(h.u8, META.id, id);
+  h.u8.set(nonce, META.nonce);
+  h.dv.setUint32(META.rights, rights, true);
+  h.dv.setUint32(META.kind, kind, true);
+  h.dv.setUint32(META.flags, options.counted === true ? FLAG.counted : 0, true);
+  h.dv.setUint32(META.tieCount, 0, true);
+  h.u8.fill(0, META.ties, META.ties + 16 * TIES_MAX);
+  h.kind = kind;
+  h.rights = rights;
+  return h;
+}
+
+/** An immutable object with the content that `from` has now. The same content gives the same ID, and then the object that is there. */
+export function sealObject(kernel: Kernel, from: Handle): Handle {
+  running(kernel, 'an object was sealed');
+  if (from.cold) from.warm();
+  if (from.kind === KIND.immutable) return from;
+  const bytes = from.u8.slice();
+  const view = new DataView(bytes.buffer);
+  const rights = from.rights & ~2;
+  view.setUint32(META.rights, rights, true);
+  view.setUint32(META.kind, KIND.immutable, true);
+  view.setUint32(META.flags, 0, true);
+  view.setUint32(META.tieCount, 0, true);
+  bytes.fill(0, META.ties, META.ties + 16 * TIES_MAX);
+  const nonce = contentNonce(kernel.host, bytes);
+  const key = bytes.slice(META.key, META.key + 16);
+  const id = deriveId(kernel.host, nonce, key, rights, KIND.immutable);
+  if (kernel.has(id)) return kernel.open(id);
+  const h = duplicate(kernel, from, id);
+  h.u8.set(bytes);
+  writeId(h.u8, META.id, id);
+  h.u8.set(nonce, META.nonce);
+  h.kind = KIND.immutable;
+  h.rights = rights;
+  return h;
+}
+
+/** Enters an object file of any origin under the ID that it carries. The caller gets ObjectForged and the like as from opening. */
+export function importObject(kernel: Kernel, bytes: Uint8Array): Handle {
+  const transaction = running(kernel, 'an object was imported');
+  if (bytes.length < OBJECT_SIZE_MIN || bytes.length % PAGE !== 0 || bytes.length > OBJECT_SIZE_MAX) {
+    throw new TwzError('ObjectCorrupt', `an object file of ${bytes.length} bytes; expected a multiple of ${PAGE} from ${OBJECT_SIZE_MIN} to ${OBJECT_SIZE_MAX}`, { length: bytes.length });
+  }
+  const id = readId(bytes, META.id);
+  if (kernel.has(id)) throw new TwzError('ObjectExists', `object ${id} is in the space already`, { id });
+  const h = fresh(kernel, transaction, id, bytes.length, 0);
+  h.whole = true;
+  h.u8.set(bytes);
+  kernel.verify(h);
+  return h;
+}
+
+// --- deletion and ties --------------------------------------------------------------------------------------------------------
+
+const SYSTEM = 1;
+const RING = 1024;
+
+function system(kernel: Kernel): Handle {
+  const id = wellKnownId(kernel, SYSTEM);
+  if (kernel.has(id)) return kernel.open(id);
+  const h = createObject(kernel, {}, wellKnownNonce(kernel, SYSTEM));
+  // The ring of deleted IDs: a count, then RING x 16 bytes.
+  const at = allocatePages(h, Math.ceil((16 + RING * 16) / PAGE), PAGE_KIND.largeHead);
+  h.setU32(META.root, at);
+  return h;
+}
+
+
+/** Was this object deleted, as far as the space remembers? */
+export function wasDeleted(kernel: Kernel, id: ObjectId): boolean {
+  const systemId = wellKnownId(kernel, SYSTEM);
+  if (id === systemId || !kernel.has(systemId)) return false;
+  const h = kernel.open(systemId);
+  const at = h.dv.getUint32(META.root, true);
+  const count = Math.min(RING, h.dv.getUint32(at, true));
+  for (let i = 0; i < count; i++) if (readId(h.u8, at + 16 + i * 16) === id) return true;
+  return false;
+}
+
+function remember(kernel: Kernel, id: ObjectId): void {
+  const h = system(kernel);
+  const at = h.dv.getUint32(META.root, true);
+  const count = h.dv.getUint32(at, true);
+  const entry = at + 16 + (count % RING) * 16;
+  h.markRange(entry, 16);
+  writeId(h.u8, entry, id);
+  h.setU32(at, count + 1);
+}
+
+export function ties(h: Handle): ObjectId[] {
+  if (h.cold) h.warm();
+  const count = Math.min(TIES_MAX, h.dv.getUint32(META.tieCount, true));
+  return Array.from({ length: count }, (_, i) => readId(h.u8, META.ties + i * 16));
+}
+
+/** `h` lives at least as long as `to`. */
+export function tie(kernel: Kernel, h: Handle, to: Handle): void {
+  if (to.cold) to.warm();
+  if (h === to) throw new TwzError('InvalidArgument', `object ${h.id} cannot be tied to itself`, { id: h.id });
+  const now = ties(h);
+  if (now.includes(to.id)) return;
+  if (now.length === TIES_MAX) throw new TwzError('OutOfRange', `object ${h.id} is tied to ${TIES_MAX} others already`, { id: h.id });
+  const at = META.ties + now.length * 16;
+  h.markRange(at, 16);
+  writeId(h.u8, at, to.id);
+  h.setU32(META.tieCount, now.length + 1);
+}
+
+/** Undoes `tie`. If `h` was only kept by that tie, it goes. */
+export function untie(kernel: Kernel, h: Handle, to: ObjectId): void {
+  const left = ties(h).filter((id) => id !== to);
+  h.markRange(META.ties, 16 * TIES_MAX);
+  h.u8.fill(0, META.ties, META.ties + 16 * TIES_MAX);
+  for (const [i, id] of left.entries()) writeId(h.u8, META.ties + i * 16, id);
+  h.setU32(META.tieCount, left.length);
+  if ((h.flags & FLAG.deleted) !== 0) settleDeleted(kernel);
+}
+
+function kept(kernel: Kernel, h: Handle): boolean {
+  return ties(h).some((id) => kernel.has(id));
+}
+
+/** Deletes now, or as soon as nothing that the object is tied to is left. */
+export function deleteObject(kernel: Kernel, h: Handle): 'deleted' | 'kept' {
+  running(kernel, 'an object was deleted');
+  if (h.state !== 'live') throw h.gone();
+  if (h.snapshot !== undefined) throw new TwzError('SnapshotReadOnly', 'a snapshot cannot be changed', { id: h.id });
+  if (h.cold) h.warm();
+  if (kept(kernel, h)) {
+    if ((h.flags & FLAG.deleted) !== 0) return 'kept';
+    h.setU32(META.flags, h.flags | FLAG.deleted);
+    if (!h.volatile) referTo(system(kernel), h);
+    return 'kept';
+  }
+  destroy(kernel, h);
+  settleDeleted(kernel);
+  return 'deleted';
+}
+
+function destroy(kernel: Kernel, h: Handle): void {
+  const transaction = running(kernel, 'an object was deleted');
+  if (h.pins > 0) throw new TwzError('ObjectPinned', `object ${h.id} cannot be deleted while raw views of it are held`, { id: h.id });
+  if (!h.volatile) remember(kernel, h.id);
+  enter(kernel, transaction, h);
+  h.state = 'deleting';
+  h.hide();
+}
+
+/** Deletes every kept object whose ties are all gone; each may free the next. */
+function settleDeleted(kernel: Kernel): void {
+  if (!kernel.has(wellKnownId(kernel, SYSTEM))) return;
+  const list = system(kernel);
+  for (let again = true; again; ) {
+    again = false;
+    for (const entry of fotEntries(list)) {
+      if (entry.id === undefined) continue;
+      const h = kernel.handle(entry.id);
+      if (h.state === 'live' && kernel.has(h.id)) {
+        if (h.cold) h.warm();
+        if (kept(kernel, h)) continue;
+        destroy(kernel, h);
+      }
+      unreferEntry(list, entry.index);
+      again = true;
+    }
+  }
+}
+

@@ -1,0 +1,409 @@
+/**
+ * The redo log: appending, flushing, segments. The layout is in abi/log-format.ts.
+ *
+ *      frames are built here          pwrite             fdatasync
+ *      tail (mapped, 4 MiB)  ------------------> segment ---------> durable
+ *      survives SIGKILL                          survives SIGKILL   survives power loss
+ *
+ * Invariants:
+ *  1. synced <= written <= end. Frames below `written` are in their segment, below `synced` they are durable.
+ *  2. Every frame in [written, end) is in the tail buffer, in order, without gaps.
+ *  3. Where the host maps the tail, an append makes no system call; elsewhere it is one write.
+ *  4. `reserve` throws before anything is changed; after it an append needs no new space on disk.
+ *  5. After a failed write or sync nothing more is appended: what the disk holds is unknown (`LogFailed`).
+ */
+import { crc32c } from '../abi/crc32c.ts';
+import { TwzError, assert } from '../abi/errors.ts';
+import { FRAME, FRAME_COMMIT, FRAME_MAX, LOG_FORMAT, LOG_MAGIC, SEGMENT, SEGMENT_HEADER } from '../abi/log-format.ts';
+import type { File, Host, Timer } from '../host/host.ts';
+import type { Slot, Windows } from './windows.ts';
+
+const TAIL_MAX = 4 << 20;
+/** A relaxed transaction is on disk at most about twice this many milliseconds later. */
+const RELAXED_MS = 5;
+/** Background syncs that may be under way, unseen by a busy event loop, before one is waited for. */
+const UNSEEN_MAX = 4;
+
+export interface LogPosition {
+  readonly lsn: number;
+  readonly chain: number;
+}
+
+interface Segment {
+  readonly sequence: number;
+  readonly file: File;
+  readonly through: File;
+  /** Plain writes so far, and how many of them are known to be durable. */
+  writes: number;
+  durableWrites: number;
+}
+
+interface Waiter {
+  readonly lsn: number;
+  readonly resolve: () => void;
+  readonly reject: (error: TwzError) => void;
+}
+
+export function segmentName(sequence: number): string {
+  return `${String(sequence).padStart(8, '0')}.log`;
+}
+
+export class Log {
+  readonly #host: Host;
+  readonly #directory: string;
+  readonly #space: Uint8Array;
+  readonly segmentSize: number;
+  /** Longest frame in bytes. */
+  readonly frameMax: number;
+  readonly #tailSize: number;
+  /** Nothing below this LSN needs a new segment. */
+  #reserved = 0;
+  readonly #salt: number;
+  readonly #segments = new Map<number, Segment>();
+  readonly #spare: string[] = [];
+
+  /** The tail buffer and its words; frames are built in place. */
+  readonly #tail: Uint8Array;
+  readonly words: Int32Array;
+  readonly #tailFile: File | undefined;
+  readonly #mapped: boolean;
+  #tailStart: number;
+  /** Where the next frame goes in the tail, in bytes. */
+  #at = 0;
+
+  end: number;
+  written: number;
+  synced: number;
+  chain: number;
+
+  readonly #waiters: Waiter[] = [];
+  #flushing = false;
+  #scheduled = false;
+  #timer: Timer | undefined;
+  #lastSync: number;
+  #unseen = 0;
+  failure: TwzError | undefined;
+  /** Bytes appended since the space was opened. */
+  appended = 0;
+  syncs = 0;
+
+  constructor(host: Host, directory: string, space: Uint8Array, segmentSize: number, windows: Windows, at: LogPosition) {
+    this.#host = host;
+    this.#directory = directory;
+    this.#space = space;
+    this.segmentSize = segmentSize;
+    this.#tailSize = Math.min(TAIL_MAX, segmentSize);
+    this.frameMax = Math.min(FRAME_MAX, this.#tailSize / 4);
+    this.#salt = new DataView(host.random(4).buffer).getUint32(0, true);
+    this.end = this.written = this.synced = this.#tailStart = at.lsn;
+    this.chain = at.chain;
+    this.#lastSync = host.now();
+
+    const path = `${directory}/tail`;
+    for (const name of host.list(directory)) if (name.startsWith('spare')) this.#spare.push(`${directory}/${name}`);
+    const slot: Slot | undefined = windows.take(this.#tailSize);
+    assert(slot !== undefined, 'no slot for the log tail');
+    let mapped = false;
+    if (host.name !== 'portable') {
+      const file = host.open(path, 'create');
+      if (host.length(file) < this.#tailSize) host.preallocate(file, this.#tailSize);
+      mapped = slot.window.mapShared(slot.at, this.#tailSize, file, 0);
+      this.#tailFile = file;
+    }
+    this.#mapped = mapped;
+    this.#tail = new Uint8Array(slot.window.buffer, slot.at, this.#tailSize);
+    this.words = new Int32Array(slot.window.buffer, slot.at, this.#tailSize / 4);
+  }
+
+  // --- segments -----------------------------------------------------------------------------------------------------------
+
+  #sequenceOf(lsn: number): number {
+    return Math.floor(lsn / this.segmentSize);
+  }
+
+  #segment(sequence: number): Segment {
+    const open = this.#segments.get(sequence);
+    if (open !== undefined) return open;
+    const path = `${this.#directory}/${segmentName(sequence)}`;
+    if (!this.#host.exists(path)) this.#createSegment(sequence, path);
+    const file = this.#host.open(path, 'write');
+    const through = this.#host.open(path, 'writeThrough');
+    // What an earlier process wrote here may not have been synced.
+    const segment: Segment = { sequence, file, through, writes: 1, durableWrites: 0 };
+    this.#segments.set(sequence, segment);
+    return segment;
+  }
+
+  /** Builds the whole file under another name, so that a segment is either complete or absent. */
+  #createSegment(sequence: number, path: string): void {
+    const host = this.#host;
+    const draft = this.#spare.pop() ?? `${this.#directory}/draft`;
+    const file = host.open(draft, 'create');
+    try {
+      const header = new Int32Array(SEGMENT_HEADER / 4);
+      header[SEGMENT.magic >> 2] = LOG_MAGIC;
+      header[SEGMENT.format >> 2] = LOG_FORMAT;
+      header[SEGMENT.sequence >> 2] = sequence;
+      header[SEGMENT.size >> 2] = this.segmentSize;
+      new Uint8Array(header.buffer).set(this.#space, SEGMENT.space);
+      header[SEGMENT.checksum >> 2] = crc32c(header, 0, SEGMENT.checksum >> 2, 0);
+      host.preallocate(file, this.segmentSize);
+      host.write(file, new Uint8Array(header.buffer), 0);
+      host.sync(file);
+    } catch (error) {
+      host.close(file);
+      host.remove(draft);
+      throw error;
+    }
+    host.close(file);
+    host.rename(draft, path);
+    host.syncDirectory(this.#directory);
+  }
+
+  /** Makes sure that `bytes` more can be appended, whatever the frames' sizes. Throws DiskFull and the like, with nothing changed. */
+  reserve(bytes: number): void {
+    if (this.failure !== undefined) throw this.failure;
+    // Each segment may stay unused by up to a frame at its end.
+    const needed = this.end + bytes + (1 + bytes / (this.segmentSize / 2)) * this.frameMax;
+    if (needed < this.#reserved) return;
+    const last = this.#sequenceOf(needed);
+    for (let sequence = this.#sequenceOf(this.end); sequence <= last; sequence++) this.#segment(sequence);
+    this.#reserved = (last + 1) * this.segmentSize;
+  }
+
+  /** Forgets all before `lsn`: its segments become spares for new ones, or go. */
+  recycle(lsn: number): void {
+    const first = this.#sequenceOf(lsn);
+    for (const [sequence, segment] of this.#segments) {
+      if (sequence >= first) continue;
+      this.#host.close(segment.file);
+      this.#host.close(segment.through);
+      this.#segments.delete(sequence);
+    }
+    for (const name of this.#host.list(this.#directory)) {
+      const match = /^(\d{8,})\.log$/.exec(name);
+      if (match === null || Number(match[1]) >= first) continue;
+      const path = `${this.#directory}/${name}`;
+      if (this.#spare.length < 2) {
+        const spare = `${this.#directory}/spare${match[1]}`;
+        this.#host.rename(path, spare);
+        this.#spare.push(spare);
+      } else this.#host.remove(path);
+    }
+  }
+
+  // --- appending ----------------------------------------------------------------------------------------------------------
+
+  /** Begins a frame of at most `bytes`, which is at most `frameMax`: returns the word index of its header. */
+  begin(bytes: number): number {
+    if ((this.end % this.segmentSize) + bytes > this.segmentSize) this.#nextSegment();
+    if (this.#at + bytes > this.#tailSize) {
+      this.#spill();
+      this.#at = 0;
+      this.#tailStart = this.end;
+    }
+    return this.#at >> 2;
+  }
+
+  #nextSegment(): void {
+    this.#spill();
+    const sequence = this.#sequenceOf(this.end) + 1;
+    this.end = this.written = this.#tailStart = sequence * this.segmentSize + SEGMENT_HEADER;
+    this.#at = 0;
+  }
+
+  /** Completes the frame that `begin` opened and that ends before word `to`. It is in the log once this returns. */
+  append(to: number, sections: number, commit: boolean): void {
+    const words = this.words;
+    const at = this.#at >> 2;
+    if ((to & 1) !== 0) words[to++] = 0;
+    const length = (to - at) * 4;
+    words[at + 2] = this.end % 2 ** 32 | 0;
+    words[at + 3] = Math.floor(this.end / 2 ** 32);
+    words[at + 4] = this.#salt;
+    words[at + 5] = commit ? FRAME_COMMIT : 0;
+    words[at + 6] = sections;
+    words[at + 7] = 0;
+    const chain = crc32c(words, at + 2, to, this.chain);
+    words[at + 1] = chain;
+    words[at + (FRAME.length >> 2)] = length;
+    this.chain = chain;
+    this.end += length;
+    this.#at += length;
+    this.appended += length;
+    // Stops a reader of the tail at the newest frame.
+    if (this.#at < this.#tailSize) words[this.#at >> 2] = 0;
+    if (!this.#mapped && commit) this.#spill();
+  }
+
+  /** Hands [written, end) to the operating system. */
+  #spill(): void {
+    if (this.written === this.end) return;
+    const segment = this.#segment(this.#sequenceOf(this.written));
+    const from = this.written - this.#tailStart;
+    try {
+      this.#host.write(segment.file, this.#tail.subarray(from, this.#at), this.written % this.segmentSize);
+    } catch (cause) {
+      throw this.#fail(cause);
+    }
+    segment.writes++;
+    this.written = this.end;
+  }
+
+  // --- flushing -----------------------------------------------------------------------------------------------------------
+
+  #fail(cause: unknown): TwzError {
+    this.failure ??= new TwzError('LogFailed', `the log could not be written: ${cause instanceof Error ? cause.message : String(cause)}`, {}, cause);
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(this.failure);
+    return this.failure;
+  }
+
+  #reached(lsn: number): void {
+    if (lsn > this.synced) this.synced = lsn;
+    this.#lastSync = this.#host.now();
+    this.#unseen = 0;
+    this.syncs++;
+    let done = 0;
+    for (const waiter of this.#waiters) {
+      if (waiter.lsn > this.synced) break;
+      waiter.resolve();
+      done++;
+    }
+    this.#waiters.splice(0, done);
+  }
+
+  /** Makes all that was appended durable before it returns. */
+  sync(): void {
+    if (this.failure !== undefined) throw this.failure;
+    if (this.synced === this.end) return;
+    this.#spill();
+    const end = this.end;
+    try {
+      for (const segment of this.#unsynced()) {
+        this.#host.sync(segment.file);
+        segment.durableWrites = segment.writes;
+      }
+    } catch (cause) {
+      throw this.#fail(cause);
+    }
+    this.#reached(end);
+  }
+
+  /** Resolves when all that was appended so far is durable. Calls in one turn of the event loop share a sync. */
+  durable(): Promise<void> {
+    if (this.failure !== undefined) return Promise.reject(this.failure);
+    if (this.synced === this.end) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      this.#waiters.push({ lsn: this.end, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#flushing) return;
+    this.#scheduled = true;
+    this.#host.soon(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  /** Starts an asynchronous flush of all there is; another follows it while somebody waits. */
+  #flush(): void {
+    if (this.#flushing || this.failure !== undefined || this.synced === this.end) return;
+    this.#flushing = true;
+    const end = this.end;
+    this.#flushTo(end).then(
+      () => {
+        this.#flushing = false;
+        this.#reached(end);
+        if (this.#waiters.length > 0) this.#schedule();
+        else if (this.synced < this.end) this.#arm();
+      },
+      (cause: unknown) => {
+        this.#flushing = false;
+        this.#fail(cause);
+      },
+    );
+  }
+
+  /** One write-through of the new bytes where nothing older is unsynced, else a write and a sync of each segment. */
+  #flushTo(end: number): Promise<unknown> {
+    const segment = this.#segment(this.#sequenceOf(this.written));
+    if (this.written < end && this.#unsynced().length === 0) {
+      // A copy: the tail may be reused before the device has read it.
+      const bytes = this.#tail.slice(this.written - this.#tailStart, this.#at);
+      const offset = this.written % this.segmentSize;
+      return this.#host.writeThroughAsync(segment.through, bytes, offset).then(() => {
+        if (this.written < end) this.written = end;
+      });
+    }
+    try {
+      this.#spill();
+    } catch (cause) {
+      return Promise.reject(cause);
+    }
+    return Promise.all(
+      this.#unsynced().map(async (other) => {
+        const writes = other.writes;
+        await this.#host.syncAsync(other.file);
+        other.durableWrites = Math.max(other.durableWrites, writes);
+      }),
+    );
+  }
+
+  #unsynced(): Segment[] {
+    const list: Segment[] = [];
+    for (const segment of this.#segments.values()) if (segment.writes !== segment.durableWrites) list.push(segment);
+    return list;
+  }
+
+  /** After a relaxed commit: sees to it that the log is synced within the promised time, even if the event loop never turns. */
+  pace(): void {
+    if (this.#timer === undefined) this.#arm();
+    const now = this.#host.now();
+    if (now - this.#lastSync < RELAXED_MS) return;
+    this.#lastSync = now;
+    if (!this.#flushing) {
+      this.#flush();
+      return;
+    }
+    // The event loop has not turned since the last flush began. Sync again without waiting, and now and then make sure.
+    if (++this.#unseen >= UNSEEN_MAX) this.sync();
+    else {
+      this.#spill();
+      for (const segment of this.#unsynced()) this.#host.syncAsync(segment.file).catch((cause: unknown) => this.#fail(cause));
+    }
+  }
+
+  #arm(): void {
+    this.#timer?.cancel();
+    this.#timer = this.#host.timer(RELAXED_MS, () => {
+      this.#timer = undefined;
+      this.#flush();
+    });
+  }
+
+  /** Puts frames that were found only in the tail of a dead process at the end of the log. */
+  adopt(frames: Uint8Array, first: number, at: LogPosition): void {
+    assert(frames.length <= this.#tailSize, 'adopted frames exceed the tail');
+    this.#tail.set(frames, 0);
+    this.#at = frames.length;
+    this.#tailStart = this.written = first;
+    this.end = at.lsn;
+    this.chain = at.chain;
+    this.#spill();
+  }
+
+  close(): void {
+    this.#timer?.cancel();
+    for (const segment of this.#segments.values()) {
+      this.#host.close(segment.file);
+      this.#host.close(segment.through);
+    }
+    this.#segments.clear();
+    if (this.#tailFile !== undefined) this.#host.close(this.#tailFile);
+    this.failure ??= new TwzError('SpaceClosed', 'the space was closed');
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(this.failure);
+  }
+}

@@ -1,0 +1,259 @@
+/**
+ * A handle: one object as this process sees it.
+ *
+ * The slot shows a private image of the object's file. Stores change only the image. `mark` notes the 64-byte line that is about to
+ * change and keeps its old bytes, so a transaction can be undone, and logged as the difference.
+ *
+ * Invariants:
+ *  1. Outside a transaction the image holds exactly the committed state (raw views excepted: see raw.ts).
+ *  2. `dirty[line]` is 1 only for lines that the running transaction marked; `lines` lists them, `undo` has their old bytes.
+ *  3. A page whose committed bytes are not yet in the file is in `pendingPages`, and such an object is never evicted.
+ *  4. `cold` is true exactly when no slot is held or the object must not be touched; then `dv` is empty.
+ */
+import { TwzError, assert } from '../abi/errors.ts';
+import { FLAG, KIND, META, PAGE } from '../abi/format.ts';
+import type { ObjectHandle } from '../abi/handle.ts';
+import type { ObjectId } from '../abi/id.ts';
+import { allocateBlock, releaseBlock } from './allocator.ts';
+import { followEntry, referTo, referToName, unreferEntry } from './fot.ts';
+import type { Kernel } from './kernel.ts';
+import type { RawState } from './raw.ts';
+import type { Snapshot } from './snapshot.ts';
+import type { Slot } from './windows.ts';
+
+const NO_VIEW = new DataView(new ArrayBuffer(0));
+const NO_BYTES = new Uint8Array(0);
+const NO_WORDS = new Int32Array(0);
+/** All clean, and as long as any object has lines. Pages of it that nobody touches take no memory. */
+export const CLEAN: Uint8Array = new Uint8Array(1 << 24);
+const NO_UNDO = new Int32Array(0);
+export const LINE_WORDS = 16;
+
+export type State =
+  /** usable */
+  | 'live'
+  /** deleted by the running transaction; comes back on abort */
+  | 'deleting'
+  | 'deleted'
+  /** named by the log, but its file is gone and the log does not delete it */
+  | 'missing'
+  /** the creation was aborted, or the space closed */
+  | 'void';
+
+export class Handle implements ObjectHandle {
+  readonly kernel: Kernel;
+  readonly id: ObjectId;
+  dv: DataView = NO_VIEW;
+  u8: Uint8Array = NO_BYTES;
+  words: Int32Array = NO_WORDS;
+  size = 0;
+  cold = true;
+  dirty: Uint8Array = CLEAN;
+  fot: (Handle | undefined)[] = [];
+  /** FOT index by target; by `resolver:path` for names. Built when a pointer is first stored. */
+  fotIndex: Map<Handle | string, number> | undefined;
+
+  slot: Slot | undefined;
+  state: State = 'live';
+  kind = 0;
+  rights = 0;
+  version = 0;
+  /** Length of the file; 0 while there is none. */
+  fileSize = 0;
+  /** Header and ID were checked in this process. */
+  verified = false;
+  /** Number of the commit that created it, where that ran in this process. */
+  createdAt = 0;
+
+  /** Serial number of the transaction that it is enlisted in. */
+  serial = 0;
+  /** Created by the running transaction: nothing to undo, all to log. */
+  fresh = false;
+  /** Every line counts as marked (a copy). */
+  whole = false;
+  sizeBefore = 0;
+  lines: Int32Array = NO_WORDS;
+  undo: Int32Array = NO_UNDO;
+  count = 0;
+
+  pending: Uint8Array = NO_BYTES;
+  pendingPages: number[] = [];
+  lastLsn = 0;
+
+  /** Why it must stay where it is: raw views, WebAssembly instances, cursors. */
+  pins = 0;
+  raw: RawState | undefined;
+  readonly snapshot: Snapshot | undefined;
+
+  /** Neighbours in the order of use. */
+  older: Handle | undefined;
+  newer: Handle | undefined;
+
+  constructor(kernel: Kernel, id: ObjectId, snapshot?: Snapshot) {
+    this.kernel = kernel;
+    this.id = id;
+    this.snapshot = snapshot;
+  }
+
+  /** Shows `size` bytes of the slot. */
+  place(slot: Slot, size: number): void {
+    const { buffer } = slot.window;
+    this.slot = slot;
+    this.size = size;
+    this.dv = new DataView(buffer, slot.at, size);
+    this.u8 = new Uint8Array(buffer, slot.at, size);
+    this.words = new Int32Array(buffer, slot.at, size >> 2);
+    this.cold = false;
+  }
+
+  /** Lets go of the views, so that nothing reaches the slot through this handle. */
+  unplace(): Slot | undefined {
+    const { slot } = this;
+    this.slot = undefined;
+    this.hide();
+    return slot;
+  }
+
+  hide(): void {
+    this.dv = NO_VIEW;
+    this.u8 = NO_BYTES;
+    this.words = NO_WORDS;
+    this.cold = true;
+  }
+
+  show(): void {
+    if (this.slot !== undefined) this.place(this.slot, this.size);
+  }
+
+  get capacity(): number {
+    return this.slot === undefined ? 0 : 2 ** this.slot.order;
+  }
+
+  get flags(): number {
+    return this.dv.getUint32(META.flags, true);
+  }
+
+  get counted(): boolean {
+    return (this.flags & FLAG.counted) !== 0;
+  }
+
+  get volatile(): boolean {
+    return this.kind === KIND.volatile;
+  }
+
+  warm(): void {
+    if (!this.cold) return;
+    if (this.state !== 'live') throw this.gone();
+    if (this.snapshot !== undefined) this.snapshot.map(this);
+    else this.kernel.map(this);
+  }
+
+  gone(): TwzError {
+    const { id } = this;
+    switch (this.state) {
+      case 'deleted':
+      case 'deleting':
+        return new TwzError('ObjectDeleted', `object ${id} was deleted`, { id });
+      case 'missing':
+        return new TwzError('ObjectMissing', `object ${id} is named by the log but its file is gone`, { id });
+      default:
+        return this.kernel.closed
+          ? new TwzError('SpaceClosed', 'the space was closed', { id })
+          : new TwzError('StaleReference', `object ${id} was created by a transaction that was aborted`, { id });
+    }
+  }
+
+  // --- stores -------------------------------------------------------------------------------------------------------------
+
+  mark(at: number): void {
+    if (this.cold) this.warm();
+    if (this.serial !== this.kernel.serial) this.kernel.enlist(this);
+    const line = at >>> 6;
+    if (this.dirty[line] === 1) return;
+    this.dirty[line] = 1;
+    const n = this.count;
+    if (n === this.lines.length) this.#growLines();
+    this.lines[n] = line;
+    this.count = n + 1;
+    if (this.fresh) return;
+    if (this.raw !== undefined) {
+      this.undo.set(this.raw.baseLine(line), n * LINE_WORDS);
+      return;
+    }
+    const { undo, words } = this;
+    const from = line * LINE_WORDS;
+    const to = n * LINE_WORDS;
+    for (let i = 0; i < LINE_WORDS; i++) undo[to + i] = words[from + i] as number;
+  }
+
+  markRange(at: number, length: number): void {
+    const last = (at + length - 1) >>> 6;
+    for (let line = at >>> 6; line <= last; line++) if (this.dirty[line] !== 1) this.mark(line << 6);
+  }
+
+  #growLines(): void {
+    const length = Math.max(16, this.lines.length * 2);
+    const lines = new Int32Array(length);
+    lines.set(this.lines);
+    this.lines = lines;
+    if (this.fresh) return;
+    const undo = new Int32Array(length * LINE_WORDS);
+    undo.set(this.undo);
+    this.undo = undo;
+  }
+
+  /** A fresh object keeps no undo; the array must catch up before it is marked as an old one. */
+  ensureUndo(): void {
+    if (this.undo.length >= this.lines.length * LINE_WORDS) return;
+    this.undo = new Int32Array(this.lines.length * LINE_WORDS);
+  }
+
+  setU32(at: number, value: number): void {
+    if (this.dirty[at >>> 6] !== 1) this.mark(at);
+    this.dv.setUint32(at, value, true);
+  }
+
+  addPending(page: number): void {
+    if (this.pending[page] === 1) return;
+    if (page >= this.pending.length) {
+      const pending = new Uint8Array(Math.max(page + 1, this.capacity / PAGE));
+      pending.set(this.pending);
+      this.pending = pending;
+    }
+    this.pending[page] = 1;
+    this.pendingPages.push(page);
+  }
+
+  // --- ObjectHandle: allocation and pointers --------------------------------------------------------------------------------
+
+  allocate(size: number): number {
+    if (this.cold) this.warm();
+    return allocateBlock(this, size);
+  }
+
+  release(at: number): void {
+    if (this.cold) this.warm();
+    releaseBlock(this, at);
+  }
+
+  follow(index: number, at: number): Handle {
+    return followEntry(this, index, at);
+  }
+
+  refer(target: ObjectHandle): number {
+    assert(target instanceof Handle, 'a handle of another kernel');
+    return referTo(this, target);
+  }
+
+  referByName(path: string, resolver: string): number {
+    return referToName(this, path, resolver);
+  }
+
+  unrefer(index: number): void {
+    unreferEntry(this, index);
+  }
+
+  corrupt(at: number, reason: string): never {
+    throw new TwzError('PointerCorrupt', `object ${this.id} at offset ${at}: ${reason}`, { id: this.id, at });
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * A snapshot: every object as it was at one commit, until `advance`.
+ *
+ * Nothing is copied when it is taken. Afterwards each commit hands the old bytes of the lines it changes to every snapshot that has not
+ * mapped the object yet (`keep`). When the snapshot maps an object it takes the current image and lays the kept lines over it; from
+ * then on that image is its own, and the checkpoint makes it copy each page before the file's page is overwritten (`detach`).
+ *
+ * Invariants: an image equals the state after commit `at`; images of one snapshot all have the same `at`.
+ */
+import { TwzError } from '../abi/errors.ts';
+import { PAGE } from '../abi/format.ts';
+import type { ObjectId } from '../abi/id.ts';
+import type { Kernel } from './kernel.ts';
+import { Handle, LINE_WORDS } from './object.ts';
+
+interface Kept {
+  readonly lines: Map<number, Int32Array>;
+  /** Size and version at the snapshot. */
+  readonly size: number;
+  readonly version: number;
+}
+
+export class Snapshot {
+  readonly #kernel: Kernel;
+  readonly #handles = new Map<ObjectId, Handle>();
+  readonly #kept = new Map<Handle, Kept>();
+  /** The last commit that it shows. */
+  at: number;
+  closed = false;
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+    this.at = kernel.commits;
+  }
+
+  handle(id: ObjectId): Handle {
+    let h = this.#handles.get(id);
+    if (h === undefined) {
+      h = new Handle(this.#kernel, id, this);
+      this.#handles.set(id, h);
+    }
+    return h;
+  }
+
+  /** Before the lines of a committed transaction are forgotten: keeps their old bytes, once a line. */
+  keep(h: Handle): void {
+    if (h.fresh || this.#mapped(h)) return;
+    let kept = this.#kept.get(h);
+    if (kept === undefined) {
+      kept = { lines: new Map(), size: h.sizeBefore, version: h.version };
+      this.#kept.set(h, kept);
+    }
+    for (let i = 0; i < h.count; i++) {
+      const line = h.lines[i] as number;
+      if (!kept.lines.has(line)) kept.lines.set(line, h.undo.slice(i * LINE_WORDS, (i + 1) * LINE_WORDS));
+    }
+  }
+
+  #mapped(h: Handle): boolean {
+    return this.#handles.get(h.id)?.cold === false;
+  }
+
+  /** The object is about to be deleted: take its image while it is there. */
+  rescue(h: Handle): void {
+    if (h.createdAt <= this.at && !this.#mapped(h)) this.map(this.handle(h.id), h);
+  }
+
+  map(own: Handle, from: Handle = this.#kernel.handle(own.id)): void {
+    if (this.closed) throw new TwzError('SnapshotClosed', 'the snapshot was closed', { id: own.id });
+    if (from.slot === undefined && from.cold) from.warm();
+    if (from.slot === undefined || from.createdAt > this.at || from.fresh) {
+      throw new TwzError('ObjectMissing', `object ${own.id} did not exist at the time of the snapshot`, { id: own.id });
+    }
+    const kept = this.#kept.get(from);
+    const enlisted = from.serial === this.#kernel.serial;
+    const size = kept?.size ?? (enlisted ? from.sizeBefore : from.size);
+    const slot = this.#kernel.takeSlot(size);
+    this.#kernel.copyImage(from, slot, size);
+    own.place(slot, size);
+    own.kind = from.kind;
+    own.rights = from.rights;
+    own.version = kept?.version ?? from.version;
+    own.fileSize = from.fileSize;
+    own.verified = true;
+    own.pins = 1;
+    // Newest first: what the running transaction changed, then what commits since the snapshot changed.
+    if (enlisted) {
+      for (let i = 0; i < from.count; i++) {
+        const line = from.lines[i] as number;
+        if ((line + 1) * LINE_WORDS <= own.words.length) own.words.set(from.undo.subarray(i * LINE_WORDS, (i + 1) * LINE_WORDS), line * LINE_WORDS);
+      }
+    }
+    for (const [line, old] of kept?.lines ?? []) if ((line + 1) * LINE_WORDS <= own.words.length) own.words.set(old, line * LINE_WORDS);
+    this.#kept.delete(from);
+  }
+
+  /** The file's page is about to be overwritten: make the image's page its own. */
+  detach(id: ObjectId, page: number): void {
+    const own = this.#handles.get(id);
+    if (own === undefined || own.cold || (page + 1) * PAGE > own.size) return;
+    const at = page * PAGE;
+    own.u8[at] = own.u8[at] as number;
+  }
+
+  /** Moves on to the newest committed version. Accessors of the snapshot stay valid and show it. */
+  advance(): void {
+    if (this.closed) throw new TwzError('SnapshotClosed', 'the snapshot was closed');
+    this.#forget();
+    this.at = this.#kernel.commits;
+  }
+
+  #forget(): void {
+    this.#kept.clear();
+    for (const own of this.#handles.values()) {
+      own.pins = 0;
+      own.fot = [];
+      const slot = own.unplace();
+      if (slot !== undefined) this.#kernel.giveSlot(slot);
+    }
+  }
+
+  close(): void {
+    if (this.closed) return;
+    this.#forget();
+    this.closed = true;
+    this.#kernel.snapshots.delete(this);
+  }
+}

@@ -1,0 +1,350 @@
+/**
+ * Transactions.
+ *
+ *   run(f):  f marks lines and stores   ->  commit: reserve log space, append frames, forget marks
+ *                                       ->  abort:  put the old bytes of every marked line back
+ *
+ * Invariants:
+ *  1. Nothing reaches the log before `commit`, and nothing reaches an object file before the log is synced past it.
+ *  2. Everything that can fail for want of room fails before the first frame is appended; then the transaction is aborted whole.
+ *  3. After an abort every object holds the bytes, size and state that it had before.
+ *  4. One transaction runs at a time; a nested one is part of the outer one, and its failure dooms the outer one.
+ */
+import { TwzError } from '../abi/errors.ts';
+import { KIND, RIGHT } from '../abi/format.ts';
+import { FRAME, OPERATION, SECTION } from '../abi/log-format.ts';
+import type { ObjectId } from '../abi/id.ts';
+import type { Kernel } from './kernel.ts';
+import { CLEAN, LINE_WORDS, type Handle } from './object.ts';
+
+/** Worst case of a line in the log: its header and all of it. */
+const LINE_BYTES = 4 + LINE_WORDS * 4;
+const SECTION_WORDS = SECTION.header >> 2;
+
+export class Transaction {
+  readonly serial: number;
+  readonly handles: Handle[] = [];
+  depth = 1;
+  doomed: unknown;
+  isDoomed = false;
+
+  constructor(serial: number) {
+    this.serial = serial;
+  }
+}
+
+/** Runs a plain synchronous function as a transaction, or as a part of the one that runs already. Returns what it returned. */
+export function run<T>(kernel: Kernel, body: () => T): T {
+  if (kernel.transaction !== undefined) return runNested(kernel.transaction, body);
+  const transaction = begin(kernel);
+  let result: T;
+  try {
+    result = body();
+    if (isPromise(result)) throw new TwzError('TransactionAsync', 'the function of a transaction returned a promise; nothing was changed');
+    if (transaction.isDoomed) throw transaction.doomed;
+    commit(kernel, transaction);
+  } catch (error) {
+    abort(kernel);
+    throw error;
+  }
+  return result;
+}
+
+function isPromise(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+}
+
+function runNested<T>(transaction: Transaction, body: () => T): T {
+  transaction.depth++;
+  try {
+    return body();
+  } catch (error) {
+    transaction.isDoomed = true;
+    transaction.doomed = error;
+    throw error;
+  } finally {
+    transaction.depth--;
+  }
+}
+
+function begin(kernel: Kernel): Transaction {
+  if (kernel.closed) throw new TwzError('SpaceClosed', 'the space was closed');
+  if (kernel.log.failure !== undefined) throw kernel.log.failure;
+  kernel.serial = ++kernel.lastSerial;
+  kernel.transaction = new Transaction(kernel.serial);
+  return kernel.transaction;
+}
+
+function end(kernel: Kernel): void {
+  kernel.serial = -1;
+  kernel.transaction = undefined;
+}
+
+/** Makes an object part of the running transaction. Throws what forbids it. */
+export function enlist(kernel: Kernel, h: Handle): void {
+  const { transaction } = kernel;
+  const { id } = h;
+  if (h.snapshot !== undefined) throw new TwzError('SnapshotReadOnly', `object ${id}: a snapshot cannot be changed`, { id });
+  if (transaction === undefined) {
+    if (h.state !== 'live') throw h.gone();
+    throw new TwzError('NotInTransaction', `object ${id} was stored to outside a transaction`, { id });
+  }
+  if (h.cold) h.warm();
+  if (h.kind === KIND.immutable) throw new TwzError('ObjectImmutable', `object ${id} is immutable`, { id });
+  if ((h.rights & RIGHT.write) === 0) throw new TwzError('ObjectForbidden', `object ${id} does not give the right to write`, { id, rights: h.rights });
+  enter(kernel, transaction, h);
+}
+
+/** Enlists without asking for rights: for creation and deletion. */
+export function enter(kernel: Kernel, transaction: Transaction, h: Handle): void {
+  if (h.serial === kernel.serial) return;
+  h.serial = kernel.serial;
+  h.sizeBefore = h.size;
+  h.count = 0;
+  const lines = h.capacity >>> 6;
+  if (h.dirty === CLEAN || h.dirty.length < lines) h.dirty = new Uint8Array(lines);
+  if (!h.fresh) h.ensureUndo();
+  transaction.handles.push(h);
+}
+
+// --- commit -------------------------------------------------------------------------------------------------------------------
+
+function commit(kernel: Kernel, transaction: Transaction): void {
+  for (const h of kernel.exposed) if (h.state === 'live') h.raw?.collect();
+  if (transaction.handles.length === 0) {
+    end(kernel);
+    return;
+  }
+  let bytes = FRAME.header;
+  for (const h of transaction.handles) {
+    if (!h.volatile) bytes += SECTION.header + (h.whole ? h.size >>> 6 : h.count) * LINE_BYTES;
+  }
+  kernel.log.reserve(bytes + (bytes / (kernel.log.frameMax / 2)) * (FRAME.header + SECTION.header));
+  for (const snapshot of kernel.snapshots) {
+    for (const h of transaction.handles) {
+      if (h.state === 'deleting') snapshot.rescue(h);
+      else snapshot.keep(h);
+    }
+  }
+  new FrameWriter(kernel, bytes).write(transaction.handles);
+  kernel.commits++;
+  for (const h of transaction.handles) settle(kernel, h);
+  end(kernel);
+}
+
+/** Writes the frames of one transaction into the log's tail. */
+class FrameWriter {
+  readonly #kernel: Kernel;
+  readonly #words: Int32Array;
+  /** Bytes that may still be needed, an upper bound. */
+  #left: number;
+  #frame = 0;
+  #at = 0;
+  #limit = 0;
+  #sections = 0;
+  #continued = false;
+  #section = 0;
+  #lines = 0;
+
+  constructor(kernel: Kernel, bytes: number) {
+    this.#kernel = kernel;
+    this.#words = kernel.log.words;
+    this.#left = bytes;
+  }
+
+  write(handles: readonly Handle[]): void {
+    this.#open();
+    for (const h of handles) {
+      if (h.volatile || (h.fresh && h.state === 'deleting')) continue;
+      this.#object(h);
+    }
+    // Nothing to log, unless earlier frames wait for their commit.
+    if (this.#sections === 0 && !this.#continued) return;
+    this.#kernel.log.append(this.#at, this.#sections, true);
+  }
+
+  #open(): void {
+    const { log } = this.#kernel;
+    const bytes = Math.min(log.frameMax, this.#left + FRAME.header + SECTION.header + LINE_BYTES + 8);
+    this.#frame = log.begin(bytes);
+    this.#limit = this.#frame + (bytes >> 2);
+    this.#at = this.#frame + (FRAME.header >> 2);
+    this.#sections = 0;
+  }
+
+  /** Closes this frame as one that the transaction goes on after. */
+  #next(): void {
+    this.#left -= (this.#at - this.#frame) * 4;
+    this.#kernel.log.append(this.#at, this.#sections, false);
+    this.#continued = true;
+    this.#open();
+  }
+
+  #begin(h: Handle, operation: number): void {
+    if (this.#at + SECTION_WORDS + LINE_BYTES / 4 > this.#limit) this.#next();
+    const at = this.#at;
+    const words = this.#words;
+    const { dv } = idBytes;
+    idInto(h.id);
+    for (let i = 0; i < 4; i++) words[at + i] = dv.getInt32(i * 4, true);
+    const version = h.version + 1;
+    words[at + 4] = operation;
+    words[at + 5] = h.size;
+    words[at + 6] = version | 0;
+    words[at + 7] = Math.floor(version / 2 ** 32);
+    words[at + 9] = 0;
+    this.#section = at;
+    this.#at = at + SECTION_WORDS;
+    this.#lines = 0;
+    this.#sections++;
+  }
+
+  #finish(): void {
+    this.#words[this.#section + 8] = this.#lines;
+  }
+
+  #object(h: Handle): void {
+    const removed = h.state === 'deleting';
+    this.#begin(h, removed ? OPERATION.remove : h.fresh ? OPERATION.create : OPERATION.change);
+    const count = removed ? 0 : h.whole ? h.size >>> 6 : h.count;
+    for (let i = 0; i < count; i++) this.#line(h, h.whole ? i : (h.lines[i] as number), i);
+    this.#finish();
+    if (this.#lines === 0 && !removed && !h.fresh && h.size === h.sizeBefore) {
+      this.#at = this.#section;
+      this.#sections--;
+    }
+  }
+
+  /** The words of one line that differ from its old bytes; nothing where none does. */
+  #line(h: Handle, line: number, index: number): void {
+    if (this.#at + LINE_BYTES / 4 > this.#limit) {
+      this.#finish();
+      this.#next();
+      this.#begin(h, OPERATION.change);
+    }
+    const { words, undo, fresh } = h;
+    const from = line * LINE_WORDS;
+    const old = index * LINE_WORDS;
+    const out = this.#words;
+    const head = this.#at;
+    let at = head + 1;
+    let mask = 0;
+    for (let i = 0; i < LINE_WORDS; i += 2) {
+      const a = words[from + i] as number;
+      const b = words[from + i + 1] as number;
+      if (fresh ? (a | b) === 0 : a === undo[old + i] && b === undo[old + i + 1]) continue;
+      mask |= 1 << (i >>> 1);
+      out[at] = a;
+      out[at + 1] = b;
+      at += 2;
+    }
+    if (mask === 0) return;
+    out[head] = (mask << 24) | line;
+    this.#at = at;
+    this.#lines++;
+  }
+}
+
+const idBytes = { dv: new DataView(new ArrayBuffer(16)), id: '' };
+
+function idInto(id: ObjectId): void {
+  if (idBytes.id === id) return;
+  for (let i = 0; i < 16; i++) idBytes.dv.setUint8(i, Number.parseInt(id.slice(i * 2, i * 2 + 2), 16));
+  idBytes.id = id;
+}
+
+/** After the frames are in the log: the image is the committed state. */
+function settle(kernel: Kernel, h: Handle): void {
+  const { dirty, lines } = h;
+  const lsn = kernel.log.end;
+  h.raw?.committed();
+  if (h.state === 'deleting') {
+    h.state = 'deleted';
+    discard(kernel, h);
+    kernel.checkpointer.removed(h);
+    return;
+  }
+  if (!h.volatile) {
+    kernel.checkpointer.changed(h);
+    h.version++;
+    h.lastLsn = lsn;
+  }
+  if (h.whole) {
+    for (let page = 0; page < h.size >>> 12; page++) h.addPending(page);
+    dirty.fill(0);
+  } else {
+    const { pending, volatile } = h;
+    for (let i = 0; i < h.count; i++) {
+      const line = lines[i] as number;
+      dirty[line] = 0;
+      if (!volatile && pending[line >>> 6] !== 1) h.addPending(line >>> 6);
+    }
+  }
+  if (h.fresh) h.createdAt = kernel.commits;
+  h.fresh = false;
+  h.whole = false;
+  shrink(h);
+  h.count = 0;
+}
+
+/** A large transaction leaves large arrays; they are not worth keeping. */
+function shrink(h: Handle): void {
+  if (h.lines.length <= 4096) return;
+  h.lines = new Int32Array(0);
+  h.undo = new Int32Array(0);
+}
+
+function discard(kernel: Kernel, h: Handle): void {
+  kernel.exposed.delete(h);
+  h.raw = undefined;
+  h.pendingPages = [];
+  h.pending = new Uint8Array(0);
+  h.count = 0;
+  h.fresh = false;
+  h.whole = false;
+  h.verified = false;
+  kernel.unmap(h);
+  h.fileSize = 0;
+}
+
+// --- abort --------------------------------------------------------------------------------------------------------------------
+
+function abort(kernel: Kernel): void {
+  const { transaction } = kernel;
+  if (transaction === undefined) return;
+  for (const h of transaction.handles) {
+    if (h.state === 'deleting') {
+      h.state = 'live';
+      h.show();
+    }
+  }
+  for (const h of transaction.handles) {
+    if (h.fresh) {
+      discard(kernel, h);
+      // An earlier object of this ID may be deleted, with its file still there.
+      if (kernel.checkpointer.awaitsRemoval(h.id)) h.state = 'deleted';
+      else {
+        h.state = 'void';
+        kernel.handles.delete(h.id);
+      }
+    } else undo(h);
+  }
+  for (const h of kernel.exposed) h.raw?.restore();
+  end(kernel);
+  kernel.aborts++;
+}
+
+function undo(h: Handle): void {
+  const { words, dirty } = h;
+  for (let i = 0; i < h.count; i++) {
+    const line = h.lines[i] as number;
+    words.set(h.undo.subarray(i * LINE_WORDS, (i + 1) * LINE_WORDS), line * LINE_WORDS);
+    dirty[line] = 0;
+  }
+  h.count = 0;
+  shrink(h);
+  h.fotIndex = undefined;
+  h.fot = [];
+  const { slot } = h;
+  if (slot !== undefined && h.size !== h.sizeBefore) h.place(slot, h.sizeBefore);
+}

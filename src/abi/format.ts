@@ -13,6 +13,7 @@
 
 export const PAGE = 4096;
 export const LINE = 64;
+export const LINE_WORDS = LINE / 4;
 export const OBJECT_MAGIC = 0x314f5754; // "TWO1" read as a little-endian u32
 export const OBJECT_FORMAT = 1;
 export const OBJECT_SIZE_MAX = 1 << 30;

@@ -2,7 +2,26 @@
  * What the kernel gives to programs for one object, and what they may ask of it. Accessors hold (handle, offset), never an address,
  * so the object can be moved, grown or evicted under them.
  */
+import type { Kind } from './format.ts';
 import type { ObjectId } from './id.ts';
+
+/** An entry of the foreign object table, decoded. */
+export interface FotEntry {
+  readonly index: number;
+  /** Pointers that accessors stored through this entry. */
+  readonly count: number;
+  /** The target, or undefined for a late-bound name. */
+  readonly id: ObjectId | undefined;
+  readonly path: string | undefined;
+  /** Name of the resolver; empty for the space's own names. */
+  readonly resolver: string | undefined;
+}
+
+/** A memory to give to a WebAssembly instance, and where the object lies in it. */
+export interface WasmView {
+  readonly memory: { readonly buffer: ArrayBufferLike };
+  readonly address: number;
+}
 
 export interface ObjectHandle {
   readonly id: ObjectId;
@@ -17,6 +36,13 @@ export interface ObjectHandle {
   readonly dirty: Uint8Array;
   /** Handles of FOT entries that were followed before. */
   readonly fot: (ObjectHandle | undefined)[];
+  /** Set on each use: what was used lately is evicted last. */
+  used: boolean;
+  readonly kindName: Kind;
+  /** Default rights: bits of RIGHT. */
+  readonly rights: number;
+  /** Commits that changed it. */
+  readonly version: number;
   warm(): void;
   /** Must come before a store to [at, at + 8), once a transaction and line. */
   mark(at: number): void;
@@ -33,6 +59,18 @@ export interface ObjectHandle {
   referByName(path: string, resolver: string): number;
   /** One pointer through this FOT index is gone. */
   unrefer(index: number): void;
+  fotEntries(): Iterable<FotEntry>;
+  /** Points an entry, and every pointer through it, at another object. */
+  retarget(index: number, target: ObjectHandle): void;
+  /** Makes raw stores part of transactions from now on, and keeps the object where it is. */
+  expose(): void;
+  unexpose(): void;
+  wasm(): WasmView;
+  /** Keeps the object mapped where it is. */
+  pin(): void;
+  unpin(): void;
+  /** The object's file as it would be written now. */
+  image(): Uint8Array;
   /** Throws PointerCorrupt. */
   corrupt(at: number, reason: string): never;
 }

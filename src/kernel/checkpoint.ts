@@ -9,6 +9,7 @@
  *  2. The control file moves on only when all that it leaves behind is durable in the files.
  */
 import { META, PAGE } from '../abi/format.ts';
+import type { ObjectId } from '../abi/id.ts';
 import type { File } from '../host/host.ts';
 import { writeControl, type Control } from './control.ts';
 import { headerChecksum, type Kernel } from './kernel.ts';
@@ -22,7 +23,7 @@ export class Checkpointer {
   readonly #file: File;
   #control: Control;
   #changed = new Set<Handle>();
-  #removed = new Map<string, Handle>();
+  #removed = new Set<ObjectId>();
   readonly #directories = new Set<string>();
   #running = false;
   #stopped = false;
@@ -46,11 +47,11 @@ export class Checkpointer {
 
   removed(h: Handle): void {
     this.#changed.delete(h);
-    this.#removed.set(h.id, h);
+    this.#removed.add(h.id);
   }
 
   /** Deleted, and its file not yet removed. */
-  awaitsRemoval(id: string): boolean {
+  awaitsRemoval(id: ObjectId): boolean {
     return this.#removed.has(id);
   }
 
@@ -127,10 +128,12 @@ export class Checkpointer {
       this.#apply(h);
       this.#changed.delete(h);
     }
-    for (const id of this.#removed.keys()) {
-      const path = kernel.path(id as Handle['id']);
-      kernel.host.remove(path);
+    for (const id of this.#removed) {
+      const path = kernel.path(id);
       this.#applied.delete(path);
+      // An object that came and went between two checkpoints never had a file.
+      if (!kernel.host.exists(path)) continue;
+      kernel.host.remove(path);
       this.#directories.add(path.slice(0, path.lastIndexOf('/')));
     }
     this.#removed.clear();
@@ -229,7 +232,7 @@ export class Checkpointer {
 }
 
 /** The metadata page with the current version and its checksum. */
-function stampedHeader(h: Handle): Uint8Array {
+export function stampedHeader(h: Handle): Uint8Array {
   const words = h.raw === undefined ? h.words.slice(0, PAGE / 4) : h.raw.base(0).slice();
   words[META.version >> 2] = h.version | 0;
   words[(META.version >> 2) + 1] = Math.floor(h.version / 2 ** 32);

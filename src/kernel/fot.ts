@@ -9,21 +9,13 @@
  */
 import { TwzError } from '../abi/errors.ts';
 import { FLAG, FOT, FOT_FLAG, FOT_MAX, META, PAGE, PAGE_KIND } from '../abi/format.ts';
-import { readId, writeId, type ObjectId } from '../abi/id.ts';
+import type { FotEntry } from '../abi/handle.ts';
+import { readId, writeId } from '../abi/id.ts';
 import { allocateBlock, allocatePages, releaseBlock } from './allocator.ts';
 import type { Handle } from './object.ts';
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
-
-export interface FotEntry {
-  readonly index: number;
-  /** Pointers that were stored through this entry. */
-  readonly count: number;
-  readonly id: ObjectId | undefined;
-  readonly path: string | undefined;
-  readonly resolver: string | undefined;
-}
 
 /** Byte offset of an entry, or 0 where the table does not reach so far. */
 export function entryAt(h: Handle, index: number): number {
@@ -84,7 +76,7 @@ export function followEntry(h: Handle, index: number, pointerAt: number): Handle
   const known = h.fot[index];
   if (known !== undefined && known.state === 'live') {
     if (known.cold) known.warm();
-    else h.kernel.touch(known);
+    known.used = true;
     return known;
   }
   if (h.cold) h.warm();

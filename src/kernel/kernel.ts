@@ -102,7 +102,7 @@ export class Kernel {
   open(id: ObjectId): Handle {
     const h = this.handle(id);
     if (h.cold) h.warm();
-    else this.touch(h);
+    h.used = true;
     return h;
   }
 
@@ -267,10 +267,23 @@ export class Kernel {
     this.windows.give(slot);
   }
 
-  /** Unmaps the least recently used object that can go. False where none can. */
+  /**
+   * Unmaps an object that was not used lately and can go; false where none can. Second chance: what was used since the last look goes
+   * to the end of the line, once.
+   */
   #evict(): boolean {
     for (const applied of [false, true]) {
-      for (let h = this.#oldest; h !== undefined; h = h.newer) {
+      let next: Handle | undefined;
+      let chances = this.#mappedObjects;
+      for (let h = this.#oldest; h !== undefined; h = next) {
+        next = h.newer;
+        if (h.used && chances-- > 0) {
+          h.used = false;
+          this.#unlink(h);
+          this.#link(h);
+          next ??= h;
+          continue;
+        }
         if (h.pins > 0 || h.serial === this.serial || h.raw !== undefined || h.volatile || h.pendingPages.length > 0 || h.fileSize === 0) continue;
         this.unmap(h);
         this.evictions++;
@@ -314,13 +327,6 @@ export class Kernel {
   }
 
   // --- order of use -------------------------------------------------------------------------------------------------------
-
-  touch(h: Handle): void {
-    if (h === this.#newest || h.snapshot !== undefined) return;
-    if (h.older === undefined && h.newer === undefined && h !== this.#oldest) return;
-    this.#unlink(h);
-    this.#link(h);
-  }
 
   #link(h: Handle): void {
     h.older = this.#newest;

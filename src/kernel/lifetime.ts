@@ -225,7 +225,7 @@ export function ties(h: Handle): ObjectId[] {
 }
 
 /** `h` lives at least as long as `to`. */
-export function tie(kernel: Kernel, h: Handle, to: Handle): void {
+export function tie(h: Handle, to: Handle): void {
   if (to.cold) to.warm();
   if (h === to) throw new TwzError('InvalidArgument', `object ${h.id} cannot be tied to itself`, { id: h.id });
   const now = ties(h);

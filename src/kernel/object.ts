@@ -11,13 +11,14 @@
  *  4. `cold` is true exactly when no slot is held or the object must not be touched; then `dv` is empty.
  */
 import { TwzError, assert } from '../abi/errors.ts';
-import { FLAG, KIND, META, PAGE } from '../abi/format.ts';
-import type { ObjectHandle } from '../abi/handle.ts';
+import { FLAG, KIND, LINE_WORDS, META, PAGE, type Kind } from '../abi/format.ts';
+import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
 import type { ObjectId } from '../abi/id.ts';
 import { allocateBlock, releaseBlock } from './allocator.ts';
-import { followEntry, referTo, referToName, unreferEntry } from './fot.ts';
+import { followEntry, fotEntries, referTo, referToName, retargetEntry, unreferEntry } from './fot.ts';
 import type { Kernel } from './kernel.ts';
-import type { RawState } from './raw.ts';
+import { RawState } from './raw.ts';
+import { stampedHeader } from './checkpoint.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { Slot } from './windows.ts';
 
@@ -27,7 +28,6 @@ const NO_WORDS = new Int32Array(0);
 /** All clean, and as long as any object has lines. Pages of it that nobody touches take no memory. */
 export const CLEAN: Uint8Array = new Uint8Array(1 << 24);
 const NO_UNDO = new Int32Array(0);
-export const LINE_WORDS = 16;
 
 export type State =
   /** usable */
@@ -79,6 +79,8 @@ export class Handle implements ObjectHandle {
   pending: Uint8Array = NO_BYTES;
   pendingPages: number[] = [];
   lastLsn = 0;
+
+  used = false;
 
   /** Why it must stay where it is: raw views, WebAssembly instances, cursors. */
   pins = 0;
@@ -251,6 +253,63 @@ export class Handle implements ObjectHandle {
 
   unrefer(index: number): void {
     unreferEntry(this, index);
+  }
+
+  fotEntries(): Iterable<FotEntry> {
+    return fotEntries(this);
+  }
+
+  retarget(index: number, target: ObjectHandle): void {
+    assert(target instanceof Handle, 'a handle of another kernel');
+    retargetEntry(this, index, target);
+  }
+
+  get kindName(): Kind {
+    return this.kind === KIND.immutable ? 'immutable' : this.kind === KIND.volatile ? 'volatile' : 'owned';
+  }
+
+  // --- raw access ---------------------------------------------------------------------------------------------------------
+
+  expose(): void {
+    if (this.kernel.serial !== this.serial || this.cold) this.kernel.enlist(this);
+    this.pins++;
+    if (this.raw !== undefined) return;
+    this.raw = new RawState(this);
+    this.kernel.exposed.add(this);
+    if ((this.flags & FLAG.raw) === 0) this.setU32(META.flags, this.flags | FLAG.raw);
+  }
+
+  unexpose(): void {
+    if (this.raw === undefined || this.pins === 0) return;
+    this.pins--;
+    if (this.pins > 0) return;
+    this.kernel.idle('letting go of raw views');
+    this.raw.restore();
+    this.raw = undefined;
+    this.kernel.exposed.delete(this);
+  }
+
+  wasm(): WasmView {
+    this.expose();
+    const { slot } = this;
+    if (slot?.window.memory === undefined) throw new TwzError('NotSupported', 'this host has no WebAssembly memory behind its objects', { id: this.id });
+    return { memory: slot.window.memory, address: slot.at };
+  }
+
+  pin(): void {
+    if (this.cold) this.warm();
+    this.pins++;
+  }
+
+  unpin(): void {
+    this.pins--;
+  }
+
+  image(): Uint8Array {
+    if (this.cold) this.warm();
+    const bytes = this.u8.slice();
+    bytes.set(stampedHeader(this), 0);
+    return bytes;
   }
 
   corrupt(at: number, reason: string): never {

@@ -8,9 +8,8 @@
  *
  * A raw store outside a transaction joins the next transaction that commits in the space; it is dropped if that aborts.
  */
-import { LINE, PAGE } from '../abi/format.ts';
+import { LINE, LINE_WORDS, PAGE } from '../abi/format.ts';
 import type { Handle } from './object.ts';
-import { LINE_WORDS } from './object.ts';
 
 const PAGE_WORDS = PAGE / 4;
 

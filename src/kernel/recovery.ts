@@ -6,14 +6,14 @@
  */
 import { crc32c } from '../abi/crc32c.ts';
 import { TwzError } from '../abi/errors.ts';
-import { LINE, META } from '../abi/format.ts';
+import { LINE, LINE_WORDS, META } from '../abi/format.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
 import { FRAME, FRAME_COMMIT, FRAME_MAX, OPERATION, SECTION, SEGMENT_HEADER } from '../abi/log-format.ts';
 import type { Host, Lock } from '../host/host.ts';
 import { encodeControl, readControl, type Control } from './control.ts';
 import { Log, segmentName, type LogPosition } from './log.ts';
 import type { Kernel } from './kernel.ts';
-import { LINE_WORDS, type Handle } from './object.ts';
+import type { Handle } from './object.ts';
 
 export interface Recovery {
   /** Bytes of log that were replayed. */

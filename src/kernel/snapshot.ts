@@ -8,10 +8,10 @@
  * Invariants: an image equals the state after commit `at`; images of one snapshot all have the same `at`.
  */
 import { TwzError } from '../abi/errors.ts';
-import { PAGE } from '../abi/format.ts';
+import { LINE_WORDS, PAGE } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import type { Kernel } from './kernel.ts';
-import { Handle, LINE_WORDS } from './object.ts';
+import { Handle } from './object.ts';
 
 interface Kept {
   readonly lines: Map<number, Int32Array>;

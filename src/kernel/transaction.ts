@@ -11,11 +11,11 @@
  *  4. One transaction runs at a time; a nested one is part of the outer one, and its failure dooms the outer one.
  */
 import { TwzError } from '../abi/errors.ts';
-import { KIND, RIGHT } from '../abi/format.ts';
+import { KIND, LINE_WORDS, RIGHT } from '../abi/format.ts';
 import { FRAME, OPERATION, SECTION } from '../abi/log-format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import type { Kernel } from './kernel.ts';
-import { CLEAN, LINE_WORDS, type Handle } from './object.ts';
+import { CLEAN, type Handle } from './object.ts';
 
 /** Worst case of a line in the log: its header and all of it. */
 const LINE_BYTES = 4 + LINE_WORDS * 4;

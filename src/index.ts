@@ -1,0 +1,38 @@
+/** Twizzler: persistent data as memory. The package's main entry. */
+export { TwzError, isTwzError, ERRORS, KernelBug, type ErrorName, type ErrorCategory, type ErrorContext } from './abi/errors.ts';
+export { RIGHT, type Kind } from './abi/format.ts';
+export type { FotEntry, ObjectHandle, WasmView } from './abi/handle.ts';
+export { isId, parseId, type ObjectId } from './abi/id.ts';
+export type { Host } from './host/host.ts';
+export type { CreateOptions } from './kernel/lifetime.ts';
+export type { Reclaimed } from './kernel/reclaim.ts';
+export type { Recovery } from './kernel/recovery.ts';
+export { assign, closeCursor, cursor, moveCursor, objectOf, offsetOf, same, type Cursor } from './lib/cursor.ts';
+export {
+  array,
+  bigI64,
+  bigU64,
+  bool,
+  bytes,
+  f32,
+  f64,
+  i16,
+  i32,
+  i64,
+  i8,
+  link,
+  oneOf,
+  optional,
+  text,
+  u16,
+  u32,
+  u64,
+  u8,
+  type Field,
+  type FieldShape,
+  type FixedArray,
+} from './lib/fields.ts';
+export { Obj } from './lib/object.ts';
+export { ref, struct, type Infer, type Init, type Instance, type Schema, type SchemaType, type Struct, type StructOptions } from './lib/struct.ts';
+export { Names, type NameEntry, type SetOptions } from './services/naming.ts';
+export { open, Snapshot, Space, type OpenOptions, type SpaceStat, type Target } from './space.ts';

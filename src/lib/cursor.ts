@@ -1,0 +1,67 @@
+/** Cursors and the functions on accessors. They are functions so that every name stays free for fields. */
+import { TwzError } from '../abi/errors.ts';
+import type { RawCursor } from './emit.ts';
+import { Obj } from './object.ts';
+import { assignTo, isAccessor } from './runtime.ts';
+import type { Init, Instance, Struct } from './struct.ts';
+
+/** An accessor that moves: following a reference allocates nothing. Its object stays mapped until it is closed. */
+export type Cursor<F> = Instance<F> & {
+  /**
+   * Moves through a reference field; false where it is null. A reference to another type moves `into`, a cursor of that type.
+   * Throws as reading the field would.
+   */
+  follow<K extends keyof F & string>(field: K, into?: object): boolean;
+};
+
+const cursors = new WeakSet<object>();
+
+/** A cursor on an accessor. Close it with `closeCursor` so that its object can be moved again. */
+export function cursor<F>(type: Struct<F>, at: Instance<F>): Cursor<F> {
+  if (!isAccessor(at)) throw new TwzError('InvalidArgument', 'expected an accessor');
+  if (at.$h.cold) at.$h.warm();
+  const made: object = new type.cursor(at.$h, at.$o);
+  cursors.add(made);
+  return made as Cursor<F>;
+}
+
+/** Puts a cursor on another accessor. */
+export function moveCursor<F>(moved: Cursor<F>, to: Instance<F>): void {
+  const raw: unknown = moved;
+  if (!isAccessor(to) || to.$h.cold) throw new TwzError('InvalidArgument', 'expected an accessor');
+  (raw as RawCursor).$moveTo(to.$h, to.$o);
+}
+
+/** Lets go of the cursor's object. */
+export function closeCursor(closed: object): void {
+  if (!cursors.delete(closed)) return;
+  if (isAccessor(closed)) closed.$h.unpin();
+}
+
+function placed(accessor: unknown): { $h: Obj['handle']; $o: number } {
+  if (!isAccessor(accessor)) throw new TwzError('InvalidArgument', 'expected an accessor');
+  return accessor;
+}
+
+/** The object that an accessor lies in. */
+export function objectOf(accessor: object): Obj {
+  return new Obj(placed(accessor).$h);
+}
+
+/** Its offset there, in bytes. */
+export function offsetOf(accessor: object): number {
+  return placed(accessor).$o;
+}
+
+/** Do two accessors mean the same place? */
+export function same(a: object | null, b: object | null): boolean {
+  if (a === null || b === null) return a === b;
+  const left = placed(a);
+  const right = placed(b);
+  return left.$o === right.$o && left.$h.id === right.$h.id;
+}
+
+/** Sets several fields. Inside a transaction. */
+export function assign<F>(accessor: Instance<F>, init: Init<F>): void {
+  assignTo(placed(accessor), init, 'assign');
+}

@@ -1,0 +1,125 @@
+/** An object as a whole: what can be asked of it without knowing its type. */
+import { TwzError } from '../abi/errors.ts';
+import { META, type Kind } from '../abi/format.ts';
+import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
+import type { ObjectId } from '../abi/id.ts';
+import { rootOf } from './runtime.ts';
+import { accessorAt, type Instance, type Schema, type Struct } from './struct.ts';
+
+const decoder = new TextDecoder();
+
+export class Obj {
+  /** The kernel's side. Not part of the stable interface. */
+  readonly handle: ObjectHandle;
+
+  constructor(handle: ObjectHandle) {
+    this.handle = handle;
+  }
+
+  #warm(): ObjectHandle {
+    const { handle } = this;
+    if (handle.cold) handle.warm();
+    handle.used = true;
+    return handle;
+  }
+
+  get id(): ObjectId {
+    return this.handle.id;
+  }
+
+  /** Bytes, metadata page included. */
+  get size(): number {
+    return this.#warm().size;
+  }
+
+  get kind(): Kind {
+    return this.#warm().kindName;
+  }
+
+  /** Default rights: 1 read, 2 write, 4 execute. */
+  get rights(): number {
+    return this.#warm().rights;
+  }
+
+  /** How many commits have changed it. */
+  get version(): number {
+    return this.#warm().version;
+  }
+
+  /** The root, checked to be of this type. Throws TypeMismatch. */
+  root<F>(type: Struct<F>): Instance<F> {
+    const h = this.#warm();
+    return accessorAt(type, h, rootOf(h, type));
+  }
+
+  /** Offset of the root; 0 for none. */
+  get rootOffset(): number {
+    return this.#warm().dv.getUint32(META.root, true);
+  }
+
+  /** The layouts that the object was created with, or undefined. */
+  get schema(): Schema | undefined {
+    const h = this.#warm();
+    const at = h.dv.getUint32(META.schema, true);
+    if (at === 0) return undefined;
+    if (at + 4 > h.size) h.corrupt(META.schema, 'the schema lies outside the object');
+    const length = h.dv.getUint32(at, true);
+    if (at + 4 + length > h.size) h.corrupt(META.schema, 'the schema lies outside the object');
+    const schema: Schema = JSON.parse(decoder.decode(h.u8.slice(at + 4, at + 4 + length)));
+    return schema;
+  }
+
+  /** What it refers to. */
+  fot(): FotEntry[] {
+    this.#warm();
+    return [...this.handle.fotEntries()];
+  }
+
+  /** Points one FOT entry, and with it every pointer through it, at another object. Inside a transaction. */
+  retarget(index: number, target: Obj): void {
+    this.handle.retarget(index, target.handle);
+  }
+
+  /** A copy of `length` bytes from `at`. Throws OutOfRange. */
+  bytes(at = 0, length = this.size - at): Uint8Array {
+    const h = this.#warm();
+    if (!(at >= 0 && length >= 0 && at + length <= h.size)) throw new TwzError('OutOfRange', `bytes ${at} to ${at + length} of an object of ${h.size}`, { at, length, size: h.size });
+    return h.u8.slice(at, at + length);
+  }
+
+  /**
+   * The bytes themselves, from `at`. Call it in a transaction: from then on stores into the view are part of transactions like any
+   * other. The object stays where it is, and cannot outgrow its place, until `releaseRaw`. Offsets below 4096 are metadata: leave them.
+   */
+  raw(at = 4096, length = this.size - at): Uint8Array {
+    const h = this.#warm();
+    if (!(at >= 0 && length >= 0 && at + length <= h.size)) throw new TwzError('OutOfRange', `bytes ${at} to ${at + length} of an object of ${h.size}`, { at, length, size: h.size });
+    h.expose();
+    return h.u8.subarray(at, at + length);
+  }
+
+  /** The memory and address to give to a WebAssembly instance; its stores are part of transactions, as with `raw`. */
+  wasm(): WasmView {
+    this.#warm();
+    return this.handle.wasm();
+  }
+
+  /** Ends one `raw` or `wasm`. What was stored outside a transaction since is dropped. Views must not be used afterwards. */
+  releaseRaw(): void {
+    this.handle.unexpose();
+  }
+
+  /** A zeroed block of `size` bytes in the object: its offset. Inside a transaction. */
+  allocate(size: number): number {
+    return this.handle.allocate(size);
+  }
+
+  free(at: number): void {
+    this.handle.release(at);
+  }
+
+  /** The object's file, byte for byte, as a checkpoint would write it now. */
+  export(): Uint8Array {
+    return this.handle.image();
+  }
+}

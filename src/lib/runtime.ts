@@ -1,0 +1,240 @@
+/** What generated accessors call for everything that is not a plain load or store. */
+import { TwzError } from '../abi/errors.ts';
+import { META, PAGE } from '../abi/format.ts';
+import type { ObjectHandle } from '../abi/handle.ts';
+import { Obj } from './object.ts';
+import type { StructImage } from './struct.ts';
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
+
+/** A place in an object: what every accessor is. */
+export interface Accessor {
+  readonly $h: ObjectHandle;
+  readonly $o: number;
+}
+
+export function isAccessor(value: unknown): value is Accessor {
+  return typeof value === 'object' && value !== null && '$h' in value && '$o' in value;
+}
+
+/** A reference by name, to be stored in a field: resolved at each use. Made by `space.late`. */
+export class LateReference {
+  readonly path: string;
+  readonly resolver: string;
+
+  constructor(path: string, resolver: string) {
+    this.path = path;
+    this.resolver = resolver;
+  }
+}
+
+function show(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 40));
+  if (typeof value === 'bigint') return `${value}n`;
+  return typeof value === 'object' && value !== null ? `a ${value.constructor?.name ?? 'object'}` : String(value);
+}
+
+export function unfit(field: string, value: unknown, expected: string): never {
+  const name = typeof value === 'number' && !/string|Uint8Array|bool|one of|reference|accessor/.test(expected) ? 'OutOfRange' : 'ValueMismatch';
+  throw new TwzError(name, `${field}: ${show(value)} is not ${expected}`, { field });
+}
+
+export function unsafe(field: string, value: number, type: string): never {
+  throw new TwzError('OutOfRange', `${field}: the stored ${type} (about ${value}) is not exact as a number; declare it as big${type.toUpperCase()}`, { field });
+}
+
+export function outOfRange(field: string, index: unknown, length: number): never {
+  throw new TwzError('OutOfRange', `${field}: index ${show(index)} is not an integer from 0 to ${length - 1}`, { field, length });
+}
+
+// --- text and bytes -----------------------------------------------------------------------------------------------------------
+
+const SHORT = 32;
+
+/** Checks a block reference {offset u32, length u32} and returns its offset. */
+function blockAt(h: ObjectHandle, at: number, length: number): number {
+  const offset = h.dv.getUint32(at, true);
+  if (offset < PAGE || offset + length > h.size) h.corrupt(at, `text or bytes lie at ${offset}, ${length} bytes long, outside the object`);
+  return offset;
+}
+
+export function loadText(h: ObjectHandle, at: number): string {
+  const { dv } = h;
+  const length = dv.getUint32(at + 4, true);
+  if (length === 0) return '';
+  const offset = blockAt(h, at, length);
+  if (length <= SHORT) {
+    let short = '';
+    let i = 0;
+    for (; i < length; i++) {
+      const code = dv.getUint8(offset + i);
+      if (code > 127) break;
+      short += String.fromCharCode(code);
+    }
+    if (i === length) return short;
+  }
+  return decoder.decode(h.u8.slice(offset, offset + length));
+}
+
+export function loadBytes(h: ObjectHandle, at: number): Uint8Array {
+  const length = h.dv.getUint32(at + 4, true);
+  if (length === 0) return new Uint8Array(0);
+  const offset = blockAt(h, at, length);
+  return h.u8.slice(offset, offset + length);
+}
+
+export function storeBytes(h: ObjectHandle, at: number, value: Uint8Array): void {
+  h.mark(at);
+  const old = h.dv.getUint32(at + 4, true);
+  const length = value.length;
+  if (old !== length) {
+    dropBlock(h, at);
+    const offset = length === 0 ? 0 : h.allocate(length);
+    h.dv.setUint32(at, offset, true);
+    h.dv.setUint32(at + 4, length, true);
+  }
+  if (length === 0) return;
+  const offset = blockAt(h, at, length);
+  h.markRange(offset, length);
+  h.u8.set(value, offset);
+}
+
+export function storeText(h: ObjectHandle, at: number, value: string): void {
+  storeBytes(h, at, encoder.encode(value));
+}
+
+/** Gives a block back and stores an empty reference. */
+export function dropBlock(h: ObjectHandle, at: number): void {
+  const offset = h.dv.getUint32(at, true);
+  if (offset !== 0) h.release(offset);
+  h.mark(at);
+  h.dv.setUint32(at, 0, true);
+  h.dv.setUint32(at + 4, 0, true);
+}
+
+export function wipe(h: ObjectHandle, at: number, length: number): void {
+  h.markRange(at, length);
+  h.u8.fill(0, at, at + length);
+}
+
+// --- pointers -----------------------------------------------------------------------------------------------------------------
+
+/** Stores a pointer, counting the FOT entries that it leaves and enters. `index` is 0 for the same object. */
+function storePointer(h: ObjectHandle, at: number, index: number, offset: number): void {
+  h.mark(at);
+  const old = h.dv.getUint32(at + 4, true) >>> 8;
+  h.dv.setUint32(at, offset, true);
+  h.dv.setUint32(at + 4, (index << 8) >>> 0, true);
+  if (old !== 0) h.unrefer(old);
+}
+
+/** Stores a reference to a place in another object, a late-bound one, or null. */
+export function storeFar(h: ObjectHandle, at: number, value: unknown, type: StructImage, field: string): void {
+  if (value === null) {
+    storePointer(h, at, 0, 0);
+    return;
+  }
+  h.mark(at);
+  if (value instanceof LateReference) {
+    storePointer(h, at, h.referByName(value.path, value.resolver), 0);
+    return;
+  }
+  if (!(value instanceof type.accessor)) unfit(field, value, `a reference to ${type.name} (an accessor of it) or null`);
+  storePointer(h, at, indexFor(h, value.$h), value.$o);
+}
+
+function indexFor(h: ObjectHandle, target: ObjectHandle): number {
+  return target.id === h.id ? 0 : h.refer(target);
+}
+
+export function dropPointer(h: ObjectHandle, at: number): void {
+  if (h.dv.getUint32(at + 4, true) !== 0 || h.dv.getUint32(at, true) !== 0) storePointer(h, at, 0, 0);
+}
+
+export interface Place {
+  h: ObjectHandle;
+  at: number;
+}
+
+/** Where a pointer that does not stay in its object leads. Late-bound and whole-object pointers lead to the root. */
+export function followFar(h: ObjectHandle, at: number, high: number, low: number, type: StructImage, place: Place): void {
+  if ((high & 255) !== 0) h.corrupt(at, 'the pointer leads past the largest object');
+  const target = high === 0 ? h : h.follow(high >>> 8, at);
+  place.h = target;
+  place.at = low === 0 ? rootOf(target, type) : low;
+  const { size, align } = type.layout;
+  if (place.at < PAGE || place.at > target.size - size || place.at % align !== 0) h.corrupt(at, `the pointer leads to offset ${place.at} of object ${target.id}, where no ${type.name} can be`);
+}
+
+/** Offset of an object's root. Throws TypeMismatch where it is of another type. */
+export function rootOf(h: ObjectHandle, type: StructImage): number {
+  if (h.cold) h.warm();
+  const root = h.dv.getUint32(META.root, true);
+  const { fingerprint, size } = type.layout;
+  if (root === 0) throw new TwzError('TypeMismatch', `object ${h.id} has no root; expected ${type.name}`, { id: h.id, expected: type.name });
+  if (h.dv.getUint32(META.rootType, true) !== fingerprint.low || h.dv.getUint32(META.rootType + 4, true) !== fingerprint.high) {
+    throw new TwzError('TypeMismatch', `object ${h.id} does not hold ${type.name} version ${type.version} as it is declared here`, { id: h.id, expected: type.name, version: type.version });
+  }
+  if (root < PAGE || root + size > h.size) h.corrupt(META.root, `the root lies at ${root}`);
+  return root;
+}
+
+export function loadLink(h: ObjectHandle, at: number): Obj | null {
+  const low = h.dv.getUint32(at, true);
+  const high = h.dv.getUint32(at + 4, true);
+  if (high === 0) return low === 0 ? null : new Obj(h);
+  return new Obj(h.follow(high >>> 8, at));
+}
+
+export function storeLink(h: ObjectHandle, at: number, value: unknown, field: string): void {
+  if (value === null) storePointer(h, at, 0, 0);
+  else if (value instanceof LateReference) {
+    h.mark(at);
+    storePointer(h, at, h.referByName(value.path, value.resolver), 0);
+  } else {
+    const target = value instanceof Obj ? value.handle : isAccessor(value) ? value.$h : unfit(field, value, 'a reference to an object, or null');
+    h.mark(at);
+    // A link to its own object still needs something that is not null.
+    if (target.id === h.id) storePointer(h, at, 0, PAGE);
+    else storePointer(h, at, h.refer(target), 0);
+  }
+}
+
+// --- composites ---------------------------------------------------------------------------------------------------------------
+
+interface Settable {
+  readonly length: number;
+  set(index: number, value: unknown): void;
+}
+
+export function storeAll(target: Settable, values: unknown, field: string): void {
+  if (typeof values !== 'object' || values === null || !(Symbol.iterator in values)) unfit(field, values, 'an iterable');
+  let i = 0;
+  for (const value of values as Iterable<unknown>) {
+    if (i >= target.length) throw new TwzError('OutOfRange', `${field}: more than ${target.length} elements`, { field, length: target.length });
+    target.set(i++, value);
+  }
+}
+
+/** Sets the fields that `init` has. Unknown ones are refused. */
+export function assignTo(target: object, init: unknown, what: string): void {
+  if (typeof init !== 'object' || init === null) unfit(what, init, 'an object with fields to set');
+  if (isAccessor(init)) {
+    copyFields(target, init, what);
+    return;
+  }
+  for (const [name, value] of Object.entries(init)) {
+    if (!(name in target)) throw new TwzError('ValueMismatch', `${what} has no field "${name}"`, { field: name });
+    if (value !== undefined) Reflect.set(target, name, value);
+  }
+}
+
+function copyFields(target: object, from: object, what: string): void {
+  const type: unknown = Object.getPrototypeOf(target);
+  if (type !== Object.getPrototypeOf(from)) unfit(what, from, 'of the same type');
+  for (const name of Object.getOwnPropertyNames(type)) {
+    if (name === 'constructor' || name.startsWith('$')) continue;
+    Reflect.set(target, name, Reflect.get(from, name));
+  }
+}

@@ -1,0 +1,392 @@
+/**
+ * Naming: paths to objects. A namespace is an object like any other: a hash table of entries; the root namespace is the only object
+ * whose ID the space knows by itself. A rename is one transaction, so it is atomic. A name can own its object: then they go together.
+ */
+import { TwzError } from '../abi/errors.ts';
+import type { ObjectId } from '../abi/id.ts';
+import { createObject, wellKnownId, wellKnownNonce } from '../kernel/lifetime.ts';
+import type { Obj } from '../lib/object.ts';
+import { bool, link, oneOf, text, u32 } from '../lib/fields.ts';
+import { offsetOf, objectOf } from '../lib/cursor.ts';
+import { ref, struct, accessorAt, type Infer, type Instance, type Struct } from '../lib/struct.ts';
+import { storeRoot, type Space, type Target } from '../space.ts';
+
+const LINKS_MAX = 32;
+const NAME_BYTES_MAX = 255;
+const FIRST_BUCKETS = 16;
+const ROOT = 2;
+
+const Entry = struct('NameEntry', {
+  name: text,
+  hash: u32,
+  kind: oneOf('object', 'namespace', 'link'),
+  owns: bool,
+  target: link,
+  /** Where a link leads. */
+  path: text,
+  get next() {
+    return ref(Entry);
+  },
+});
+type Entry = Infer<typeof Entry>;
+
+const Namespace = struct('Namespace', {
+  count: u32,
+  /** A power of two. */
+  buckets: u32,
+  /** Offset of a block of `buckets` x u32: offsets of entries in this object. */
+  table: u32,
+});
+type Namespace = Infer<typeof Namespace>;
+
+export interface NameEntry {
+  readonly name: string;
+  readonly kind: 'object' | 'namespace' | 'link';
+  /** The object, or undefined for a link. */
+  readonly id: ObjectId | undefined;
+  readonly owns: boolean;
+  /** Where a link leads. */
+  readonly target: string | undefined;
+}
+
+export interface SetOptions {
+  /** Removing the name deletes the object. */
+  readonly owns?: boolean;
+  /** Take the place of what has the name now. */
+  readonly replace?: boolean;
+}
+
+function hashOf(name: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
+  return (hash ^ (hash >>> 15)) >>> 0;
+}
+
+/** Splits a path. Throws NameInvalid. */
+export function splitPath(path: string): string[] {
+  const bad = (reason: string): TwzError => new TwzError('NameInvalid', `"${path}": ${reason}`, { path });
+  if (!path.startsWith('/')) throw bad('a path starts with /');
+  const parts = path.split('/').slice(1);
+  if (parts[parts.length - 1] === '') parts.pop();
+  for (const part of parts) {
+    if (part === '' || part === '.' || part === '..') throw bad('a component is empty, . or ..');
+    if (part.includes('\0')) throw bad('a component has a NUL');
+    if (part.length * 3 > NAME_BYTES_MAX && new TextEncoder().encode(part).length > NAME_BYTES_MAX) throw bad(`a component has more than ${NAME_BYTES_MAX} bytes`);
+  }
+  return parts;
+}
+
+// --- one namespace: a hash table with chains ----------------------------------------------------------------------------------
+
+function bucketAt(space: Namespace, hash: number): number {
+  const { handle } = objectOf(space);
+  if (handle.cold) handle.warm();
+  const { table, buckets } = space;
+  const at = table + (hash & (buckets - 1)) * 4;
+  if (table < 4096 || at + 4 > handle.size) handle.corrupt(offsetOf(space), 'the table of names lies outside the object');
+  return at;
+}
+
+function chain(space: Namespace, at: number): Entry | null {
+  const { handle } = objectOf(space);
+  const first = handle.dv.getUint32(at, true);
+  if (first === 0) return null;
+  if (first < 4096 || first + Entry.layout.size > handle.size) handle.corrupt(at, 'a name entry lies outside the object');
+  return accessorAt(Entry, handle, first);
+}
+
+function findEntry(space: Namespace, name: string): Entry | undefined {
+  const hash = hashOf(name);
+  for (let entry = chain(space, bucketAt(space, hash)); entry !== null; entry = entry.next) {
+    if (entry.hash === hash && entry.name === name) return entry;
+  }
+  return undefined;
+}
+
+function* entriesOf(space: Namespace): Generator<Entry> {
+  for (let bucket = 0; bucket < space.buckets; bucket++) {
+    for (let entry = chain(space, bucketAt(space, bucket)); entry !== null; ) {
+      const { next } = entry;
+      yield entry;
+      entry = next;
+    }
+  }
+}
+
+function putFirst(space: Namespace, entry: Entry, at: number): void {
+  const { handle } = objectOf(space);
+  entry.next = chain(space, at);
+  handle.mark(at);
+  handle.dv.setUint32(at, offsetOf(entry), true);
+}
+
+function rehash(space: Namespace, buckets: number): void {
+  const all = space.table === 0 ? [] : [...entriesOf(space)];
+  const { handle } = objectOf(space);
+  const old = space.table;
+  space.table = handle.allocate(buckets * 4);
+  space.buckets = buckets;
+  if (old !== 0) handle.release(old);
+  for (const entry of all) putFirst(space, entry, bucketAt(space, entry.hash));
+}
+
+function unchain(space: Namespace, name: string): Entry | undefined {
+  const hash = hashOf(name);
+  const at = bucketAt(space, hash);
+  const { handle } = objectOf(space);
+  let before: Entry | null = null;
+  for (let entry = chain(space, at); entry !== null; before = entry, entry = entry.next) {
+    if (entry.hash !== hash || entry.name !== name) continue;
+    if (before !== null) before.next = entry.next;
+    else {
+      handle.mark(at);
+      const after = entry.next;
+      handle.dv.setUint32(at, after === null ? 0 : offsetOf(after), true);
+    }
+    space.count--;
+    return entry;
+  }
+  return undefined;
+}
+
+// --- the service --------------------------------------------------------------------------------------------------------------
+
+interface Found {
+  readonly space: Namespace;
+  readonly name: string;
+  readonly entry: Entry | undefined;
+}
+
+export class Names {
+  readonly #space: Space;
+
+  constructor(space: Space) {
+    this.#space = space;
+  }
+
+  #root(): Namespace | undefined {
+    const { kernel } = this.#space;
+    const id = wellKnownId(kernel, ROOT);
+    return kernel.has(id) ? this.#space.get(id, Namespace) : undefined;
+  }
+
+  #makeRoot(): Namespace {
+    const { kernel } = this.#space;
+    return this.#root() ?? this.#initialize(this.#space.object(createObject(kernel, {}, wellKnownNonce(kernel, ROOT)).id));
+  }
+
+  #initialize(object: Obj): Namespace {
+    const h = this.#space.kernel.open(object.id);
+    const at = h.allocate(Namespace.layout.size);
+    storeRoot(h, Namespace, at);
+    const made = accessorAt(Namespace, h, at);
+    rehash(made, FIRST_BUCKETS);
+    return made;
+  }
+
+  #enter(path: string, entry: Entry): Namespace {
+    const { target } = entry;
+    if (entry.kind !== 'namespace' || target === null) throw new TwzError('NotNamespace', `"${path}": ${entry.name} is not a namespace`, { path, component: entry.name });
+    return target.root(Namespace);
+  }
+
+  /** Walks to the last component. Links on the way are followed; the last one too if asked. */
+  #walk(path: string, followLast: boolean, links = 0): Found | undefined {
+    const parts = splitPath(path);
+    let space = this.#root();
+    if (space === undefined || parts.length === 0) return undefined;
+    for (const [i, name] of parts.entries()) {
+      const last = i === parts.length - 1;
+      const entry = findEntry(space, name);
+      if (entry?.kind === 'link' && (!last || followLast)) {
+        if (links >= LINKS_MAX) throw new TwzError('LinkLoop', `"${path}": more than ${LINKS_MAX} links`, { path });
+        const rest = parts.slice(i + 1).join('/');
+        return this.#walk(rest === '' ? entry.path : `${entry.path}/${rest}`, followLast, links + 1);
+      }
+      if (last) return { space, name, entry };
+      if (entry === undefined) return undefined;
+      space = this.#enter(path, entry);
+    }
+    return undefined;
+  }
+
+  #require(path: string, followLast: boolean): Found & { readonly entry: Entry } {
+    const found = this.#walk(path, followLast);
+    if (found?.entry === undefined) throw new TwzError('NameMissing', `nothing has the name "${path}"`, { path });
+    return { ...found, entry: found.entry };
+  }
+
+  /** The namespace that a new name goes into. */
+  #parent(path: string): { space: Namespace; name: string } {
+    const parts = splitPath(path);
+    const name = parts.pop();
+    if (name === undefined) throw new TwzError('NameInvalid', `"${path}" names the root`, { path });
+    let space = this.#makeRoot();
+    if (parts.length === 0) return { space, name };
+    const found = this.#require(`/${parts.join('/')}`, true);
+    space = this.#enter(path, found.entry);
+    return { space, name };
+  }
+
+  #add(path: string, fill: (entry: Entry) => void, replace: boolean): void {
+    const { space, name } = this.#parent(path);
+    const old = findEntry(space, name);
+    if (old !== undefined) {
+      if (!replace) throw new TwzError('NameExists', `"${path}" is taken`, { path });
+      this.#drop(path, space, name, false);
+    }
+    if (space.count >= space.buckets * 2) rehash(space, space.buckets * 2);
+    const entry = this.#space.make(Entry, space, { name, hash: hashOf(name) });
+    fill(entry);
+    putFirst(space, entry, bucketAt(space, entry.hash));
+    space.count++;
+  }
+
+  /** Takes a name out and lets go of what it owns. */
+  #drop(path: string, space: Namespace, name: string, recursive: boolean): void {
+    const entry = unchain(space, name);
+    if (entry === undefined) throw new TwzError('NameMissing', `nothing has the name "${path}"`, { path });
+    const { target, owns, kind } = entry;
+    if (kind === 'namespace' && target !== null && this.#space.has(target.id)) {
+      const inner = target.root(Namespace);
+      if (inner.count > 0 && !recursive) throw new TwzError('NamespaceNotEmpty', `"${path}" holds ${inner.count} names`, { path, count: inner.count });
+      for (const child of [...entriesOf(inner)].map((each) => each.name)) this.#drop(`${path}/${child}`, inner, child, true);
+    }
+    this.#space.free(entry);
+    if (owns && target !== null && this.#space.has(target.id)) this.#space.delete(target);
+  }
+
+  // --- what callers use ---------------------------------------------------------------------------------------------------
+
+  /** Gives an object a name. Throws NameExists, NameMissing (for the namespace), NotNamespace, NameInvalid. */
+  set(path: string, target: Target, options: SetOptions = {}): void {
+    this.#space.relaxed(() => {
+      const object = this.#space.object(target);
+      this.#add(
+        path,
+        (entry) => {
+          entry.kind = 'object';
+          entry.owns = options.owns ?? false;
+          entry.target = object;
+        },
+        options.replace ?? false,
+      );
+    });
+  }
+
+  /** The object of that name, following links; with a type, its root. Throws NameMissing and what opening throws. */
+  get(path: string): Obj;
+  get<F>(path: string, type: Struct<F>): Instance<F>;
+  get<F>(path: string, type?: Struct<F>): Obj | Instance<F> {
+    const { entry } = this.#require(path, true);
+    const { target } = entry;
+    if (target === null) throw new TwzError('NameMissing', `"${path}" leads to nothing`, { path });
+    return type === undefined ? target : target.root(type);
+  }
+
+  /** As `get`, undefined where nothing has the name. */
+  find(path: string): Obj | undefined {
+    const id = this.lookup(path);
+    return id === undefined ? undefined : this.#space.object(id);
+  }
+
+  /** The ID of that name; undefined where nothing has it. */
+  lookup(path: string): ObjectId | undefined {
+    if (splitPath(path).length === 0) {
+      const root = this.#root();
+      return root === undefined ? undefined : objectOf(root).id;
+    }
+    const entry = this.#walk(path, true)?.entry;
+    if (entry === undefined) return undefined;
+    for (const each of objectOf(entry).fot()) {
+      // Read from the FOT, so that a name of a deleted object still tells its ID.
+      if (each.index === objectOf(entry).handle.dv.getUint32(offsetOf(entry) + targetOffset() + 4, true) >>> 8) return each.id;
+    }
+    return undefined;
+  }
+
+  /** Makes an empty namespace. */
+  mkns(path: string): void {
+    this.#space.relaxed(() => {
+      const made = this.#initialize(this.#space.createRaw());
+      this.#add(
+        path,
+        (entry) => {
+          entry.kind = 'namespace';
+          entry.owns = true;
+          entry.target = objectOf(made);
+        },
+        false,
+      );
+    });
+  }
+
+  /** A name that stands for another path, whether or not that has a name now. */
+  link(path: string, to: string): void {
+    splitPath(to);
+    this.#space.relaxed(() => {
+      this.#add(
+        path,
+        (entry) => {
+          entry.kind = 'link';
+          entry.path = to;
+        },
+        false,
+      );
+    });
+  }
+
+  /** Removes a name, and the object if the name owns it. A namespace must be empty, unless `recursive`. */
+  remove(path: string, options: { readonly recursive?: boolean } = {}): void {
+    this.#space.relaxed(() => {
+      const { space, name } = this.#require(path, false);
+      this.#drop(path, space, name, options.recursive ?? false);
+    });
+  }
+
+  /** Moves a name, atomically. */
+  rename(from: string, to: string, options: { readonly replace?: boolean } = {}): void {
+    this.#space.relaxed(() => {
+      if (`${to}/`.startsWith(`${from}/`)) {
+        if (splitPath(from).join('/') === splitPath(to).join('/')) return;
+        throw new TwzError('NameInvalid', `"${from}" cannot move into itself`, { from, to });
+      }
+      const source = this.#require(from, false);
+      const { kind, owns, target, path } = source.entry;
+      const entry = unchain(source.space, source.name);
+      if (entry === undefined) return;
+      this.#add(
+        to,
+        (moved) => {
+          moved.kind = kind;
+          moved.owns = owns;
+          moved.path = path;
+          moved.target = target;
+        },
+        options.replace ?? false,
+      );
+      this.#space.free(entry);
+    });
+  }
+
+  /** The names in a namespace, sorted. */
+  list(path = '/'): NameEntry[] {
+    let space: Namespace | undefined;
+    if (splitPath(path).length === 0) space = this.#root();
+    else space = this.#enter(path, this.#require(path, true).entry);
+    if (space === undefined) return [];
+    const list: NameEntry[] = [];
+    const fot = new Map(objectOf(space).fot().map((entry) => [entry.index, entry.id]));
+    const { handle } = objectOf(space);
+    for (const entry of entriesOf(space)) {
+      const { kind } = entry;
+      const index = handle.dv.getUint32(offsetOf(entry) + targetOffset() + 4, true) >>> 8;
+      list.push({ name: entry.name, kind, id: fot.get(index), owns: entry.owns, target: kind === 'link' ? entry.path : undefined });
+    }
+    return list.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+  }
+}
+
+function targetOffset(): number {
+  return Entry.layout.fields.find(({ name }) => name === 'target')?.offset ?? 0;
+}

@@ -1,0 +1,343 @@
+/**
+ * A space: the objects of one directory, open in this process. This file wires the layers together and is what programs hold.
+ */
+import { TwzError } from './abi/errors.ts';
+import { KIND, META, type Kind } from './abi/format.ts';
+import { parseId, type ObjectId } from './abi/id.ts';
+import { chooseHost } from './host/choose.ts';
+import type { Host } from './host/host.ts';
+import { Kernel, type Resolver } from './kernel/kernel.ts';
+import { copyObject, createObject, deleteObject, importObject, sealObject, tie, ties, untie, type CreateOptions } from './kernel/lifetime.ts';
+import { Handle } from './kernel/object.ts';
+import { objectIds, reclaim, type Reclaimed } from './kernel/reclaim.ts';
+import type { Recovery } from './kernel/recovery.ts';
+import { Snapshot as KernelSnapshot } from './kernel/snapshot.ts';
+import { run } from './kernel/transaction.ts';
+import { Obj } from './lib/object.ts';
+import { LateReference, assignTo, isAccessor, rootOf } from './lib/runtime.ts';
+import { accessorAt, type Init, type Instance, type Struct, type StructImage } from './lib/struct.ts';
+import { Names } from './services/naming.ts';
+
+export interface OpenOptions {
+  /** Make the space where the directory holds none (default true). */
+  readonly create?: boolean;
+  /** The machine to run on; by default the best that there is. */
+  readonly host?: Host;
+  /** Bytes of a log segment (default 16 MiB); fixed when the space is made. */
+  readonly segmentSize?: number;
+  /** Bytes of log after which changes are brought to the object files (default 64 MiB). */
+  readonly checkpointBytes?: number;
+  /** Bytes of address space for mapped objects (default 64 GiB). Objects beyond it are unmapped, least recently used first. */
+  readonly mappedMax?: number;
+  /** Objects mapped at once (default 32,000; the system's own limit is vm.max_map_count). */
+  readonly objectsMax?: number;
+  /** Gets the one line that says that the portable host is used (default: standard error). */
+  readonly notice?: (line: string) => void;
+}
+
+export interface SpaceStat {
+  readonly host: Host['name'];
+  readonly directory: string;
+  /** 32 hexadecimal digits. */
+  readonly id: string;
+  readonly log: { readonly end: number; readonly synced: number; readonly checkpoint: number; readonly appended: number; readonly syncs: number; readonly checkpoints: number };
+  readonly transactions: { readonly commits: number; readonly aborts: number };
+  readonly mapped: { readonly objects: number; readonly bytes: number; readonly maps: number; readonly evictions: number };
+  readonly recovery: Recovery;
+}
+
+/** What names an object: the object, an accessor of something in it, or its ID. */
+export type Target = Obj | object | ObjectId;
+
+const DEFAULTS = { create: true, segmentSize: 16 << 20, checkpointBytes: 64 << 20, mappedMax: 64 * 2 ** 30, objectsMax: 32_000 } as const;
+
+/**
+ * Opens the space in a directory, and makes it where there is none. Replays what an earlier process left in the log.
+ * Throws SpaceBusy, SpaceMissing, SpaceCorrupt, SpaceVersion, LogCorrupt, ReadOnly, DiskFull and the like.
+ */
+export function open(directory: string, options: OpenOptions = {}): Space {
+  const { host, notice, ...rest } = options;
+  const settings = { ...DEFAULTS, ...rest };
+  if (!(settings.segmentSize >= 65536 && settings.segmentSize % 4096 === 0)) {
+    throw new TwzError('InvalidArgument', `segmentSize: ${settings.segmentSize} is not a multiple of 4096 from 65536 up`, { segmentSize: settings.segmentSize });
+  }
+  return new Space(new Kernel(host ?? chooseHost(notice ?? console.error), directory, settings));
+}
+
+function handleOf(kernel: Kernel, target: Target): Handle {
+  const handle = typeof target === 'string' ? kernel.open(parseId(target)) : target instanceof Obj ? target.handle : isAccessor(target) ? target.$h : undefined;
+  if (!(handle instanceof Handle)) throw new TwzError('InvalidArgument', 'expected an object, an accessor or an object ID');
+  if (handle.kernel !== kernel) throw new TwzError('WrongSpace', `object ${handle.id} is of another space`, { id: handle.id });
+  return handle;
+}
+
+export class Space {
+  readonly #kernel: Kernel;
+  readonly names: Names;
+
+  /** Use `open`. */
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+    this.names = new Names(this);
+    kernel.resolvers.set('', (path) => this.names.lookup(path));
+  }
+
+  // --- transactions -------------------------------------------------------------------------------------------------------
+
+  /**
+   * Runs a plain synchronous function as one atomic transaction and returns what it returns. If it throws, nothing has happened.
+   * Its effect survives the death of the process at once, and a power failure some 10 ms later. Inside another transaction it is part
+   * of that one.
+   */
+  relaxed<T>(body: () => T): T {
+    const kernel = this.#kernel;
+    const result = run(kernel, body);
+    if (kernel.transaction === undefined) {
+      kernel.log.pace();
+      kernel.checkpointer.pace();
+    }
+    return result;
+  }
+
+  /** As `relaxed`, and resolves once its effect survives a power failure. Transactions in flight together share a sync. */
+  async durable<T>(body: () => T): Promise<T> {
+    const kernel = this.#kernel;
+    const result = run(kernel, body);
+    if (kernel.transaction === undefined) {
+      kernel.checkpointer.pace();
+      await kernel.log.durable();
+    }
+    return result;
+  }
+
+  /** Makes everything that was committed durable before it returns. */
+  sync(): void {
+    this.#kernel.idle('sync');
+    this.#kernel.log.sync();
+  }
+
+  /** Resolves when everything that was committed so far is durable. */
+  async syncAsync(): Promise<void> {
+    this.#kernel.idle('sync');
+    await this.#kernel.log.durable();
+  }
+
+  /** Brings the object files up to date and recycles the log. Happens by itself when the log has grown. */
+  checkpoint(): void {
+    this.#kernel.idle('a checkpoint');
+    this.#kernel.checkpointer.run();
+  }
+
+  // --- objects ------------------------------------------------------------------------------------------------------------
+
+  /** A new object whose root is a `type`. Inside a transaction. */
+  create<F>(type: Struct<F>, init?: Init<F>, options: CreateOptions = {}): Instance<F> {
+    const h = createObject(this.#kernel, options);
+    const at = h.allocate(type.layout.size);
+    storeRoot(h, type, at);
+    const instance = accessorAt(type, h, at);
+    if (init !== undefined) assignTo(instance, init, type.name);
+    return instance;
+  }
+
+  /** A new object without a type; lay it out with `allocate` and `raw`. Inside a transaction. */
+  createRaw(size = 0, options: CreateOptions = {}): Obj {
+    const h = createObject(this.#kernel, size > 0 ? { ...options, reserve: options.reserve ?? size + 4096 } : options);
+    if (size > 0) h.setU32(META.root, h.allocate(size));
+    return new Obj(h);
+  }
+
+  /** Allocates a `type` in the object of `where`. Inside a transaction: the memory and whatever points to it appear together. */
+  make<F>(type: Struct<F>, where: Target, init?: Init<F>): Instance<F> {
+    const h = handleOf(this.#kernel, where);
+    const instance = accessorAt(type, h, h.allocate(type.layout.size));
+    if (init !== undefined) assignTo(instance, init, type.name);
+    return instance;
+  }
+
+  /** Gives back what `make` allocated, with the text and bytes it owns. References to it must be gone. Inside a transaction. */
+  free(accessor: object): void {
+    if (!isAccessor(accessor)) throw new TwzError('InvalidArgument', 'expected an accessor');
+    if ('$drop' in accessor && typeof accessor.$drop === 'function') accessor.$drop();
+    accessor.$h.release(accessor.$o);
+  }
+
+  /** The root of an object. Throws ObjectMissing, ObjectDeleted, ObjectCorrupt, ObjectForged, TypeMismatch. */
+  get<F>(id: ObjectId, type: Struct<F>): Instance<F> {
+    const h = this.#kernel.open(parseId(id));
+    return accessorAt(type, h, rootOf(h, type));
+  }
+
+  object(target: Target): Obj {
+    const h = handleOf(this.#kernel, target);
+    if (h.cold) h.warm();
+    return new Obj(h);
+  }
+
+  has(id: ObjectId): boolean {
+    return this.#kernel.has(parseId(id));
+  }
+
+  /** IDs of all objects, in no order. */
+  ids(): Iterable<ObjectId> {
+    return objectIds(this.#kernel);
+  }
+
+  /** A new object with the same content. File pages are shared until one of the two changes them. Inside a transaction. */
+  copy(target: Target, options: CreateOptions = {}): Obj {
+    return new Obj(copyObject(this.#kernel, handleOf(this.#kernel, target), options));
+  }
+
+  /** An immutable copy, named by its content. The same content gives the same object. Inside a transaction. */
+  seal(target: Target): ObjectId {
+    return sealObject(this.#kernel, handleOf(this.#kernel, target)).id;
+  }
+
+  /** Enters an object file, as `Obj.export` gave it, under its own ID. Inside a transaction. Throws ObjectForged, ObjectExists. */
+  import(bytes: Uint8Array): Obj {
+    return new Obj(importObject(this.#kernel, bytes));
+  }
+
+  /** Deletes an object: now, or when nothing that it is tied to is left ("kept"). Inside a transaction. */
+  delete(target: Target): 'deleted' | 'kept' {
+    return deleteObject(this.#kernel, handleOf(this.#kernel, target));
+  }
+
+  /** `target` lives at least as long as `to`. Inside a transaction. */
+  tie(target: Target, to: Target): void {
+    tie(handleOf(this.#kernel, target), handleOf(this.#kernel, to));
+  }
+
+  untie(target: Target, to: Target): void {
+    untie(this.#kernel, handleOf(this.#kernel, target), typeof to === 'string' ? to : handleOf(this.#kernel, to).id);
+  }
+
+  /** IDs of what an object is tied to. */
+  ties(target: Target): ObjectId[] {
+    return ties(handleOf(this.#kernel, target));
+  }
+
+  /** Deletes the counted objects that nothing reachable refers to. */
+  reclaim(): Reclaimed {
+    return this.relaxed(() => reclaim(this.#kernel));
+  }
+
+  // --- names, late binding, versions --------------------------------------------------------------------------------------
+
+  /** A value for a reference field: bound by path, and resolved each time it is followed. */
+  late<F>(_type: Struct<F>, path: string, resolver = ''): Instance<F> {
+    const reference: unknown = new LateReference(path, resolver);
+    return reference as Instance<F>;
+  }
+
+  /** Registers how late-bound references of that resolver name find their targets. */
+  resolver(name: string, resolve: Resolver): void {
+    this.#kernel.resolvers.set(name, resolve);
+  }
+
+  /** The space as it is now, unmoved by later commits until `advance`. */
+  snapshot(): Snapshot {
+    this.#kernel.idle('a snapshot');
+    return new Snapshot(this.#kernel);
+  }
+
+  // --- facts and end ------------------------------------------------------------------------------------------------------
+
+  get directory(): string {
+    return this.#kernel.directory;
+  }
+
+  get closed(): boolean {
+    return this.#kernel.closed;
+  }
+
+  stat(): SpaceStat {
+    const { host, directory, log, checkpointer, commits, aborts, windows, maps, evictions, recovery, spaceId } = this.#kernel;
+    return {
+      host: host.name,
+      directory,
+      id: Array.from(spaceId, (byte) => byte.toString(16).padStart(2, '0')).join(''),
+      log: { end: log.end, synced: log.synced, checkpoint: checkpointer.lsn, appended: log.appended, syncs: log.syncs, checkpoints: checkpointer.checkpoints },
+      transactions: { commits, aborts },
+      mapped: { objects: this.#kernel.mappedObjects, bytes: windows.used, maps, evictions },
+      recovery,
+    };
+  }
+
+  /** Brings everything to disk and lets go of the directory. Accessors throw SpaceClosed afterwards. */
+  close(): void {
+    this.#kernel.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+
+  /** For the parts of this package. Not part of the stable interface. */
+  get kernel(): Kernel {
+    return this.#kernel;
+  }
+}
+
+/** Makes `at` the object's root, with its type's fingerprint and schema. */
+export function storeRoot(h: Handle, type: StructImage, at: number): void {
+  const schema = new TextEncoder().encode(type.schema);
+  const schemaAt = h.allocate(4 + schema.length);
+  h.markRange(schemaAt, 4 + schema.length);
+  h.dv.setUint32(schemaAt, schema.length, true);
+  h.u8.set(schema, schemaAt + 4);
+  h.markRange(META.root, META.schema + 4 - META.root);
+  h.dv.setUint32(META.root, at, true);
+  h.dv.setUint32(META.rootType, type.layout.fingerprint.low, true);
+  h.dv.setUint32(META.rootType + 4, type.layout.fingerprint.high, true);
+  h.dv.setUint32(META.typeVersion, type.version, true);
+  h.dv.setUint32(META.schema, schemaAt, true);
+}
+
+/** A frozen version of the whole space. Reading only. */
+export class Snapshot {
+  readonly #kernel: Kernel;
+  readonly #snapshot: KernelSnapshot;
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+    this.#snapshot = new KernelSnapshot(kernel);
+    kernel.snapshots.add(this.#snapshot);
+  }
+
+  /** The root of an object as it was. Throws ObjectMissing where it was not there yet. */
+  get<F>(id: ObjectId, type: Struct<F>): Instance<F> {
+    const h = this.#snapshot.handle(parseId(id));
+    return accessorAt(type, h, rootOf(h, type));
+  }
+
+  /** The same place as it was: references followed from it stay in the snapshot. */
+  of<F extends object>(accessor: F): F {
+    if (!isAccessor(accessor)) throw new TwzError('InvalidArgument', 'expected an accessor');
+    const h = this.#snapshot.handle(handleOf(this.#kernel, accessor).id);
+    if (h.cold) h.warm();
+    const frozen: F = Reflect.construct(accessor.constructor as new (h: Handle, at: number) => F, [h, accessor.$o]);
+    return frozen;
+  }
+
+  object(id: ObjectId): Obj {
+    const h = this.#snapshot.handle(parseId(id));
+    if (h.cold) h.warm();
+    return new Obj(h);
+  }
+
+  /** Moves to the newest committed version. Accessors of this snapshot then show that. */
+  advance(): void {
+    this.#snapshot.advance();
+  }
+
+  close(): void {
+    this.#snapshot.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+export { KIND, type Kind };

@@ -1,10 +1,10 @@
 /** The C programs in bench/c, compiled when they are wanted. */
-import { spawnSync } from "node:child_process";
-import { join } from "node:path";
-import type { Absent } from "./harness.ts";
-import { ROOT } from "./peers.ts";
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import type { Absent } from './harness.ts';
+import { ROOT } from './peers.ts';
 
-const COMPILER = process.env["CC"] ?? "gcc";
+const COMPILER = process.env['CC'] ?? 'gcc';
 
 export interface Program {
   /** Runs it and returns the numbers that it prints. */
@@ -22,44 +22,24 @@ export function compile(directory: string, name: string, build: Build): Program 
   const path = join(directory, `${name}.bin`);
   const defines = Object.entries(build.defines ?? {}).map(([key, value]) => `-D${key}=${value}`);
   const libraries = (build.libraries ?? []).map((library) => `-l${library}`);
-  const made = spawnSync(
-    COMPILER,
-    [
-      "-O2",
-      "-march=native",
-      "-o",
-      path,
-      join(ROOT, "bench/c", build.source),
-      ...defines,
-      ...libraries,
-    ],
-    {
-      encoding: "utf8",
-    },
-  );
+  const made = spawnSync(COMPILER, ['-O2', '-march=native', '-o', path, join(ROOT, 'bench/c', build.source), ...defines, ...libraries], {
+    encoding: 'utf8',
+  });
   if (made.error !== undefined) return { name, absent: `no C compiler: ${COMPILER} does not run` };
   if (made.status !== 0) {
-    const missing =
-      /fatal error: (.*): No such file/.exec(made.stderr)?.[1] ??
-      /cannot find (-l\S+)/.exec(made.stderr)?.[1];
+    const missing = /fatal error: (.*): No such file/.exec(made.stderr)?.[1] ?? /cannot find (-l\S+)/.exec(made.stderr)?.[1];
     return {
       name,
-      absent:
-        missing === undefined
-          ? `does not compile: ${made.stderr.split("\n")[0] ?? ""}`
-          : `${missing} is not installed`,
+      absent: missing === undefined ? `does not compile: ${made.stderr.split('\n')[0] ?? ''}` : `${missing} is not installed`,
     };
   }
   return {
     run(args, environment = {}) {
       const ran = spawnSync(path, args.map(String), {
-        encoding: "utf8",
+        encoding: 'utf8',
         env: { ...process.env, ...environment },
       });
-      if (ran.status !== 0)
-        throw new Error(
-          `${name} ended with ${ran.status ?? ran.signal ?? "no status"}: ${ran.stderr}`,
-        );
+      if (ran.status !== 0) throw new Error(`${name} ended with ${ran.status ?? ran.signal ?? 'no status'}: ${ran.stderr}`);
       return ran.stdout.trim().split(/\s+/).map(Number);
     },
   };

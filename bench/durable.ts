@@ -3,49 +3,30 @@
  *
  * The floor is a preallocated file to which the same number of bytes is appended and synced, by hand.
  */
-import * as fs from "node:fs";
-import { join } from "node:path";
-import { type Space, cursor, open } from "../src/index.ts";
-import { Node, makeChain } from "./graph.ts";
-import {
-  type Absent,
-  type Benchmark,
-  type Context,
-  type Side,
-  compare,
-  concurrently,
-  generator,
-  nanoseconds,
-  rateAsync,
-} from "./harness.ts";
-import { classicLevel, isAbsent, lmdb } from "./peers.ts";
+import * as fs from 'node:fs';
+import { join } from 'node:path';
+import { type Space, open } from '../src/index.ts';
+import { type Node, makeChain, nodesOf } from './graph.ts';
+import { type Absent, type Benchmark, type Context, type Side, compare, concurrently, generator, nanoseconds, rateAsync } from './harness.ts';
+import { classicLevel, isAbsent, lmdb } from './peers.ts';
 
 const PREALLOCATED = 16 << 20;
 
 /** Changes one node: returns a promise that resolves once it is durable. */
 type Change = (node: number, value: number) => Promise<unknown>;
 
-function inFlight(
-  name: string,
-  nodes: number,
-  many: number,
-  count: number,
-  change: Change,
-  note?: string,
-): Side {
+function inFlight(name: string, nodes: number, many: number, count: number, change: Change, note?: string): Side {
   const random = generator(13);
   let value = 0;
-  const measure = (): Promise<number> =>
-    rateAsync(count, () => concurrently(count, many, () => change(random(nodes), ++value)));
+  const measure = (): Promise<number> => rateAsync(count, () => concurrently(count, many, () => change(random(nodes), ++value)));
   return { name, measure, ...(note === undefined ? {} : { note }) };
 }
 
-function ours(space: Space, first: Node, offsets: Uint32Array): Change {
-  const at = cursor(Node, first);
+function ours(space: Space, nodes: readonly Node[]): Change {
   return (node, value) =>
     space.durable(() => {
-      at.at(offsets[node] ?? 0);
-      at.value = value;
+      const changed = nodes[node];
+      if (changed !== undefined) changed.value = value;
     });
 }
 
@@ -56,14 +37,14 @@ interface PeerStore {
 }
 
 async function inLmdb(directory: string, nodes: number): Promise<PeerStore | Absent> {
-  const name = "lmdb, put";
+  const name = 'lmdb, put';
   const peer = lmdb();
   if (isAbsent(peer)) return { name, absent: peer.absent };
   // With the default, overlappingSync, one would have to await db.flushed as well; this way is the faster of the two.
   const store = peer.open({
-    path: join(directory, "durable.lmdb"),
-    keyEncoding: "uint32",
-    encoding: "binary",
+    path: join(directory, 'durable.lmdb'),
+    keyEncoding: 'uint32',
+    encoding: 'binary',
     overlappingSync: false,
   });
   await store.transaction(() => {
@@ -77,17 +58,17 @@ async function inLmdb(directory: string, nodes: number): Promise<PeerStore | Abs
   return {
     name,
     change,
-    note: "lmdb: overlappingSync off, so that the promise of a put means that it is on disk",
+    note: 'lmdb: overlappingSync off, so that the promise of a put means that it is on disk',
   };
 }
 
 async function inLevel(directory: string, nodes: number): Promise<PeerStore | Absent> {
-  const name = "classic-level, put with sync";
+  const name = 'classic-level, put with sync';
   const peer = classicLevel();
   if (isAbsent(peer)) return { name, absent: peer.absent };
-  const store = new peer.ClassicLevel(join(directory, "durable.level"), {
-    keyEncoding: "view",
-    valueEncoding: "view",
+  const store = new peer.ClassicLevel(join(directory, 'durable.level'), {
+    keyEncoding: 'view',
+    valueEncoding: 'view',
   });
   await store.open();
   const key = (node: number): Uint8Array => {
@@ -99,7 +80,7 @@ async function inLevel(directory: string, nodes: number): Promise<PeerStore | Ab
     const length = Math.min(10_000, nodes - from);
     await store.batch(
       Array.from({ length }, (_, i) => ({
-        type: "put" as const,
+        type: 'put' as const,
         key: key(from + i),
         value: Buffer.alloc(16, i & 255),
       })),
@@ -116,11 +97,10 @@ async function inLevel(directory: string, nodes: number): Promise<PeerStore | Ab
 
 /** Appends `bytes` and syncs, over and over, in a file that was written to before. */
 function floor(directory: string, bytes: number, count: number, asynchronous: boolean): Side {
-  const name = asynchronous ? "write and fdatasync, asynchronous calls" : "pwrite and fdatasync";
-  const fd = fs.openSync(join(directory, `floor-${asynchronous ? "async" : "sync"}`), "w+");
+  const name = asynchronous ? 'write and fdatasync, asynchronous calls' : 'pwrite and fdatasync';
+  const fd = fs.openSync(join(directory, `floor-${asynchronous ? 'async' : 'sync'}`), 'w+');
   const megabyte = Buffer.alloc(1 << 20);
-  for (let at = 0; at < PREALLOCATED; at += megabyte.length)
-    fs.writeSync(fd, megabyte, 0, megabyte.length, at);
+  for (let at = 0; at < PREALLOCATED; at += megabyte.length) fs.writeSync(fd, megabyte, 0, megabyte.length, at);
   fs.fsyncSync(fd);
   const record = Buffer.alloc(bytes);
   let at = 0;
@@ -155,65 +135,57 @@ function floor(directory: string, bytes: number, count: number, asynchronous: bo
 
 /** Bytes that one such transaction adds to the log. */
 function logBytes(space: Space, change: () => void): number {
-  const before = space.stat().logAppended;
+  const before = space.stat().log.appended;
   change();
-  return space.stat().logAppended - before;
+  return space.stat().log.appended - before;
 }
 
 async function run(context: Context): Promise<void> {
   const nodes = context.size(1_000_000, 1000);
-  const space = open(join(context.directory, "space"));
+  const space = open(join(context.directory, 'space'));
   context.progress(`durable: making ${nodes} nodes for everybody`);
-  const { chain, offsets } = makeChain(space, nodes, 7);
-  const { first } = chain;
-  if (first === null) throw new Error("the chain is empty");
+  const held = [...nodesOf(makeChain(space, nodes, 7).chain)];
   space.checkpoint();
-  const change = ours(space, first, offsets);
+  const change = ours(space, held);
   const bytes = logBytes(space, () => void change(0, 1));
   const stores = [await inLmdb(context.directory, nodes), await inLevel(context.directory, nodes)];
   const peers = (many: number, count: number, target?: number) =>
     stores.map((store) => ({
-      side:
-        "absent" in store
-          ? store
-          : inFlight(store.name, nodes, many, count, store.change, store.note),
+      side: 'absent' in store ? store : inFlight(store.name, nodes, many, count, store.change, store.note),
       ...(target === undefined ? {} : { target }),
     }));
 
   const single = context.size(300, 20);
   const random = generator(17);
-  await compare(context, "durable", {
-    name: "one at a time",
-    unit: "us/tx",
-    better: "lower",
+  await compare(context, 'durable', {
+    name: 'one at a time',
+    unit: 'us/tx',
+    better: 'lower',
     ours: {
-      name: "await durable",
+      name: 'await durable',
       async measure() {
         const start = nanoseconds();
         for (let i = 0; i < single; i++) await change(random(nodes), i);
         return (nanoseconds() - start) / single / 1000;
       },
     },
-    peers: [
-      { side: floor(context.directory, bytes, single, false), target: 1.25 },
-      { side: floor(context.directory, bytes, single, true) },
-    ],
+    peers: [{ side: floor(context.directory, bytes, single, false), target: 1.25 }, { side: floor(context.directory, bytes, single, true) }],
   });
   const name = (many: number): string => `${many} in flight`;
-  await compare(context, "durable", {
+  await compare(context, 'durable', {
     name: name(1),
-    unit: "tx/s",
-    better: "higher",
-    ours: inFlight("one node", nodes, 1, single, change),
+    unit: 'tx/s',
+    better: 'higher',
+    ours: inFlight('one node', nodes, 1, single, change),
     peers: peers(1, single),
   });
   for (const many of [64, 1024]) {
     const count = context.size(many * 20, many);
-    await compare(context, "durable", {
+    await compare(context, 'durable', {
       name: name(many),
-      unit: "tx/s",
-      better: "higher",
-      ours: inFlight("one node", nodes, many, count, change),
+      unit: 'tx/s',
+      better: 'higher',
+      ours: inFlight('one node', nodes, many, count, change),
       peers: peers(many, count, 2),
     });
   }
@@ -221,8 +193,8 @@ async function run(context: Context): Promise<void> {
 }
 
 export const durable: Benchmark = {
-  name: "durable",
+  name: 'durable',
   about:
-    "Transactions that are on disk when their promise resolves: one at a time against the bare system calls, many in flight against lmdb and classic-level.",
+    'Transactions that are on disk when their promise resolves: one at a time against the bare system calls, many in flight against lmdb and classic-level.',
   run,
 };

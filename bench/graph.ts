@@ -1,17 +1,8 @@
 /** The data of most benchmarks: nodes of 16 bytes with a value, a key and a reference to the next one. */
-import {
-  type Infer,
-  type Obj,
-  type Space,
-  objectOf,
-  offsetOf,
-  ref,
-  struct,
-  u32,
-} from "../src/index.ts";
-import { shuffled } from "./harness.ts";
+import { type Infer, type Obj, type Space, cursor, objectOf, offsetOf, ref, struct, u32 } from '../src/index.ts';
+import { shuffled } from './harness.ts';
 
-export const Node = struct("Node", {
+export const Node = struct('Node', {
   value: u32,
   key: u32,
   get next() {
@@ -20,8 +11,12 @@ export const Node = struct("Node", {
 });
 export type Node = Infer<typeof Node>;
 
+/** A cursor on nodes. */
+export const nodeCursor = (at: Node) => cursor(Node, at);
+export type NodeCursor = ReturnType<typeof nodeCursor>;
+
 /** The root of a benchmark's object: where the chain starts. */
-export const Chain = struct("Chain", { count: u32, first: ref(Node) });
+export const Chain = struct('Chain', { count: u32, first: ref(Node) });
 export type Chain = Infer<typeof Chain>;
 
 const SLICE = 20_000;
@@ -36,19 +31,12 @@ export function inSlices(space: Space, count: number, each: (index: number) => v
 }
 
 /** `count` nodes in one object, allocated one after another and linked in an order that the seed decides, or as allocated. */
-export function makeChain(
-  space: Space,
-  count: number,
-  seed: number | undefined,
-): { chain: Chain; offsets: Uint32Array } {
+export function makeChain(space: Space, count: number, seed: number | undefined): { chain: Chain; offsets: Uint32Array } {
   const chain = space.relaxed(() => space.create(Chain, { count, first: null }));
   const nodes: Node[] = [];
-  inSlices(space, count, (i) =>
-    nodes.push(space.make(Node, chain, { value: i, key: i, next: null })),
-  );
+  inSlices(space, count, (i) => nodes.push(space.make(Node, chain, { value: i, key: i, next: null })));
   const order = seed === undefined ? undefined : shuffled(count, seed);
-  const at = (i: number): Node | null =>
-    nodes[order === undefined ? i : (order[i] ?? count)] ?? null;
+  const at = (i: number): Node | null => nodes[order === undefined ? i : (order[i] ?? count)] ?? null;
   inSlices(space, count, (i) => {
     const node = at(i);
     if (node !== null) node.next = at(i + 1);
@@ -59,9 +47,14 @@ export function makeChain(
   return { chain, offsets: Uint32Array.from(nodes, offsetOf) };
 }
 
-/** Bytes of an object as 32-bit words, for loops that use no accessor. */
-export function words(object: Obj): Uint32Array {
-  const raw = object.raw();
+/** The nodes of a chain, in its order. */
+export function* nodesOf(chain: Chain): Iterable<Node> {
+  for (let node = chain.first; node !== null; node = node.next) yield node;
+}
+
+/** An object from its first byte on as 32-bit words, for loops that use no accessor. */
+export function words(space: Space, object: Obj): Uint32Array {
+  const raw = space.relaxed(() => object.raw(0));
   return new Uint32Array(raw.buffer, raw.byteOffset, raw.byteLength >>> 2);
 }
 
@@ -79,8 +72,7 @@ export function fieldOffsets(space: Space): { value: number; next: number } {
       next: at.findIndex((offset) => view.getUint32(offset, true) === offsetOf(next)) * 4,
     };
   });
-  if (found.value < 0 || found.next < 0)
-    throw new Error("a node does not hold its value and pointer as expected");
+  if (found.value < 0 || found.next < 0) throw new Error('a node does not hold its value and pointer as expected');
   return found;
 }
 

@@ -5,7 +5,7 @@
  * `ratio` is always ours / theirs. `better` says which way is good: `lower` for times and bytes, `higher` for rates.
  */
 
-export type Better = "lower" | "higher";
+export type Better = 'lower' | 'higher';
 
 export interface Result {
   readonly benchmark: string;
@@ -105,11 +105,7 @@ export async function rateAsync(count: number, work: () => Promise<void>): Promi
 }
 
 /** Runs `operation` `count` times with `inFlight` of them outstanding. */
-export async function concurrently(
-  count: number,
-  inFlight: number,
-  operation: (index: number) => Promise<unknown>,
-): Promise<void> {
+export async function concurrently(count: number, inFlight: number, operation: (index: number) => Promise<unknown>): Promise<void> {
   let next = 0;
   const lane = async (): Promise<void> => {
     while (next < count) await operation(next++);
@@ -119,26 +115,20 @@ export async function concurrently(
 
 function isMet(ratio: number, better: Better, target: number | undefined): boolean | null {
   if (target === undefined) return null;
-  return better === "lower" ? ratio <= target : ratio >= target;
+  return better === 'lower' ? ratio <= target : ratio >= target;
 }
 
 /** Runs all sides in turn and reports one result a peer (and one for the limit). */
-export async function compare(
-  context: Context,
-  benchmark: string,
-  comparison: Comparison,
-): Promise<void> {
+export async function compare(context: Context, benchmark: string, comparison: Comparison): Promise<void> {
   const { ours, peers, name, unit, better, limit } = comparison;
-  const sides = [ours, ...peers.flatMap(({ side }) => ("measure" in side ? [side] : []))];
+  const sides = [ours, ...peers.flatMap(({ side }) => ('measure' in side ? [side] : []))];
   const figures = new Map<Side, number[]>(sides.map((side) => [side, []]));
   for (let round = -1; round < context.rounds; round++) {
     // Each round starts with another one: who runs behind whom decides what the caches hold.
     for (let turn = 0; turn < sides.length; turn++) {
       const side = sides[(turn + round + 1) % sides.length];
       if (side === undefined) continue;
-      context.progress(
-        `${benchmark}: ${name}: ${side.name}, round ${round + 1} of ${context.rounds}`,
-      );
+      context.progress(`${benchmark}: ${name}: ${side.name}, round ${round + 1} of ${context.rounds}`);
       const figure = await side.measure();
       if (round >= 0) figures.get(side)?.push(figure);
     }
@@ -153,7 +143,7 @@ export async function compare(
     rounds: context.rounds,
   };
   for (const { side, target } of peers) {
-    if ("absent" in side) {
+    if ('absent' in side) {
       context.report({
         ...common,
         peer: side.name,
@@ -169,7 +159,7 @@ export async function compare(
     const theirs = figures.get(side) ?? [];
     const ratios = mine.map((figure, i) => figure / (theirs[i] ?? Number.NaN));
     const ratio = common.ours / median(theirs);
-    const note = [ours.note, side.note].filter((text) => text !== undefined).join("; ");
+    const note = [ours.note, side.note].filter((text) => text !== undefined).join('; ');
     context.report({
       ...common,
       peer: side.name,
@@ -178,19 +168,13 @@ export async function compare(
       range: [Math.min(...ratios), Math.max(...ratios)],
       target: target ?? null,
       met: context.quick ? null : isMet(ratio, better, target),
-      ...(note === "" ? {} : { note }),
+      ...(note === '' ? {} : { note }),
     });
   }
   if (limit !== undefined) reportLimit(context, benchmark, comparison, mine, limit);
 }
 
-function reportLimit(
-  context: Context,
-  benchmark: string,
-  comparison: Comparison,
-  figures: readonly number[],
-  limit: number,
-): void {
+function reportLimit(context: Context, benchmark: string, comparison: Comparison, figures: readonly number[], limit: number): void {
   const { name, ours, unit, better } = comparison;
   const ratio = median(figures) / limit;
   context.report({
@@ -198,7 +182,7 @@ function reportLimit(
     name: `${name} (${ours.name})`,
     ours: median(figures),
     unit,
-    peer: "the limit set",
+    peer: 'the limit set',
     theirs: limit,
     ratio,
     range: [Math.min(...figures) / limit, Math.max(...figures) / limit],

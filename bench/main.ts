@@ -7,22 +7,22 @@
  *   --rounds N                      rounds a figure is the median of (7; 2 when quick)
  *   --directory DIR                 where the data goes (the system's temporary directory)
  */
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { createInterface } from "node:readline";
-import { fileURLToPath } from "node:url";
-import { parseArgs } from "node:util";
-import { durable } from "./durable.ts";
-import type { Benchmark, Context, Result } from "./harness.ts";
-import { memory } from "./memory.ts";
-import { open } from "./open.ts";
-import { ROOT } from "./peers.ts";
-import { pointer } from "./pointer.ts";
-import { relaxed } from "./relaxed.ts";
-import { markdown, table } from "./report.ts";
-import { walk } from "./walk.ts";
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { durable } from './durable.ts';
+import type { Benchmark, Context, Result } from './harness.ts';
+import { memory } from './memory.ts';
+import { open } from './open.ts';
+import { ROOT } from './peers.ts';
+import { pointer } from './pointer.ts';
+import { relaxed } from './relaxed.ts';
+import { markdown, table } from './report.ts';
+import { walk } from './walk.ts';
 
 const BENCHMARKS: readonly Benchmark[] = [walk, pointer, relaxed, durable, open, memory];
 
@@ -38,12 +38,8 @@ interface Settings {
   readonly parent: string;
 }
 
-async function runHere(
-  benchmark: Benchmark,
-  settings: Settings,
-  report: (result: Result) => void,
-): Promise<void> {
-  const directory = mkdtempSync(join(settings.parent, "twizzler-bench-"));
+async function runHere(benchmark: Benchmark, settings: Settings, report: (result: Result) => void): Promise<void> {
+  const directory = mkdtempSync(join(settings.parent, 'twizzler-bench-'));
   const context: Context = {
     quick: settings.quick,
     rounds: settings.rounds,
@@ -56,51 +52,33 @@ async function runHere(
     await benchmark.run(context);
   } finally {
     rmSync(directory, { recursive: true, force: true });
-    progress("");
+    progress('');
   }
 }
 
 /** Another process: neither the heap nor the compiled code of one benchmark shall bear on the next. */
-async function runApart(
-  benchmark: Benchmark,
-  settings: Settings,
-  report: (result: Result) => void,
-): Promise<void> {
-  const flags = [
-    "--json",
-    "--rounds",
-    String(settings.rounds),
-    "--directory",
-    settings.parent,
-    ...(settings.quick ? ["--quick"] : []),
-  ];
-  const child = spawn(
-    process.execPath,
-    [...process.execArgv, fileURLToPath(import.meta.url), benchmark.name, ...flags],
-    {
-      stdio: ["ignore", "pipe", "inherit"],
-    },
-  );
+async function runApart(benchmark: Benchmark, settings: Settings, report: (result: Result) => void): Promise<void> {
+  const flags = ['--json', '--rounds', String(settings.rounds), '--directory', settings.parent, ...(settings.quick ? ['--quick'] : [])];
+  const child = spawn(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), benchmark.name, ...flags], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const ended = new Promise<number | null>((resolve, reject) => {
-    child.once("error", reject);
-    child.once("close", resolve);
+    child.once('error', reject);
+    child.once('close', resolve);
   });
   for await (const line of createInterface({ input: child.stdout })) report(JSON.parse(line));
   const status = await ended;
   if (status === 0) return;
   // The others still have something to say.
-  console.error(`benchmark ${benchmark.name} ended with ${status ?? "a signal"}`);
+  console.error(`benchmark ${benchmark.name} ended with ${status ?? 'a signal'}`);
   process.exitCode = 1;
 }
 
 function chosen(names: readonly string[]): readonly Benchmark[] {
-  if (names.includes("all")) return BENCHMARKS;
+  if (names.includes('all')) return BENCHMARKS;
   return names.map((name) => {
     const found = BENCHMARKS.find((benchmark) => benchmark.name === name);
-    if (found === undefined)
-      throw new UsageError(
-        `no benchmark "${name}": ${BENCHMARKS.map((benchmark) => benchmark.name).join(", ")} or all`,
-      );
+    if (found === undefined) throw new UsageError(`no benchmark "${name}": ${BENCHMARKS.map((benchmark) => benchmark.name).join(', ')} or all`);
     return found;
   });
 }
@@ -117,11 +95,11 @@ function parse() {
   return parseArgs({
     allowPositionals: true,
     options: {
-      json: { type: "boolean", default: false },
-      markdown: { type: "boolean", default: false },
-      quick: { type: "boolean", default: false },
-      rounds: { type: "string" },
-      directory: { type: "string" },
+      json: { type: 'boolean', default: false },
+      markdown: { type: 'boolean', default: false },
+      quick: { type: 'boolean', default: false },
+      rounds: { type: 'string' },
+      directory: { type: 'string' },
     },
   });
 }
@@ -133,27 +111,21 @@ async function main(): Promise<void> {
     return;
   }
   const rounds = Number(values.rounds ?? (values.quick ? 2 : 7));
-  if (!Number.isInteger(rounds) || rounds < 1)
-    throw new UsageError(`--rounds takes a whole number from 1, not "${values.rounds ?? ""}"`);
-  if (values.markdown && !positionals.includes("all"))
-    throw new UsageError("--markdown goes with all: it writes the whole page");
+  if (!Number.isInteger(rounds) || rounds < 1) throw new UsageError(`--rounds takes a whole number from 1, not "${values.rounds ?? ''}"`);
+  if (values.markdown && !positionals.includes('all')) throw new UsageError('--markdown goes with all: it writes the whole page');
   const settings: Settings = { quick: values.quick, rounds, parent: values.directory ?? tmpdir() };
   const benchmarks = chosen(positionals);
   const results: Result[] = [];
   const report = (result: Result): void => {
     results.push(result);
-    progress("");
+    progress('');
     if (values.json) console.log(JSON.stringify(result));
   };
   const [only] = benchmarks;
   if (benchmarks.length === 1 && only !== undefined) await runHere(only, settings, report);
   else for (const benchmark of benchmarks) await runApart(benchmark, settings, report);
   if (!values.json) console.log(table(results));
-  if (values.markdown)
-    writeFileSync(
-      join(ROOT, "docs/benchmarks/README.md"),
-      markdown(benchmarks, results, new Date()),
-    );
+  if (values.markdown) writeFileSync(join(ROOT, 'docs/benchmarks/README.md'), markdown(benchmarks, results, new Date()));
 }
 
 try {

@@ -1,43 +1,43 @@
 /** Memory: what is resident is what was touched, not what is there. */
-import { join } from "node:path";
-import { type MemoryFigures, inChild } from "./child.ts";
-import { type Benchmark, type Context, compare } from "./harness.ts";
-import { makeLarge } from "./large.ts";
+import { join } from 'node:path';
+import { type MemoryFigures, inChild } from './child.ts';
+import { type Benchmark, type Context, compare } from './harness.ts';
+import { makeLarge } from './large.ts';
 
 const MB = 1e6;
 
 function measure(directory: string, ids: readonly string[], touch: number): MemoryFigures {
-  const { stdout } = inChild(["memory", directory, touch, ids.join(",")]);
+  const { stdout } = inChild(['memory', directory, touch, ids.join(',')]);
   return JSON.parse(stdout);
 }
 
 async function run(context: Context): Promise<void> {
-  const directory = join(context.directory, "big");
-  context.progress("memory: making a space of 10 GB");
+  const directory = join(context.directory, 'big');
+  context.progress('memory: making a space of 10 GB');
   const ids = makeLarge(directory, context.size(10 * 2 ** 30, 16 << 20));
-  const name = "10 GB space in a fresh process";
-  await compare(context, "memory", {
+  const name = '10 GB space in a fresh process';
+  await compare(context, 'memory', {
     name,
-    unit: "MB",
-    better: "lower",
+    unit: 'MB',
+    better: 'lower',
     limit: 100,
     peers: [
       {
         side: {
-          name: "Node with the program loaded, no space open",
+          name: 'Node with the program loaded, no space open',
           measure: () => measure(directory, ids, 0).before / MB,
         },
       },
     ],
-    ours: { name: "resident after open", measure: () => measure(directory, ids, 0).afterOpen / MB },
+    ours: { name: 'resident after open', measure: () => measure(directory, ids, 0).afterOpen / MB },
   });
   for (const megabytes of [64, 1024]) {
     const touch = context.size(megabytes << 20, 1 << 20);
-    await compare(context, "memory", {
+    await compare(context, 'memory', {
       name,
-      unit: "MB",
-      better: "lower",
-      peers: [{ side: { name: "what was touched", measure: () => touch / MB }, target: 1.25 }],
+      unit: 'MB',
+      better: 'lower',
+      peers: [{ side: { name: 'what was touched', measure: () => touch / MB }, target: 1.25 }],
       ours: {
         name: `growth after ${megabytes} MiB were read`,
         measure() {
@@ -50,7 +50,7 @@ async function run(context: Context): Promise<void> {
 }
 
 export const memory: Benchmark = {
-  name: "memory",
-  about: "Resident memory of a fresh process that opens a 10 GB space and reads part of it.",
+  name: 'memory',
+  about: 'Resident memory of a fresh process that opens a 10 GB space and reads part of it.',
   run,
 };

@@ -4,11 +4,11 @@
  *
  * Only what the benchmarks call is declared here.
  */
-import { createRequire } from "node:module";
-import { join } from "node:path";
-import type { Absent } from "./harness.ts";
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import type { Absent } from './harness.ts';
 
-export const ROOT = new URL("../../", import.meta.url).pathname;
+export const ROOT = new URL('../../', import.meta.url).pathname;
 
 export interface LmdbStore {
   getBinary(key: number): Uint8Array | undefined;
@@ -22,8 +22,8 @@ export interface LmdbStore {
 
 export interface LmdbOptions {
   readonly path: string;
-  readonly keyEncoding: "uint32";
-  readonly encoding: "binary";
+  readonly keyEncoding: 'uint32';
+  readonly encoding: 'binary';
   readonly noSync?: boolean;
   readonly useWritemap?: boolean;
   readonly overlappingSync?: boolean;
@@ -39,7 +39,7 @@ export interface Level {
   put(key: Uint8Array, value: Uint8Array, options: { readonly sync: boolean }): Promise<void>;
   batch(
     operations: readonly {
-      readonly type: "put";
+      readonly type: 'put';
       readonly key: Uint8Array;
       readonly value: Uint8Array;
     }[],
@@ -49,10 +49,7 @@ export interface Level {
 }
 
 export interface ClassicLevel {
-  readonly ClassicLevel: new (
-    path: string,
-    options: { readonly keyEncoding: "view"; readonly valueEncoding: "view" },
-  ) => Level;
+  readonly ClassicLevel: new (path: string, options: { readonly keyEncoding: 'view'; readonly valueEncoding: 'view' }) => Level;
 }
 
 export interface SqliteStatement {
@@ -73,30 +70,30 @@ export type BetterSqlite3 = new (path: string) => Sqlite;
 /** Loads a peer, or says why not. The caller names the shape, which is the peer's own and not checked. */
 function load<T>(name: string): T | Absent {
   try {
-    const require: (id: string) => T = createRequire(join(ROOT, "bench/peers/package.json"));
+    const require: (id: string) => T = createRequire(join(ROOT, 'bench/peers/package.json'));
     return require(name);
   } catch (error) {
-    const why = error instanceof Error ? (error.message.split("\n")[0] ?? "") : String(error);
-    const missing = error instanceof Error && "code" in error && error.code === "MODULE_NOT_FOUND";
+    const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : String(error);
+    const missing = error instanceof Error && 'code' in error && error.code === 'MODULE_NOT_FOUND';
     return {
       name,
-      absent: missing ? "not installed: npm run bench:peers" : `does not load: ${why}`,
+      absent: missing ? 'not installed: npm run bench:peers' : `does not load: ${why}`,
     };
   }
 }
 
 export function lmdb(): Lmdb | Absent {
-  return load<Lmdb>("lmdb");
+  return load<Lmdb>('lmdb');
 }
 
 export function classicLevel(): ClassicLevel | Absent {
-  return load<ClassicLevel>("classic-level");
+  return load<ClassicLevel>('classic-level');
 }
 
 export function betterSqlite3(): BetterSqlite3 | Absent {
-  return load<BetterSqlite3>("better-sqlite3");
+  return load<BetterSqlite3>('better-sqlite3');
 }
 
 export function isAbsent(peer: object): peer is Absent {
-  return "absent" in peer;
+  return 'absent' in peer;
 }

@@ -2,28 +2,13 @@
  * The four cases of an invariant pointer: to the same object, to another object that is mapped, to one that is touched for the
  * first time, and the store of a pointer to another object.
  */
-import { join } from "node:path";
-import {
-  type Cursor,
-  type ObjectId,
-  type Space,
-  cursor,
-  objectOf,
-  offsetOf,
-  open,
-} from "../src/index.ts";
-import { Chain, Node, fieldOffsets, inSlices, makeChain, words } from "./graph.ts";
-import {
-  type Benchmark,
-  type Context,
-  type Side,
-  compare,
-  generator,
-  median,
-  nanoseconds,
-  shuffled,
-  timeEach,
-} from "./harness.ts";
+import { join } from 'node:path';
+import { type ObjectId, type Space, array, moveCursor, objectOf, offsetOf, open, ref, struct } from '../src/index.ts';
+import { Chain, Node, type NodeCursor, fieldOffsets, inSlices, makeChain, nodeCursor, nodesOf, words } from './graph.ts';
+import { type Benchmark, type Context, type Side, compare, generator, median, nanoseconds, shuffled, timeEach } from './harness.ts';
+
+const SPOKES = 500;
+const Star = struct('Star', { spokes: array(ref(Node), SPOKES) });
 
 /** Follows `hops` references round a ring. The sum keeps the loads from being left out. */
 function ringAccessors(first: Node, hops: number): number {
@@ -36,23 +21,17 @@ function ringAccessors(first: Node, hops: number): number {
   return sum;
 }
 
-function ringCursor(at: Cursor<typeof Node>, first: Node, hops: number): number {
-  at.moveTo(first);
+function ringCursor(at: NodeCursor, first: Node, hops: number): number {
+  moveCursor(at, first);
   let sum = 0;
   for (let i = 0; i < hops; i++) {
     sum += at.value;
-    at.follow("next");
+    at.follow('next');
   }
   return sum;
 }
 
-function ringWords(
-  memory: Uint32Array,
-  first: number,
-  value: number,
-  next: number,
-  hops: number,
-): number {
+function ringWords(memory: Uint32Array, first: number, value: number, next: number, hops: number): number {
   let at = first;
   let sum = 0;
   for (let i = 0; i < hops; i++) {
@@ -64,9 +43,7 @@ function ringWords(
 
 /** A ring whose every reference leads to another object, over as many nodes as the ring inside one object. */
 function makeCrossRing(space: Space, count: number, objects: number): Node {
-  const chains = Array.from({ length: objects }, () =>
-    space.relaxed(() => space.create(Chain, { count, first: null })),
-  );
+  const chains = Array.from({ length: objects }, () => space.relaxed(() => space.create(Chain, { count, first: null })));
   const nodes: Node[] = [];
   inSlices(space, count, (i) => {
     const home = chains[i % objects];
@@ -74,17 +51,14 @@ function makeCrossRing(space: Space, count: number, objects: number): Node {
   });
   // Steps within a residue class are shuffled, the class itself goes round: neighbours never share an object.
   const rows = shuffled(Math.floor(count / objects), 2);
-  const order = Array.from(
-    { length: rows.length * objects },
-    (_, i) => (rows[Math.floor(i / objects)] ?? 0) * objects + (i % objects),
-  );
+  const order = Array.from({ length: rows.length * objects }, (_, i) => (rows[Math.floor(i / objects)] ?? 0) * objects + (i % objects));
   inSlices(space, order.length, (i) => {
     const node = nodes[order[i] ?? 0];
     const next = nodes[order[(i + 1) % order.length] ?? 0];
     if (node !== undefined && next !== undefined) node.next = next;
   });
   const first = nodes[order[0] ?? 0];
-  if (first === undefined) throw new Error("the ring is empty");
+  if (first === undefined) throw new Error('the ring is empty');
   return first;
 }
 
@@ -92,123 +66,90 @@ async function rings(context: Context, space: Space): Promise<void> {
   const count = 4096;
   const hops = context.size(2_000_000, 5000);
   const fields = fieldOffsets(space);
-  const { chain, offsets } = makeChain(space, count, 3);
-  const first = chain.first;
-  if (first === null) throw new Error("the ring is empty");
+  const { chain } = makeChain(space, count, 3);
+  const [first, ...others] = nodesOf(chain);
+  const last = others.at(-1);
+  if (first === undefined || last === undefined) throw new Error('the ring is empty');
   space.relaxed(() => {
-    for (const node of nodesOf(first)) if (node.next === null) node.next = first;
+    last.next = first;
   });
   const cross = makeCrossRing(space, count, 16);
   space.checkpoint();
-  const memory = words(objectOf(chain));
+  const memory = words(space, objectOf(chain));
   const start = offsetOf(first);
-  const at = cursor(Node, first);
-  const far = cursor(Node, cross);
+  const at = nodeCursor(first);
+  const far = nodeCursor(cross);
   const side = (name: string, work: () => number): Side => ({
     name,
     measure: () => timeEach(hops, work),
   });
-  const raw = side("Uint32Array over the same memory", () =>
-    ringWords(memory, start, fields.value, fields.next, hops),
-  );
-  const near = side("same object, cursor", () => ringCursor(at, first, hops));
-  const nearAccessor = side("same object, accessors", () => ringAccessors(first, hops));
-  const unit = "ns/hop";
-  const better = "lower";
-  const name = `ring of ${offsets.length} nodes`;
-  await compare(context, "pointer", {
+  const raw = side('Uint32Array over the same memory', () => ringWords(memory, start, fields.value, fields.next, hops));
+  const near = side('same object, cursor', () => ringCursor(at, first, hops));
+  const nearAccessor = side('same object, accessors', () => ringAccessors(first, hops));
+  const unit = 'ns/hop';
+  const better = 'lower';
+  const name = `ring of ${count} nodes`;
+  await compare(context, 'pointer', {
     name,
     unit,
     better,
     ours: near,
     peers: [{ side: raw, target: 1.5 }],
   });
-  await compare(context, "pointer", {
+  await compare(context, 'pointer', {
     name,
     unit,
     better,
     ours: nearAccessor,
     peers: [{ side: raw, target: 1.5 }],
   });
-  await compare(context, "pointer", {
+  await compare(context, 'pointer', {
     name,
     unit,
     better,
-    ours: side("another object, cursor", () => ringCursor(far, cross, hops)),
+    ours: side('another object, cursor', () => ringCursor(far, cross, hops)),
     peers: [{ side: near, target: 2.5 }],
   });
-  await compare(context, "pointer", {
+  await compare(context, 'pointer', {
     name,
     unit,
     better,
-    ours: side("another object, accessors", () => ringAccessors(cross, hops)),
+    ours: side('another object, accessors', () => ringAccessors(cross, hops)),
     peers: [{ side: nearAccessor, target: 2.5 }],
   });
 }
 
-function* nodesOf(first: Node): Iterable<Node> {
-  let next: Node | null = first;
-  while (next !== null) {
-    const node: Node = next;
-    next = node.next;
-    yield node;
-    if (next === first) return;
-  }
-}
-
 /** An object that refers to `count` others, each in its own file. */
 function makeStar(space: Space, count: number): ObjectId {
-  const hub = space.relaxed(() => space.create(Chain, { count, first: null }));
-  const spokes: Node[] = [];
-  inSlices(space, count, (i) =>
-    spokes.push(space.make(Node, hub, { value: i, key: i, next: null })),
-  );
-  inSlices(space, count, (i) => {
-    const spoke = spokes[i];
-    if (spoke !== undefined) spoke.next = space.create(Node, { value: i, key: i, next: null });
-  });
-  space.relaxed(() => {
-    // The spokes hang together through their keys: key holds the offset of the spoke that comes next.
-    for (const [i, spoke] of spokes.entries()) {
-      const after = spokes[i + 1];
-      spoke.key = after === undefined ? 0 : offsetOf(after);
-    }
-    hub.first = spokes[0] ?? null;
-  });
-  return objectOf(hub).id;
+  const star = space.relaxed(() => space.create(Star));
+  inSlices(space, count, (i) => star.spokes.set(i, space.create(Node, { value: i, key: i, next: null })));
+  return objectOf(star).id;
 }
 
 async function firstUse(context: Context): Promise<void> {
-  const count = context.size(500, 20);
-  const directory = join(context.directory, "star");
+  const count = context.size(SPOKES, 20);
+  const directory = join(context.directory, 'star');
   const made = open(directory);
   const id = makeStar(made, count);
   made.close();
-  await compare(context, "pointer", {
+  await compare(context, 'pointer', {
     name: `first use of ${count} objects, mapped each`,
-    unit: "ns/object",
-    better: "lower",
+    unit: 'ns/object',
+    better: 'lower',
     limit: 10_000,
     peers: [],
     ours: {
-      name: "median",
-      note: "the objects are in the page cache; a first use opens the file, checks its ID and header, maps it and reads a field",
+      name: 'median',
+      note: 'the objects are in the page cache; a first use opens the file, checks its header and ID, maps it and reads a field',
       measure() {
         const space = open(directory);
-        const first = space.get(id, Chain).first;
-        if (first === null) throw new Error("the star is empty");
-        const at = cursor(Node, first);
+        const { spokes } = space.get(id, Star);
         const each: number[] = [];
-        for (let offset = offsetOf(first); offset !== 0;) {
-          at.at(offset);
-          offset = at.key;
+        for (let i = 0; i < count; i++) {
           const start = nanoseconds();
-          if (!at.follow("next")) throw new Error("a spoke leads nowhere");
-          const value = at.value;
+          const value = spokes.get(i)?.value;
           each.push(nanoseconds() - start);
-          if (value !== each.length - 1)
-            throw new Error(`spoke ${each.length - 1} leads to ${value}`);
-          at.moveTo(first);
+          if (value !== i) throw new Error(`spoke ${i} leads to ${value ?? 'nothing'}`);
         }
         space.close();
         return median(each);
@@ -221,31 +162,24 @@ async function firstUse(context: Context): Promise<void> {
 function storing(space: Space, entries: number, stores: number): Side {
   const hub = space.relaxed(() => space.create(Chain, { count: entries, first: null }));
   const targets: Node[] = [];
-  inSlices(space, entries, (i) =>
-    targets.push(space.create(Node, { value: i, key: i, next: null })),
-  );
-  const spokes: Node[] = [];
-  inSlices(space, 4096, (i) =>
-    spokes.push(space.make(Node, hub, { value: i, key: i, next: null })),
-  );
-  inSlices(space, entries, (i) => {
-    const spoke = spokes[i % spokes.length];
-    const target = targets[i];
-    if (spoke !== undefined && target !== undefined) spoke.next = target;
-  });
+  inSlices(space, entries, (i) => targets.push(space.create(Node, { value: i, key: i, next: null })));
+  // One reference to each stays, so that no entry is given up while others are overwritten.
+  inSlices(space, entries, (i) => space.make(Node, hub, { value: i, key: i, next: targets[i] ?? null }));
+  const sources: Node[] = [];
+  inSlices(space, 4096, (i) => sources.push(space.make(Node, hub, { value: i, key: i, next: null })));
   space.checkpoint();
   const random = generator(5);
   return {
-    name: `${entries} entries`,
+    name: `${objectOf(hub).fot().length.toLocaleString('en-US')} entries`,
     measure() {
-      const from = Uint32Array.from({ length: stores }, () => random(spokes.length));
+      const from = Uint32Array.from({ length: stores }, () => random(sources.length));
       const to = Uint32Array.from({ length: stores }, () => random(targets.length));
       let each = 0;
       space.relaxed(() => {
         each = timeEach(stores, () => {
           for (let i = 0; i < stores; i++) {
-            const spoke = spokes[from[i] ?? 0];
-            if (spoke !== undefined) spoke.next = targets[to[i] ?? 0] ?? null;
+            const source = sources[from[i] ?? 0];
+            if (source !== undefined) source.next = targets[to[i] ?? 0] ?? null;
           }
         });
       });
@@ -258,10 +192,10 @@ async function stores(context: Context, space: Space): Promise<void> {
   const count = context.size(50_000, 500);
   for (const entries of [10, context.size(100_000, 100)]) {
     context.progress(`pointer: making an object with ${entries} foreign entries`);
-    await compare(context, "pointer", {
-      name: "store to another object",
-      unit: "ns/store",
-      better: "lower",
+    await compare(context, 'pointer', {
+      name: 'store to another object',
+      unit: 'ns/store',
+      better: 'lower',
       limit: 100,
       peers: [],
       ours: storing(space, entries, count),
@@ -270,16 +204,17 @@ async function stores(context: Context, space: Space): Promise<void> {
 }
 
 async function run(context: Context): Promise<void> {
-  const space = open(join(context.directory, "space"));
+  const space = open(join(context.directory, 'rings'));
   await rings(context, space);
-  await stores(context, space);
   space.close();
+  const other = open(join(context.directory, 'stores'));
+  await stores(context, other);
+  other.close();
   await firstUse(context);
 }
 
 export const pointer: Benchmark = {
-  name: "pointer",
-  about:
-    "The four cases of a pointer: same object, another object, first use with mapping, and the store.",
+  name: 'pointer',
+  about: 'The four cases of a pointer: same object, another object, first use with mapping, and the store.',
   run,
 };

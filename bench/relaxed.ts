@@ -5,47 +5,32 @@
  * Every so many transactions everybody lets the event loop turn, as a server would: the log is synced behind the program's back, and
  * a figure that leaves this out is no figure.
  */
-import { join } from "node:path";
-import { setImmediate } from "node:timers/promises";
-import { type Space, cursor, open } from "../src/index.ts";
-import { compile } from "./c.ts";
-import { Node, makeChain } from "./graph.ts";
-import {
-  type Absent,
-  type Benchmark,
-  type Context,
-  type Side,
-  compare,
-  generator,
-  rateAsync,
-} from "./harness.ts";
-import { type LmdbOptions, betterSqlite3, isAbsent, lmdb } from "./peers.ts";
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import { type Space, open } from '../src/index.ts';
+import { compile } from './c.ts';
+import { type Node, makeChain, nodesOf } from './graph.ts';
+import { type Absent, type Benchmark, type Context, type Side, compare, generator, rateAsync } from './harness.ts';
+import { type LmdbOptions, betterSqlite3, isAbsent, lmdb } from './peers.ts';
 
 const TURN = 256;
 
 /** Transactions a second of `transaction`, which is handed two random nodes and a value never written before. */
-function side(
-  name: string,
-  nodes: number,
-  transactions: number,
-  transaction: (a: number, b: number, value: number) => void,
-  note?: string,
-): Side {
+function side(name: string, nodes: number, transactions: number, transaction: (a: number, b: number, value: number) => void, note?: string): Side {
   const random = generator(11);
   let value = 0;
   const measure = (): Promise<number> =>
     rateAsync(transactions, async () => {
       for (let done = 0; done < transactions;) {
-        for (const end = Math.min(done + TURN, transactions); done < end; done++)
-          transaction(random(nodes), random(nodes), ++value);
+        for (const end = Math.min(done + TURN, transactions); done < end; done++) transaction(random(nodes), random(nodes), ++value);
         await setImmediate();
       }
     });
   return { name, measure, ...(note === undefined ? {} : { note }) };
 }
 
-function oursByAccessor(space: Space, nodes: readonly Node[], transactions: number): Side {
-  return side("accessors", nodes.length, transactions, (a, b, value) => {
+function ours(space: Space, nodes: readonly Node[], transactions: number): Side {
+  return side('accessors', nodes.length, transactions, (a, b, value) => {
     space.relaxed(() => {
       const first = nodes[a];
       const second = nodes[b];
@@ -55,28 +40,16 @@ function oursByAccessor(space: Space, nodes: readonly Node[], transactions: numb
   });
 }
 
-function oursByCursor(space: Space, first: Node, offsets: Uint32Array, transactions: number): Side {
-  const at = cursor(Node, first);
-  return side("cursor", offsets.length, transactions, (a, b, value) => {
-    space.relaxed(() => {
-      at.at(offsets[a] ?? 0);
-      at.value = value;
-      at.at(offsets[b] ?? 0);
-      at.value = value + 1;
-    });
-  });
-}
-
 async function inLmdb(
   name: string,
-  options: Omit<LmdbOptions, "keyEncoding" | "encoding">,
+  options: Omit<LmdbOptions, 'keyEncoding' | 'encoding'>,
   nodes: number,
   transactions: number,
   note: string,
 ): Promise<Side | Absent> {
   const peer = lmdb();
   if (isAbsent(peer)) return { name, absent: peer.absent };
-  const store = peer.open({ ...options, keyEncoding: "uint32", encoding: "binary" });
+  const store = peer.open({ ...options, keyEncoding: 'uint32', encoding: 'binary' });
   await store.transaction(() => {
     for (let i = 0; i < nodes; i++) void store.put(i, Buffer.alloc(16, i & 255));
   });
@@ -100,26 +73,20 @@ async function inLmdb(
   );
 }
 
-function inSqlite(
-  directory: string,
-  synchronous: "OFF" | "NORMAL",
-  nodes: number,
-  transactions: number,
-  note: string,
-): Side | Absent {
+function inSqlite(directory: string, synchronous: 'OFF' | 'NORMAL', nodes: number, transactions: number, note: string): Side | Absent {
   const name = `better-sqlite3, WAL, synchronous=${synchronous}`;
   const Sqlite = betterSqlite3();
   if (isAbsent(Sqlite)) return { name, absent: Sqlite.absent };
   const db = new Sqlite(join(directory, `relaxed-${synchronous}.sqlite`));
-  db.pragma("journal_mode = WAL");
+  db.pragma('journal_mode = WAL');
   db.pragma(`synchronous = ${synchronous}`);
-  db.pragma("cache_size = -200000");
-  db.exec("CREATE TABLE node (id INTEGER PRIMARY KEY, value INTEGER, key INTEGER, next INTEGER)");
-  const insert = db.prepare("INSERT INTO node VALUES (?, ?, ?, ?)");
+  db.pragma('cache_size = -200000');
+  db.exec('CREATE TABLE node (id INTEGER PRIMARY KEY, value INTEGER, key INTEGER, next INTEGER)');
+  const insert = db.prepare('INSERT INTO node VALUES (?, ?, ?, ?)');
   db.transaction(() => {
     for (let i = 0; i < nodes; i++) insert.run(i, i, i, (i + 1) % nodes);
   })();
-  const update = db.prepare("UPDATE node SET value = ? WHERE id = ?");
+  const update = db.prepare('UPDATE node SET value = ? WHERE id = ?');
   const both = db.transaction((a: number, b: number, value: number) => {
     update.run(value, a);
     update.run(value + 1, b);
@@ -128,18 +95,18 @@ function inSqlite(
 }
 
 function inPmdk(directory: string, nodes: number, transactions: number): Side | Absent {
-  const name = "PMDK libpmemobj, C";
-  const program = compile(directory, "pmdk", { source: "pmdk.c", libraries: ["pmemobj"] });
+  const name = 'PMDK libpmemobj, C';
+  const program = compile(directory, 'pmdk', { source: 'pmdk.c', libraries: ['pmemobj'] });
   if (isAbsent(program)) return { name, absent: program.absent };
   let seed = 1;
   return {
     name,
-    note: "PMDK: one thread, PMEM_IS_PMEM_FORCE=1, so that it survives the death of the process like the others and, on a disk, not a power failure",
+    note: 'PMDK: one thread, PMEM_IS_PMEM_FORCE=1, so that it survives the death of the process like the others and, on a disk, not a power failure',
     measure() {
-      const [each] = program.run([join(directory, "pool"), nodes, transactions, seed++], {
-        PMEM_IS_PMEM_FORCE: "1",
+      const [each] = program.run([join(directory, 'pool'), nodes, transactions, seed++], {
+        PMEM_IS_PMEM_FORCE: '1',
       });
-      if (each === undefined) throw new Error("the PMDK program printed nothing");
+      if (each === undefined) throw new Error('the PMDK program printed nothing');
       return 1e9 / each;
     },
   };
@@ -149,88 +116,70 @@ async function run(context: Context): Promise<void> {
   const nodes = context.size(1_000_000, 1000);
   const many = context.size(300_000, 500);
   const fewer = context.size(30_000, 200);
-  const space = open(join(context.directory, "space"));
+  const space = open(join(context.directory, 'space'));
   context.progress(`relaxed: making ${nodes} nodes for everybody`);
-  const { chain, offsets } = makeChain(space, nodes, 7);
-  const { first } = chain;
-  if (first === null) throw new Error("the chain is empty");
-  const held: Node[] = [];
-  for (let node: Node | null = first; node !== null; node = node.next) held.push(node);
+  const held = [...nodesOf(makeChain(space, nodes, 7).chain)];
   space.checkpoint();
   const peers = [
     {
       side: await inLmdb(
-        "lmdb, noSync",
-        { path: join(context.directory, "a.lmdb"), noSync: true },
+        'lmdb, noSync',
+        { path: join(context.directory, 'a.lmdb'), noSync: true },
         nodes,
         fewer,
-        "lmdb noSync: a power failure may corrupt the file",
+        'lmdb noSync: a power failure may corrupt the file',
       ),
       target: 5,
     },
     {
       side: await inLmdb(
-        "lmdb, noSync and write map",
-        { path: join(context.directory, "b.lmdb"), noSync: true, useWritemap: true },
+        'lmdb, noSync and write map',
+        { path: join(context.directory, 'b.lmdb'), noSync: true, useWritemap: true },
         nodes,
         fewer,
-        "lmdb with a write map: a power failure may corrupt the file, a stray store, too",
+        'lmdb with a write map: a power failure may corrupt the file, a stray store, too',
       ),
       target: 5,
     },
     {
       side: await inLmdb(
-        "lmdb, default",
-        { path: join(context.directory, "c.lmdb") },
+        'lmdb, default',
+        { path: join(context.directory, 'c.lmdb') },
         nodes,
         Math.ceil(fewer / 30),
-        "lmdb default: transactionSync waits for the disk",
+        'lmdb default: transactionSync waits for the disk',
       ),
     },
     {
       side: inSqlite(
         context.directory,
-        "NORMAL",
+        'NORMAL',
         nodes,
         fewer,
-        "SQLite NORMAL: a power failure may lose what came after the last WAL checkpoint, never corrupts",
+        'SQLite NORMAL: a power failure may lose what came after the last WAL checkpoint, never corrupts',
       ),
       target: 5,
     },
     {
-      side: inSqlite(
-        context.directory,
-        "OFF",
-        nodes,
-        fewer,
-        "SQLite OFF: a power failure may corrupt the file",
-      ),
+      side: inSqlite(context.directory, 'OFF', nodes, fewer, 'SQLite OFF: a power failure may corrupt the file'),
       target: 5,
     },
     { side: inPmdk(context.directory, nodes, many) },
   ];
-  const name = `two fields in two random nodes of ${nodes.toLocaleString("en-US")}`;
-  await compare(context, "relaxed", {
+  const name = `two fields in two random nodes of ${nodes.toLocaleString('en-US')}`;
+  await compare(context, 'relaxed', {
     name,
-    unit: "tx/s",
-    better: "higher",
+    unit: 'tx/s',
+    better: 'higher',
     limit: 300_000,
-    ours: oursByAccessor(space, held, many),
+    ours: ours(space, held, many),
     peers,
-  });
-  await compare(context, "relaxed", {
-    name,
-    unit: "tx/s",
-    better: "higher",
-    limit: 300_000,
-    ours: oursByCursor(space, first, offsets, many),
-    peers: [],
   });
   space.close();
 }
 
 export const relaxed: Benchmark = {
-  name: "relaxed",
-  about: "Transactions that do not wait for the disk: two fields in two random nodes of 1M.",
+  name: 'relaxed',
+  about: 'Transactions that do not wait for the disk: two fields in two random nodes of 1M.',
   run,
 };

@@ -1,28 +1,28 @@
 /** Results as a table for a terminal and as docs/benchmarks/README.md. */
-import type { Benchmark, Result } from "./harness.ts";
-import { machine } from "./machine.ts";
+import type { Benchmark, Result } from './harness.ts';
+import { machine } from './machine.ts';
 
 function figure(value: number | null, unit: string): string {
-  if (value === null) return "-";
-  if (unit.endsWith("/s")) return `${Math.round(value).toLocaleString("en-US")} ${unit}`;
-  return `${value >= 100 ? Math.round(value).toLocaleString("en-US") : value.toPrecision(3)} ${unit}`;
+  if (value === null) return '-';
+  if (unit.endsWith('/s')) return `${Math.round(value).toLocaleString('en-US')} ${unit}`;
+  return `${value >= 100 ? Math.round(value).toLocaleString('en-US') : value.toPrecision(3)} ${unit}`;
 }
 
 function wanted(result: Result): string {
-  if (result.target === null) return "";
-  return `${result.better === "lower" ? "<=" : ">="} ${result.target}`;
+  if (result.target === null) return '';
+  return `${result.better === 'lower' ? '<=' : '>='} ${result.target}`;
 }
 
 function verdict(result: Result): string {
   if (result.skipped !== undefined) return `skipped: ${result.skipped}`;
-  if (result.target === null) return loses(result) ? "behind" : "";
-  if (result.met === null) return "not judged";
-  return result.met ? "met" : "MISSED";
+  if (result.target === null) return loses(result) ? 'behind' : '';
+  if (result.met === null) return 'not judged';
+  return result.met ? 'met' : 'MISSED';
 }
 
 function loses(result: Result): boolean {
-  if (result.ratio === null || result.peer === "the limit set") return false;
-  return result.better === "lower" ? result.ratio > 1 : result.ratio < 1;
+  if (result.ratio === null || result.peer === 'the limit set') return false;
+  return result.better === 'lower' ? result.ratio > 1 : result.ratio < 1;
 }
 
 function cells(result: Result): string[] {
@@ -32,16 +32,14 @@ function cells(result: Result): string[] {
     figure(result.ours, result.unit),
     result.peer,
     figure(result.theirs, result.unit),
-    ratio === null
-      ? "-"
-      : `${ratio.toFixed(2)}${range === null ? "" : ` (${range[0].toFixed(2)} to ${range[1].toFixed(2)})`}`,
+    ratio === null ? '-' : `${ratio.toFixed(2)}${range === null ? '' : ` (${range[0].toFixed(2)} to ${range[1].toFixed(2)})`}`,
     result.better,
     wanted(result),
     verdict(result),
   ];
 }
 
-const HEAD = ["what", "ours", "peer", "theirs", "ours / theirs", "good is", "wanted", ""];
+const HEAD = ['what', 'ours', 'peer', 'theirs', 'ours / theirs', 'good is', 'wanted', ''];
 
 export function table(results: readonly Result[]): string {
   const rows = [HEAD, ...results.map(cells)];
@@ -50,16 +48,15 @@ export function table(results: readonly Result[]): string {
     .map((row) =>
       row
         .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join("  ")
+        .join('  ')
         .trimEnd(),
     )
-    .join("\n");
+    .join('\n');
 }
 
 function markdownTable(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (row: readonly string[]): string =>
-    `| ${row.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
-  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+  const line = (row: readonly string[]): string => `| ${row.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
 
 function section(benchmark: Benchmark, results: readonly Result[]): string {
@@ -70,27 +67,23 @@ function section(benchmark: Benchmark, results: readonly Result[]): string {
     benchmark.about,
     `\`npm run bench -- ${benchmark.name}\``,
     markdownTable(HEAD, mine.map(cells)),
-    notes.map((note) => `- ${note}`).join("\n"),
+    notes.map((note) => `- ${note}`).join('\n'),
   ];
-  return parts.filter((part) => part !== "").join("\n\n");
+  return parts.filter((part) => part !== '').join('\n\n');
 }
 
 function where(results: readonly Result[]): string {
   const behind = results.filter((result) => result.met === false || loses(result));
-  if (behind.length === 0) return "Nowhere in this run.";
+  if (behind.length === 0) return 'Nowhere in this run.';
   return behind
     .map((result) => {
-      const target = result.met === false ? `, wanted ${wanted(result)}` : "";
+      const target = result.met === false ? `, wanted ${wanted(result)}` : '';
       return `- ${result.name}: ${figure(result.ours, result.unit)} against ${figure(result.theirs, result.unit)} of ${result.peer} (${result.ratio?.toFixed(2)}x${target})`;
     })
-    .join("\n");
+    .join('\n');
 }
 
-export function markdown(
-  benchmarks: readonly Benchmark[],
-  results: readonly Result[],
-  when: Date,
-): string {
+export function markdown(benchmarks: readonly Benchmark[], results: readonly Result[], when: Date): string {
   const judged = results.filter(({ met }) => met !== null);
   return `# Benchmarks
 
@@ -113,12 +106,12 @@ before you believe any of it; ratios carry over from machine to machine, figures
   later major, 13, ships compiled but needs Node 22). C programs are compiled with \`gcc -O2 -march=native\`; PMDK needs \`libpmemobj-dev\`. What is missing is
   reported as skipped.
 
-${markdownTable(["machine", ""], machine())}
+${markdownTable(['machine', ''], machine())}
 
 ## Where we lose
 
 ${where(results)}
 
-${benchmarks.map((benchmark) => section(benchmark, results)).join("\n\n")}
+${benchmarks.map((benchmark) => section(benchmark, results)).join('\n\n')}
 `;
 }

@@ -1,0 +1,4 @@
+/** What is used of amaro, which ships without types. */
+declare module 'amaro' {
+  export function transformSync(source: string, options: { readonly mode: 'strip-only' }): { readonly code: string };
+}

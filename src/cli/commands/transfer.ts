@@ -1,0 +1,76 @@
+/** Commands that bring things in and out, and run programs: import, export, run, shell. */
+import type { Command } from 'commander';
+import { TwzError } from '../../abi/errors.ts';
+import { readWhole } from '../../services/check/control.ts';
+import { UsageError } from '../failure.ts';
+import { out, size } from '../output.ts';
+import type { Ending } from '../program.ts';
+import { runProgram } from '../run.ts';
+import { shell } from '../shell.ts';
+import { common, findTarget, theHost, withSpace, type Common } from '../space.ts';
+
+export function addTransferCommands(program: Command, ending: Ending): void {
+  common(program.command('export <target> [file]').description('write an object to a file, byte for byte; `-` is standard output'))
+    .option('-f, --force', 'replace the file if it is there')
+    .action(exportObject);
+  common(program.command('import <file>').description('enter an object file that `export` wrote, under its own ID'))
+    .option('-n, --name <path>', 'give it this name')
+    .action(importObject);
+  common(program.command('run <file> [args...]').description('run a program in TypeScript or JavaScript; `twizzler` can be imported from anywhere'))
+    .passThroughOptions()
+    .action(async (file: string, args: string[], options: Common) => {
+      ending.code = await runProgram(file, args, options);
+    });
+  common(program.command('shell').description('look at and change a space by commands; reads a script from a pipe'))
+    .option('-c, --command <line>', 'run this line and end')
+    .action(async (options: Common & { command?: string }) => {
+      ending.code = await shell(options);
+    });
+}
+
+interface ExportFlags extends Common {
+  readonly force?: boolean;
+}
+
+async function exportObject(target: string, file: string | undefined, options: ExportFlags): Promise<void> {
+  await withSpace(options, (space) => {
+    const object = findTarget(space, target);
+    const bytes = object.export();
+    const to = file ?? `${object.id}.twz`;
+    if (to === '-') {
+      out.write(bytes);
+      return;
+    }
+    writeFile(to, bytes, options.force ?? false);
+    if (options.json === true) out.json({ id: object.id, file: to, bytes: bytes.length });
+    else out.line(`${object.id}  ${size(bytes.length)}  ${to}`);
+  });
+}
+
+function writeFile(path: string, bytes: Uint8Array, force: boolean): void {
+  const host = theHost();
+  if (host.exists(path)) {
+    if (!force) throw new UsageError(`${path} is there already: add -f to replace it`);
+    host.remove(path);
+  }
+  const handle = host.open(path, 'create');
+  try {
+    host.write(handle, bytes, 0);
+  } finally {
+    host.close(handle);
+  }
+}
+
+async function importObject(file: string, options: Common & { name?: string }): Promise<void> {
+  const bytes = readWhole(theHost(), file);
+  if (bytes === undefined) throw new TwzError('FileMissing', `there is no file ${file}`, { file });
+  await withSpace(options, (space) => {
+    const id = space.relaxed(() => {
+      const object = space.import(bytes);
+      if (options.name !== undefined) space.names.set(options.name, object);
+      return object.id;
+    });
+    if (options.json === true) out.json({ id, bytes: bytes.length, name: options.name });
+    else out.line(`${id}  ${size(bytes.length)}${options.name === undefined ? '' : `  ${options.name}`}`);
+  });
+}

@@ -1,0 +1,320 @@
+/**
+ * Typed data: follows every pointer that the schema texts tell, from the roots on, within objects and across them.
+ *
+ * Each struct is visited once as each type that leads to it. What no typed pointer reaches is bytes, and not judged.
+ */
+import { FLAG, FOT, META, PAGE } from '../../abi/format.ts';
+import type { ObjectId } from '../../abi/id.ts';
+import { fingerprintOf } from '../../lib/fingerprint.ts';
+import type { FindingName, Findings } from './findings.ts';
+import type { SpaceImage } from './image.ts';
+import { ObjectImage } from './object-image.ts';
+import { liveBlock, type ObjectFacts } from './object.ts';
+import { alignOf, parseSchema, signatureOf, type ObjectSchema, type Shape, type StructShape } from './schema.ts';
+
+/** A decoded pointer: FOT index in the upper 24 bits, offset in the lower 40. */
+export function readPointer(image: ObjectImage, at: number): { index: number; offset: number } {
+  const high = image.u32(at + 4);
+  return { index: high >>> 8, offset: (high & 0xff) * 2 ** 32 + image.u32(at) };
+}
+
+export interface WalkSource {
+  readonly findings: Findings;
+  readonly ids: ReadonlySet<ObjectId>;
+  facts(id: ObjectId): ObjectFacts | undefined;
+}
+
+/** A type as it stands in some object's schema: two objects may use one name for two types. */
+interface TypeOf {
+  readonly schema: ObjectSchema;
+  readonly struct: StructShape;
+  readonly key: string;
+}
+
+interface Visit {
+  readonly at: number;
+  readonly type: TypeOf;
+}
+
+/** Where in an object a type has been visited: a bit for each 8 bytes, and a set for the odd ones. */
+class Visited {
+  readonly #bits: Uint8Array;
+  readonly #odd = new Set<number>();
+
+  constructor(size: number) {
+    this.#bits = new Uint8Array(Math.ceil(size / 64));
+  }
+
+  /** False where it was there before. */
+  add(at: number): boolean {
+    if (at % 8 !== 0) {
+      if (this.#odd.has(at)) return false;
+      this.#odd.add(at);
+      return true;
+    }
+    const byte = at >>> 6;
+    const bit = 1 << ((at >>> 3) & 7);
+    if (((this.#bits[byte] ?? 0) & bit) !== 0) return false;
+    this.#bits[byte] = (this.#bits[byte] ?? 0) | bit;
+    return true;
+  }
+}
+
+export class TypedWalk {
+  readonly #source: WalkSource;
+  readonly #visited = new Map<string, Visited>();
+  readonly #pending = new Map<ObjectId, Visit[]>();
+  readonly #types = new Map<string, TypeOf>();
+  /** Pointers found through each FOT entry. */
+  readonly #through = new Map<ObjectId, Map<number, number>>();
+  pointers = 0;
+  structs = 0;
+
+  constructor(source: WalkSource) {
+    this.#source = source;
+  }
+
+  /** Takes an object's root into the walk, if its schema can be read and is the root's. */
+  root(id: ObjectId, facts: ObjectFacts): void {
+    const { image } = facts;
+    const text = image.u32(META.schema) === 0 ? undefined : image.textAt(image.u32(META.schema));
+    if (text === undefined) return;
+    const { findings } = this.#source;
+    const schema = parseSchema(text);
+    if (typeof schema === 'string') {
+      findings.add('SchemaText', `the schema text is malformed: ${schema}`, { object: id, at: META.schema });
+      return;
+    }
+    const signature = signatureOf(schema, schema.root);
+    const wanted = signature === undefined ? undefined : fingerprintOf(signature);
+    if (wanted?.low !== image.u32(META.rootType) || wanted.high !== image.u32(META.rootType + 4)) {
+      findings.add('RootType', `the root's fingerprint is not that of ${schema.root} in the schema text`, { object: id, at: META.rootType });
+      return;
+    }
+    const root = image.u32(META.root);
+    const type = this.#type(schema, text, schema.root);
+    if (root !== 0 && type !== undefined) this.#enter(id, facts, root, type, META.root, id);
+  }
+
+  #type(schema: ObjectSchema, text: string, name: string): TypeOf | undefined {
+    const key = `${name} ${text}`;
+    const known = this.#types.get(key);
+    if (known !== undefined) return known;
+    const struct = schema.types.get(name);
+    if (struct === undefined) return undefined;
+    const type = { schema, struct, key: `${name} ${this.#types.size}` };
+    this.#types.set(key, type);
+    return type;
+  }
+
+  #texts = new Map<ObjectSchema, string>();
+
+  /** The type of that name in the same schema. */
+  #sibling(type: TypeOf, name: string): TypeOf | undefined {
+    let text = this.#texts.get(type.schema);
+    if (text === undefined) {
+      text = `#${this.#texts.size}`;
+      this.#texts.set(type.schema, text);
+    }
+    return this.#type(type.schema, text, name);
+  }
+
+  run(progress?: (done: number) => void): void {
+    while (this.#pending.size > 0) {
+      for (const [id, visits] of this.#pending) {
+        this.#pending.delete(id);
+        const facts = this.#source.facts(id);
+        if (facts === undefined) continue;
+        // Grows while it is read: local pointers of this object come in here.
+        for (let visit = visits.pop(); visit !== undefined; visit = visits.pop()) {
+          this.#struct(id, facts, visit.at, visit.type.struct, visit.type, visits);
+          if ((++this.structs & 1023) === 0) progress?.(this.structs);
+        }
+      }
+    }
+    this.#counts();
+  }
+
+  // --- one struct -----------------------------------------------------------------------------------------------------------
+
+  /** A pointer at `from` of object `holder` leads to a struct at `at` of `target`: is there room for it, and was it visited? */
+  #enter(target: ObjectId, facts: ObjectFacts, at: number, type: TypeOf, from: number, holder: ObjectId, local?: Visit[]): void {
+    const block = liveBlock(facts, at);
+    if (block === undefined) return;
+    if (block.at + block.size - at < type.struct.size) {
+      this.#bad('PointerType', holder, from, `leads to ${block.at + block.size - at} bytes at ${at} of ${target}`, `${type.struct.size} bytes for ${type.struct.name}`);
+      return;
+    }
+    const align = alignOf(type.schema, { kind: 'struct', type: type.struct.name, size: type.struct.size });
+    if (at % align !== 0) {
+      this.#bad('PointerBounds', holder, from, `leads to ${at} of ${target}, which is not aligned for ${type.struct.name}`, `a multiple of ${align}`);
+      return;
+    }
+    const key = `${target} ${type.key}`;
+    let visited = this.#visited.get(key);
+    if (visited === undefined) {
+      visited = new Visited(facts.image.size);
+      this.#visited.set(key, visited);
+    }
+    if (!visited.add(at)) return;
+    if (local !== undefined) local.push({ at, type });
+    else {
+      const visits = this.#pending.get(target);
+      if (visits === undefined) this.#pending.set(target, [{ at, type }]);
+      else visits.push({ at, type });
+    }
+  }
+
+  #bad(name: FindingName, id: ObjectId, at: number, message: string, expected?: string): void {
+    this.#source.findings.add(name, message, { object: id, at, expected });
+    if (name.startsWith('Pointer') && name !== 'PointerType') this.#source.findings.clearable(id, at);
+  }
+
+  #struct(id: ObjectId, facts: ObjectFacts, at: number, struct: StructShape, type: TypeOf, local: Visit[]): void {
+    for (const field of struct.fields) this.#value(id, facts, at + field.offset, field.shape, type, local, `${struct.name}.${field.name}`);
+  }
+
+  #value(id: ObjectId, facts: ObjectFacts, at: number, shape: Shape, type: TypeOf, local: Visit[], name: string): void {
+    const { image } = facts;
+    switch (shape.kind) {
+      case 'number':
+      case 'bigint':
+        return;
+      case 'bool':
+        if ((image.bytes[at] ?? 0) > 1) this.#bad('ValueRange', id, at, `${name} holds ${image.bytes[at]}`, '0 or 1');
+        return;
+      case 'oneOf': {
+        const value = shape.size === 1 ? (image.bytes[at] ?? 0) : image.u16(at);
+        if (value >= shape.values.length) this.#bad('ValueRange', id, at, `${name} holds ${value}`, `0 to ${shape.values.length - 1}`);
+        return;
+      }
+      case 'optional':
+        if ((image.bytes[at] ?? 0) > 1) this.#bad('ValueRange', id, at, `the presence of ${name} is ${image.bytes[at]}`, '0 or 1');
+        else if (image.bytes[at] === 1) this.#value(id, facts, at + shape.at, shape.of, type, local, name);
+        return;
+      case 'array':
+        if (shape.of.kind === 'number' || shape.of.kind === 'bigint') return;
+        for (let i = 0; i < shape.length; i++) this.#value(id, facts, at + i * shape.stride, shape.of, type, local, `${name}[${i}]`);
+        return;
+      case 'struct': {
+        const inner = type.schema.types.get(shape.type);
+        if (inner !== undefined) this.#struct(id, facts, at, inner, type, local);
+        return;
+      }
+      case 'text':
+      case 'bytes':
+        this.#block(id, facts, at, name);
+        return;
+      case 'link':
+        this.#pointer(id, facts, at, 'link', local, name);
+        return;
+      case 'ref':
+        this.#pointer(id, facts, at, this.#sibling(type, shape.type), local, name);
+    }
+  }
+
+  /** Text and bytes: offset and length of a block of this object. */
+  #block(id: ObjectId, facts: ObjectFacts, at: number, name: string): void {
+    const offset = facts.image.u32(at);
+    const length = facts.image.u32(at + 4);
+    if (offset === 0 && length === 0) return;
+    if (offset < PAGE || offset + length > facts.image.size) {
+      this.#bad('PointerBounds', id, at, `${name} is ${length} bytes at ${offset}`, `inside the ${facts.image.size} bytes of the object`);
+      return;
+    }
+    const block = liveBlock(facts, offset);
+    if (block === undefined) this.#bad('PointerFree', id, at, `${name} is at ${offset}, which is not allocated`, 'a live block');
+    else if (block.at !== offset || length > block.size) this.#bad('PointerBounds', id, at, `${name} is ${length} bytes at ${offset}`, `a block of ${block.size} bytes at ${block.at}`);
+  }
+
+  #pointer(id: ObjectId, facts: ObjectFacts, at: number, shape: TypeOf | 'link' | undefined, local: Visit[], name: string): void {
+    const type = shape === 'link' ? undefined : shape;
+    const { index, offset } = readPointer(facts.image, at);
+    if (index === 0 && offset === 0) return;
+    this.pointers++;
+    if (index === 0) {
+      // A link to its own object holds an offset only so as not to be null.
+      if (shape === 'link') return;
+      if (this.#leads(id, facts, offset, at, id, name) && type !== undefined) this.#enter(id, facts, offset, type, at, id, local);
+      return;
+    }
+    const entry = index < facts.image.u32(META.fotCount) ? facts.image.fotEntry(index) : undefined;
+    if (entry?.used !== true) {
+      this.#bad('PointerFot', id, at, `${name} names entry ${index} of the FOT, which is not in use`, 'an entry in use');
+      return;
+    }
+    this.#count(id, index);
+    if (entry.id === undefined) return;
+    if (!this.#source.ids.has(entry.id)) {
+      // Reported once for the entry; the pointer itself is only noted.
+      this.#source.findings.clearable(id, at);
+      return;
+    }
+    if (shape === 'link') return;
+    const target = this.#source.facts(entry.id);
+    if (target === undefined) return;
+    const to = offset === 0 ? target.image.u32(META.root) : offset;
+    if (this.#leads(entry.id, target, to, at, id, name) && type !== undefined) this.#enter(entry.id, target, to, type, at, id);
+  }
+
+  /** Does the pointer lead to live memory of the target? */
+  #leads(target: ObjectId, facts: ObjectFacts, offset: number, at: number, holder: ObjectId, name: string): boolean {
+    if (offset < PAGE || offset >= facts.image.size) {
+      this.#bad('PointerBounds', holder, at, `${name} leads to ${offset} of ${target}`, `${PAGE} to ${facts.image.size - 1}`);
+      return false;
+    }
+    if (liveBlock(facts, offset) === undefined) {
+      this.#bad('PointerFree', holder, at, `${name} leads to ${offset} of ${target}, which is not allocated`, 'a live block');
+      return false;
+    }
+    return true;
+  }
+
+  // --- counts ---------------------------------------------------------------------------------------------------------------
+
+  #count(id: ObjectId, index: number): void {
+    let counts = this.#through.get(id);
+    if (counts === undefined) {
+      counts = new Map();
+      this.#through.set(id, counts);
+    }
+    counts.set(index, (counts.get(index) ?? 0) + 1);
+  }
+
+  /** An entry that counts too few pointers would be freed under those that are left. */
+  #counts(): void {
+    for (const [id, counts] of this.#through) {
+      const facts = this.#source.facts(id);
+      if (facts === undefined || (facts.image.u32(META.flags) & FLAG.raw) !== 0) continue;
+      for (const [index, found] of counts) {
+        const entry = facts.image.fotEntry(index);
+        if (entry === undefined || entry.count >= found) continue;
+        this.#source.findings.add('FotCount', `entry ${index} counts ${entry.count} pointers; there are ${found}`, { object: id, at: entry.at + FOT.count, expected: `at least ${found}` });
+        this.#source.findings.counted(id, index, found);
+      }
+    }
+  }
+}
+
+/** Sets the pointers that were found to lead nowhere to null, and frees the entries that no pointer is left for. */
+export function clearPointers(findings: Findings, image: SpaceImage, id: ObjectId, object: ObjectImage): string[] {
+  const offsets = findings.toClear(id);
+  const freed: number[] = [];
+  for (const at of offsets) {
+    if (at + 8 > object.size) continue;
+    const { index } = readPointer(object, at);
+    object.bytes.fill(0, at, at + 8);
+    const entry = index === 0 ? undefined : object.fotEntry(index);
+    if (entry?.used !== true) continue;
+    object.dv.setUint32(entry.at + FOT.count, Math.max(0, entry.count - 1), true);
+    const gone = entry.id !== undefined && !image.files.has(entry.id);
+    if (gone && entry.count <= 1) {
+      object.bytes.fill(0, entry.at, entry.at + FOT.entry);
+      freed.push(index);
+    }
+  }
+  const done: string[] = [];
+  if (offsets.length > 0) done.push(`set to null ${offsets.length} references`);
+  if (freed.length > 0) done.push(`freed ${freed.length} entries of the FOT`);
+  return done;
+}

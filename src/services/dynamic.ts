@@ -1,0 +1,90 @@
+/** Types from schema texts: the struct that a program declared, rebuilt for tools that were not there when it did. */
+import { TwzError } from '../abi/errors.ts';
+import { array, bigI64, bigU64, bool, bytes, f32, f64, i16, i32, i64, i8, link, oneOf, optional, text, u16, u32, u64, u8, type Field } from '../lib/fields.ts';
+import type { Obj } from '../lib/object.ts';
+import { ref, struct, type Struct } from '../lib/struct.ts';
+import { parseSchema, type ObjectSchema, type Shape } from './check/schema.ts';
+
+type AnyField = Field<unknown, never>;
+export type DynamicStruct = Struct<Record<string, AnyField>>;
+
+const NUMBERS: Readonly<Record<string, AnyField>> = { u8, i8, u16, i16, u32, i32, f32, f64, u64, i64 };
+const BIG: Readonly<Record<string, AnyField>> = { u64: bigU64, i64: bigI64 };
+
+/** The structs of a schema, by name. They have the fingerprints of those that the schema was written from. */
+export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicStruct> {
+  const made = new Map<string, DynamicStruct>();
+  const needed = (name: string): DynamicStruct => {
+    const type = made.get(name);
+    if (type === undefined) throw new TwzError('TypeInvalid', `the schema refers to ${name} and does not describe it`, { name });
+    return type;
+  };
+  const fieldOf = (shape: Shape): AnyField => {
+    switch (shape.kind) {
+      case 'number':
+      case 'bigint': {
+        const field = shape.kind === 'bigint' ? BIG[shape.type] : NUMBERS[shape.type];
+        if (field === undefined) throw new TwzError('TypeInvalid', `the schema has a number of type ${shape.type}`, { type: shape.type });
+        return field;
+      }
+      case 'bool':
+        return bool;
+      case 'text':
+        return text;
+      case 'bytes':
+        return bytes;
+      case 'link':
+        return link;
+      case 'oneOf': {
+        const [first, ...rest] = shape.values;
+        if (first === undefined) throw new TwzError('TypeInvalid', 'the schema has a oneOf without values');
+        return oneOf(first, ...rest);
+      }
+      case 'optional':
+        return optional(fieldOf(shape.of));
+      case 'array':
+        return array(fieldOf(shape.of), shape.length);
+      case 'struct':
+        return needed(shape.type);
+      case 'ref':
+        return ref(needed(shape.type));
+    }
+  };
+  for (const [name, type] of schema.types) {
+    const fields: Record<string, AnyField> = {};
+    // Getters: a field may refer to a struct that comes later, or to its own.
+    for (const field of type.fields) Object.defineProperty(fields, field.name, { enumerable: true, configurable: true, get: () => fieldOf(field.shape) });
+    made.set(name, struct(name, fields, { version: type.version }));
+  }
+  return made;
+}
+
+export interface TypedObject {
+  readonly schema: ObjectSchema;
+  readonly types: ReadonlyMap<string, DynamicStruct>;
+  readonly type: DynamicStruct;
+}
+
+/** What an object's own schema text says about it. Throws TypeMismatch where it has none. */
+export function typesOf(object: Obj): TypedObject {
+  const described = object.schema;
+  const schema = described === undefined ? 'it carries no schema text' : parseSchema(JSON.stringify(described));
+  if (typeof schema === 'string') throw new TwzError('TypeMismatch', `object ${object.id} has no type that tools can read: ${schema}`, { id: object.id });
+  const types = structsFrom(schema);
+  const type = types.get(schema.root);
+  if (type === undefined) throw new TwzError('TypeMismatch', `object ${object.id} has no type that tools can read`, { id: object.id });
+  return { schema, types, type };
+}
+
+/** A struct for a JSON object: texts, numbers, truth values; null is a link; other values are refused. */
+export function structForJson(name: string, value: Readonly<Record<string, unknown>>): DynamicStruct {
+  const fields: Record<string, AnyField> = {};
+  for (const [key, item] of Object.entries(value)) {
+    if (typeof item === 'string') fields[key] = text;
+    else if (typeof item === 'number') fields[key] = Number.isSafeInteger(item) ? i64 : f64;
+    else if (typeof item === 'boolean') fields[key] = bool;
+    else if (item === null) fields[key] = link;
+    else throw new TwzError('ValueMismatch', `"${key}": expected a text, a number, true, false or null`, { field: key });
+  }
+  return struct(name, fields);
+}

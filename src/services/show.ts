@@ -1,0 +1,268 @@
+/** Show: what one object holds, from its bytes and the schema text that it carries. Pure: the caller brings the bytes. */
+import { FLAG, KIND, META, PAGE, PAGE_KIND, RIGHT } from '../abi/format.ts';
+import type { ObjectId } from '../abi/id.ts';
+import { CLASSES, ObjectImage, type FotRecord } from './check/object-image.ts';
+import { alignOf, parseSchema, type ObjectSchema, type Shape, type StructShape } from './check/schema.ts';
+import { readPointer } from './check/typed.ts';
+
+/** Gives the bytes of objects that are referred to. */
+export type ObjectReader = (id: ObjectId) => ObjectImage | undefined;
+
+export interface ObjectView {
+  readonly id: ObjectId;
+  readonly kind: string;
+  readonly size: number;
+  readonly version: number;
+  readonly rights: string;
+  readonly flags: readonly string[];
+  readonly key: ObjectId;
+  readonly root: number;
+  readonly type: string | undefined;
+  readonly typeVersion: number;
+  readonly ties: readonly ObjectId[];
+  readonly fot: readonly FotRecord[];
+  readonly room: Room;
+  /** Why there is no typed view, where there is none. */
+  readonly untyped: string | undefined;
+}
+
+/** How the pages are used. */
+export interface Room {
+  readonly pages: number;
+  readonly freePages: number;
+  readonly spanPages: number;
+  readonly largePages: number;
+  readonly tablePages: number;
+  readonly liveBlocks: number;
+}
+
+export type TypedValue =
+  | { readonly kind: 'plain'; readonly type: string; readonly value: string | number | boolean | bigint | undefined }
+  | { readonly kind: 'bytes'; readonly type: string; readonly value: Uint8Array; readonly length: number }
+  | { readonly kind: 'struct'; readonly type: string; readonly at: number; readonly fields: readonly TypedField[] }
+  | { readonly kind: 'array'; readonly type: string; readonly length: number; readonly items: readonly TypedValue[] }
+  | { readonly kind: 'null'; readonly type: string }
+  | { readonly kind: 'ref'; readonly type: string; readonly target: ObjectId | undefined; readonly path: string | undefined; readonly offset: number; readonly to: TypedValue | undefined }
+  | { readonly kind: 'bad'; readonly type: string; readonly message: string };
+
+export interface TypedField {
+  readonly name: string;
+  readonly at: number;
+  readonly value: TypedValue;
+}
+
+export function kindName(kind: number): string {
+  return Object.entries(KIND).find(([, n]) => n === kind)?.[0] ?? `unknown (${kind})`;
+}
+
+export function rightsText(rights: number): string {
+  return `${(rights & RIGHT.read) !== 0 ? 'r' : '-'}${(rights & RIGHT.write) !== 0 ? 'w' : '-'}${(rights & RIGHT.execute) !== 0 ? 'x' : '-'}`;
+}
+
+function roomOf(image: ObjectImage): Room {
+  const counts = new Uint32Array(16);
+  for (let page = 1; page < image.pages; page++) {
+    const kind = image.pageEntry(page) & 15;
+    counts[kind] = (counts[kind] ?? 0) + 1;
+  }
+  const of = (kind: number): number => counts[kind] ?? 0;
+  let liveBlocks = 0;
+  for (let c = 0; c < CLASSES; c++) liveBlocks += image.classRecord(c).live;
+  return {
+    pages: image.pages,
+    freePages: of(PAGE_KIND.free),
+    spanPages: of(PAGE_KIND.span),
+    largePages: of(PAGE_KIND.largeHead) + of(PAGE_KIND.largeRest),
+    tablePages: of(PAGE_KIND.fot) + of(PAGE_KIND.pageMap),
+    liveBlocks,
+  };
+}
+
+/** The schema that an object carries, or why there is none. */
+export function schemaOf(image: ObjectImage): ObjectSchema | string {
+  const at = image.u32(META.schema);
+  if (at === 0) return 'the object carries no schema text';
+  const text = image.textAt(at);
+  return text === undefined ? 'the schema text lies outside the object' : parseSchema(text);
+}
+
+export function viewObject(image: ObjectImage): ObjectView {
+  const schema = schemaOf(image);
+  const flags = image.u32(META.flags);
+  return {
+    id: image.id,
+    kind: kindName(image.u32(META.kind)),
+    size: image.u32(META.size),
+    version: image.u64(META.version),
+    rights: rightsText(image.u32(META.rights)),
+    flags: Object.entries(FLAG)
+      .filter(([, bit]) => (flags & bit) !== 0)
+      .map(([name]) => name),
+    key: image.idAt(META.key),
+    root: image.u32(META.root),
+    type: typeof schema === 'string' ? undefined : schema.root,
+    typeVersion: image.u32(META.typeVersion),
+    ties: image.ties,
+    fot: [...image.fotEntries()],
+    room: roomOf(image),
+    untyped: typeof schema === 'string' ? schema : undefined,
+  };
+}
+
+export interface TypedOptions {
+  /** How many references to follow. */
+  readonly depth: number;
+  /** Elements of an array and bytes of a text to show. */
+  readonly items: number;
+}
+
+/** The typed view of an object's root, or of another offset and type of its schema. A string tells why there is none. */
+export function viewTyped(image: ObjectImage, read: ObjectReader, options: TypedOptions, at = image.u32(META.root), typeName?: string): TypedValue | string {
+  const schema = schemaOf(image);
+  if (typeof schema === 'string') return schema;
+  if (at === 0) return 'the object has no root';
+  const struct = schema.types.get(typeName ?? schema.root);
+  if (struct === undefined) return `the schema describes no ${typeName ?? schema.root}`;
+  return new Viewer(read, options.items).struct({ image, schema }, at, struct, options.depth);
+}
+
+interface Place {
+  readonly image: ObjectImage;
+  readonly schema: ObjectSchema;
+}
+
+class Viewer {
+  readonly #read: ObjectReader;
+  readonly #items: number;
+  /** Structs on the way here: a ring of references ends where it closes. */
+  readonly #path: string[] = [];
+
+  constructor(read: ObjectReader, items: number) {
+    this.#read = read;
+    this.#items = items;
+  }
+
+  struct(place: Place, at: number, type: StructShape, depth: number): TypedValue {
+    if (at < PAGE || at + type.size > place.image.size) return { kind: 'bad', type: type.name, message: `${type.size} bytes at ${at} lie outside the object` };
+    const fields = type.fields.map((field) => ({ name: field.name, at: at + field.offset, value: this.#value(place, at + field.offset, field.shape, depth) }));
+    return { kind: 'struct', type: type.name, at, fields };
+  }
+
+  #value(place: Place, at: number, shape: Shape, depth: number): TypedValue {
+    const { image, schema } = place;
+    const { type } = shape;
+    switch (shape.kind) {
+      case 'number':
+      case 'bigint':
+        return { kind: 'plain', type, value: readNumber(image, at, type, shape.kind) };
+      case 'bool':
+        return { kind: 'plain', type, value: image.bytes[at] !== 0 };
+      case 'oneOf': {
+        const n = shape.size === 1 ? (image.bytes[at] ?? 0) : image.u16(at);
+        const value = shape.values[n];
+        return value === undefined ? { kind: 'bad', type, message: `${n} is none of ${shape.values.length} values` } : { kind: 'plain', type: 'oneOf', value };
+      }
+      case 'text':
+      case 'bytes':
+        return this.#block(image, at, shape.kind);
+      case 'optional':
+        return image.bytes[at] === 0 ? { kind: 'plain', type, value: undefined } : this.#value(place, at + shape.at, shape.of, depth);
+      case 'array': {
+        const shown = Math.min(shape.length, this.#items);
+        const items = Array.from({ length: shown }, (_, i) => this.#value(place, at + i * shape.stride, shape.of, depth));
+        return { kind: 'array', type: `${shape.of.type}[${shape.length}]`, length: shape.length, items };
+      }
+      case 'struct': {
+        const struct = schema.types.get(type);
+        return struct === undefined ? { kind: 'bad', type, message: 'not described' } : this.struct(place, at, struct, depth);
+      }
+      case 'link':
+      case 'ref':
+        return this.#pointer(place, at, shape, depth);
+    }
+  }
+
+  #block(image: ObjectImage, at: number, kind: 'text' | 'bytes'): TypedValue {
+    const offset = image.u32(at);
+    const length = image.u32(at + 4);
+    if (length > 0 && (offset < PAGE || offset + length > image.size)) return { kind: 'bad', type: kind, message: `${length} bytes at ${offset} lie outside the object` };
+    const bytes = image.bytes.slice(offset, offset + length);
+    if (kind === 'text') return { kind: 'plain', type: 'text', value: new TextDecoder().decode(bytes) };
+    return { kind: 'bytes', type: 'bytes', value: bytes.subarray(0, this.#items), length };
+  }
+
+  #pointer(place: Place, at: number, shape: Shape, depth: number): TypedValue {
+    const { index, offset } = readPointer(place.image, at);
+    const type = shape.kind === 'link' ? 'link' : `ref ${shape.type}`;
+    if (index === 0 && offset === 0) return { kind: 'null', type };
+    if (index === 0) {
+      const to = shape.kind === 'link' ? undefined : this.#follow(place, offset, shape.type, depth);
+      return { kind: 'ref', type, target: place.image.id, path: undefined, offset, to };
+    }
+    const entry = place.image.fotEntry(index);
+    if (entry?.used !== true) return { kind: 'bad', type, message: `entry ${index} of the FOT is not in use` };
+    if (entry.id === undefined) return { kind: 'ref', type, target: undefined, path: entry.path, offset, to: undefined };
+    const target = depth > 0 && shape.kind === 'ref' ? this.#read(entry.id) : undefined;
+    const to = target === undefined ? undefined : this.#follow({ image: target, schema: place.schema }, offset === 0 ? target.u32(META.root) : offset, shape.type, depth);
+    return { kind: 'ref', type, target: entry.id, path: undefined, offset, to };
+  }
+
+  #follow(place: Place, at: number, type: string, depth: number): TypedValue | undefined {
+    const struct = place.schema.types.get(type);
+    const key = `${place.image.id} ${at} ${type}`;
+    if (depth <= 0 || struct === undefined || this.#path.includes(key)) return undefined;
+    if (at % alignOf(place.schema, { kind: 'struct', type, size: struct.size }) !== 0) return { kind: 'bad', type, message: `offset ${at} is not aligned` };
+    this.#path.push(key);
+    const value = this.struct(place, at, struct, depth - 1);
+    this.#path.pop();
+    return value;
+  }
+}
+
+function readNumber(image: ObjectImage, at: number, type: string, kind: 'number' | 'bigint'): number | bigint {
+  const { dv } = image;
+  switch (type) {
+    case 'u8':
+      return dv.getUint8(at);
+    case 'i8':
+      return dv.getInt8(at);
+    case 'u16':
+      return dv.getUint16(at, true);
+    case 'i16':
+      return dv.getInt16(at, true);
+    case 'u32':
+      return dv.getUint32(at, true);
+    case 'i32':
+      return dv.getInt32(at, true);
+    case 'f32':
+      return dv.getFloat32(at, true);
+    case 'f64':
+      return dv.getFloat64(at, true);
+    default: {
+      const wide = type === 'u64' ? dv.getBigUint64(at, true) : dv.getBigInt64(at, true);
+      return kind === 'bigint' || !Number.isSafeInteger(Number(wide)) ? wide : Number(wide);
+    }
+  }
+}
+
+/** The plain value of a typed view, as JSON would have it. References are `{ref, at}` unless they were followed. */
+export function plainValue(value: TypedValue): unknown {
+  switch (value.kind) {
+    case 'plain':
+      return value.value;
+    case 'bytes':
+      return value.value;
+    case 'null':
+      return null;
+    case 'bad':
+      return { corrupt: value.message };
+    case 'array':
+      return value.items.map(plainValue);
+    case 'struct':
+      return Object.fromEntries(value.fields.map((field) => [field.name, plainValue(field.value)]));
+    case 'ref': {
+      if (value.to !== undefined) return plainValue(value.to);
+      return value.target === undefined ? { late: value.path } : { ref: value.target, at: value.offset };
+    }
+  }
+}

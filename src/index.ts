@@ -7,7 +7,7 @@ export type { Host } from './host/host.ts';
 export type { CreateOptions } from './kernel/lifetime.ts';
 export type { Reclaimed } from './kernel/reclaim.ts';
 export type { Recovery } from './kernel/recovery.ts';
-export { assign, closeCursor, cursor, moveCursor, objectOf, offsetOf, same, type Cursor } from './lib/cursor.ts';
+export { assign, closeCursor, cursor, moveCursor, objectOf, offsetOf, reader, same, type Cursor, type Reader } from './lib/cursor.ts';
 export {
   array,
   bigI64,

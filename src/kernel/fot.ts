@@ -103,8 +103,10 @@ export function referTo(h: Handle, target: Handle): number {
   if (target.kernel !== h.kernel) throw new TwzError('WrongSpace', `object ${target.id} is of another space`, { id: target.id });
   if (target.snapshot !== undefined) target = h.kernel.handle(target.id);
   if (target.state !== 'live') throw target.gone();
-  const known = (h.fotIndex ?? indexOf(h)).get(target);
+  const known = h.lastTarget === target ? h.lastIndex : (h.fotIndex ?? indexOf(h)).get(target);
   if (known !== undefined) {
+    h.lastTarget = target;
+    h.lastIndex = known;
     const at = entryAt(h, known) + FOT.count;
     if (h.dirty[at >>> 6] !== 1) h.mark(at);
     h.dv.setUint32(at, h.dv.getUint32(at, true) + 1, true);
@@ -165,15 +167,24 @@ function newEntry(h: Handle): number {
 
 export function unreferEntry(h: Handle, index: number): void {
   if (h.cold) h.warm();
-  const at = usedEntry(h, index, META.fot);
-  const count = h.dv.getUint32(at + FOT.count, true);
-  if (count > 1) {
-    h.setU32(at + FOT.count, count - 1);
-    return;
+  const at = usedEntry(h, index, META.fot) + FOT.count;
+  const count = h.dv.getUint32(at, true);
+  if (h.dirty[at >>> 6] !== 1) h.mark(at);
+  h.dv.setUint32(at, count > 0 ? count - 1 : 0, true);
+  // It may be stored again before the transaction ends, so its entry goes only then.
+  if (count <= 1) (h.fotUnused ??= []).push(index);
+}
+
+/** At commit: frees the entries that lost their last pointer in this transaction. */
+export function freeUnused(h: Handle): void {
+  const unused = h.fotUnused ?? [];
+  h.fotUnused = undefined;
+  // Raw stores may have copied a pointer without being counted.
+  if ((h.flags & FLAG.raw) !== 0) return;
+  for (const index of unused) {
+    const at = entryAt(h, index);
+    if ((h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.used) !== 0 && h.dv.getUint32(at + FOT.count, true) === 0) freeEntry(h, index, at);
   }
-  h.setU32(at + FOT.count, 0);
-  // Raw stores may have copied the pointer without being counted.
-  if ((h.flags & FLAG.raw) === 0) freeEntry(h, index, at);
 }
 
 function freeEntry(h: Handle, index: number, at: number): void {
@@ -185,6 +196,7 @@ function freeEntry(h: Handle, index: number, at: number): void {
   }
   if (h.fotIndex !== undefined) h.fotIndex.delete(entry.id === undefined ? `${entry.resolver}:${entry.path}` : h.kernel.handle(entry.id));
   h.fot[index] = undefined;
+  h.lastTarget = undefined;
   h.mark(at);
   h.u8.fill(0, at, at + FOT.entry);
   h.dv.setUint32(at + FOT.next, h.dv.getUint32(META.fotFree, true), true);
@@ -208,5 +220,6 @@ export function retargetEntry(h: Handle, index: number, target: Handle): void {
   h.dv.setUint32(at + FOT.flags, FOT_FLAG.used, true);
   h.dv.setUint32(at + FOT.count, count, true);
   h.fotIndex = undefined;
+  h.lastTarget = undefined;
   h.fot[index] = target;
 }

@@ -19,7 +19,7 @@ import type { Log } from './log.ts';
 import { CLEAN, Handle } from './object.ts';
 import { recover, type Recovery } from './recovery.ts';
 import type { Snapshot } from './snapshot.ts';
-import { enlist, type Transaction } from './transaction.ts';
+import { enlist, FrameWriter, Transaction } from './transaction.ts';
 import { Windows, type Slot } from './windows.ts';
 
 export interface KernelOptions {
@@ -57,6 +57,8 @@ export class Kernel {
   /** Serial number of the running transaction; -1 between transactions. */
   serial = -1;
   transaction: Transaction | undefined;
+  readonly onlyTransaction = new Transaction();
+  readonly writer: FrameWriter;
   lastSerial = 0;
   /** Commits since the space was opened: the clock of snapshots. */
   commits = 0;
@@ -79,6 +81,7 @@ export class Kernel {
     this.#lock = opened.lock;
     this.spaceId = opened.control.space;
     this.log = opened.log;
+    this.writer = new FrameWriter(opened.log);
     this.recovery = opened.recovery;
     this.checkpointer = new Checkpointer(this, opened.control);
     for (const h of opened.changed) this.checkpointer.changed(h);
@@ -303,6 +306,7 @@ export class Kernel {
     h.dirty = CLEAN;
     h.fot = [];
     h.fotIndex = undefined;
+    h.lastTarget = undefined;
     this.windows.give(slot);
   }
 

@@ -284,7 +284,7 @@ function settleDeleted(kernel: Kernel): void {
   for (let again = true; again; ) {
     again = false;
     for (const entry of fotEntries(list)) {
-      if (entry.id === undefined) continue;
+      if (entry.id === undefined || entry.count === 0) continue;
       const h = kernel.handle(entry.id);
       if (h.state === 'live' && kernel.has(h.id)) {
         if (h.cold) h.warm();

@@ -13,7 +13,7 @@
 import { TwzError, assert } from '../abi/errors.ts';
 import { FLAG, KIND, LINE_WORDS, META, PAGE, type Kind } from '../abi/format.ts';
 import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
-import type { ObjectId } from '../abi/id.ts';
+import { writeId, type ObjectId } from '../abi/id.ts';
 import { allocateBlock, releaseBlock } from './allocator.ts';
 import { followEntry, fotEntries, referTo, referToName, retargetEntry, unreferEntry } from './fot.ts';
 import type { Kernel } from './kernel.ts';
@@ -52,7 +52,13 @@ export class Handle implements ObjectHandle {
   fot: (Handle | undefined)[] = [];
   /** FOT index by target; by `resolver:path` for names. Built when a pointer is first stored. */
   fotIndex: Map<Handle | string, number> | undefined;
+  /** The entry that a pointer was stored through last. */
+  lastTarget: Handle | undefined;
+  lastIndex = 0;
+  /** Entries that lost their last pointer in the running transaction. */
+  fotUnused: number[] | undefined;
 
+  #idWords: Int32Array | undefined;
   slot: Slot | undefined;
   state: State = 'live';
   kind = 0;
@@ -129,6 +135,15 @@ export class Handle implements ObjectHandle {
 
   get capacity(): number {
     return this.slot === undefined ? 0 : 2 ** this.slot.order;
+  }
+
+  /** The ID as it stands in files. */
+  get idWords(): Int32Array {
+    if (this.#idWords !== undefined) return this.#idWords;
+    const bytes = new Uint8Array(16);
+    writeId(bytes, 0, this.id);
+    this.#idWords = new Int32Array(bytes.buffer);
+    return this.#idWords;
   }
 
   get flags(): number {

@@ -50,7 +50,9 @@ export function recover(kernel: Kernel): Opened {
     const scan = new Scan(host, `${directory}/log`, control);
     const replay = new Replay(kernel);
     for (const transaction of scan.transactions()) replay.apply(transaction);
-    const log = new Log(host, `${directory}/log`, control.space, control.segmentSize, kernel.windows, scan.durableEnd());
+    // A checkpoint that is late finds twice its log; with that many segments in store, new ones need no zeroes written.
+    const spares = Math.ceil((2 * options.checkpointBytes) / control.segmentSize) + 1;
+    const log = new Log(host, `${directory}/log`, control.space, control.segmentSize, spares, kernel.windows, scan.durableEnd());
     if (scan.adopted.length > 0) log.adopt(scan.adopted, scan.adoptedLsn, scan.committed);
     const outcome = replay.finish();
     const recovery: Recovery = {

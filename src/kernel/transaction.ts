@@ -13,24 +13,21 @@
 import { TwzError } from '../abi/errors.ts';
 import { KIND, LINE_WORDS, RIGHT } from '../abi/format.ts';
 import { FRAME, OPERATION, SECTION } from '../abi/log-format.ts';
-import type { ObjectId } from '../abi/id.ts';
+import { freeUnused } from './fot.ts';
 import type { Kernel } from './kernel.ts';
+import type { Log } from './log.ts';
 import { CLEAN, type Handle } from './object.ts';
 
 /** Worst case of a line in the log: its header and all of it. */
 const LINE_BYTES = 4 + LINE_WORDS * 4;
 const SECTION_WORDS = SECTION.header >> 2;
 
+/** The running transaction. One a kernel, used again and again: a transaction allocates nothing. */
 export class Transaction {
-  readonly serial: number;
   readonly handles: Handle[] = [];
-  depth = 1;
+  depth = 0;
   doomed: unknown;
   isDoomed = false;
-
-  constructor(serial: number) {
-    this.serial = serial;
-  }
 }
 
 /** Runs a plain synchronous function as a transaction, or as a part of the one that runs already. Returns what it returned. */
@@ -70,12 +67,20 @@ function runNested<T>(transaction: Transaction, body: () => T): T {
 function begin(kernel: Kernel): Transaction {
   if (kernel.closed) throw new TwzError('SpaceClosed', 'the space was closed');
   if (kernel.log.failure !== undefined) throw kernel.log.failure;
+  const transaction = kernel.onlyTransaction;
   kernel.serial = ++kernel.lastSerial;
-  kernel.transaction = new Transaction(kernel.serial);
-  return kernel.transaction;
+  kernel.transaction = transaction;
+  return transaction;
 }
 
 function end(kernel: Kernel): void {
+  const transaction = kernel.onlyTransaction;
+  const { handles } = transaction;
+  // Setting the length costs more than taking one out.
+  if (handles.length === 1) handles.pop();
+  else handles.length = 0;
+  transaction.isDoomed = false;
+  transaction.doomed = undefined;
   kernel.serial = -1;
   kernel.transaction = undefined;
 }
@@ -101,8 +106,7 @@ export function enter(kernel: Kernel, transaction: Transaction, h: Handle): void
   h.serial = kernel.serial;
   h.sizeBefore = h.size;
   h.count = 0;
-  const lines = h.capacity >>> 6;
-  if (h.dirty === CLEAN || h.dirty.length < lines) h.dirty = new Uint8Array(lines);
+  if (h.dirty === CLEAN || h.dirty.length < h.size >>> 6) h.dirty = new Uint8Array(h.capacity >>> 6);
   if (!h.fresh) h.ensureUndo();
   transaction.handles.push(h);
 }
@@ -110,34 +114,35 @@ export function enter(kernel: Kernel, transaction: Transaction, h: Handle): void
 // --- commit -------------------------------------------------------------------------------------------------------------------
 
 function commit(kernel: Kernel, transaction: Transaction): void {
-  for (const h of kernel.exposed) if (h.state === 'live') h.raw?.collect();
+  if (kernel.exposed.size > 0) for (const h of kernel.exposed) if (h.state === 'live') h.raw?.collect();
   if (transaction.handles.length === 0) {
     end(kernel);
     return;
   }
   let bytes = FRAME.header;
   for (const h of transaction.handles) {
+    if (h.fotUnused !== undefined && h.state === 'live') freeUnused(h);
     if (!h.volatile) bytes += SECTION.header + (h.whole ? h.size >>> 6 : h.count) * LINE_BYTES;
   }
   kernel.log.reserve(bytes + (bytes / (kernel.log.frameMax / 2)) * (FRAME.header + SECTION.header));
-  for (const snapshot of kernel.snapshots) {
+  if (kernel.snapshots.size > 0) for (const snapshot of kernel.snapshots) {
     for (const h of transaction.handles) {
       if (h.state === 'deleting') snapshot.rescue(h);
       else snapshot.keep(h);
     }
   }
-  new FrameWriter(kernel, bytes).write(transaction.handles);
+  kernel.writer.write(transaction.handles, bytes);
   kernel.commits++;
   for (const h of transaction.handles) settle(kernel, h);
   end(kernel);
 }
 
 /** Writes the frames of one transaction into the log's tail. */
-class FrameWriter {
-  readonly #kernel: Kernel;
+export class FrameWriter {
+  readonly #log: Log;
   readonly #words: Int32Array;
   /** Bytes that may still be needed, an upper bound. */
-  #left: number;
+  #left = 0;
   #frame = 0;
   #at = 0;
   #limit = 0;
@@ -146,13 +151,15 @@ class FrameWriter {
   #section = 0;
   #lines = 0;
 
-  constructor(kernel: Kernel, bytes: number) {
-    this.#kernel = kernel;
-    this.#words = kernel.log.words;
-    this.#left = bytes;
+  constructor(log: Log) {
+    this.#log = log;
+    this.#words = log.words;
   }
 
-  write(handles: readonly Handle[]): void {
+  /** `bytes`: an upper bound of what it takes. */
+  write(handles: readonly Handle[], bytes: number): void {
+    this.#left = bytes;
+    this.#continued = false;
     this.#open();
     for (const h of handles) {
       if (h.volatile || (h.fresh && h.state === 'deleting')) continue;
@@ -160,11 +167,11 @@ class FrameWriter {
     }
     // Nothing to log, unless earlier frames wait for their commit.
     if (this.#sections === 0 && !this.#continued) return;
-    this.#kernel.log.append(this.#at, this.#sections, true);
+    this.#log.append(this.#at, this.#sections, true);
   }
 
   #open(): void {
-    const { log } = this.#kernel;
+    const log = this.#log;
     const bytes = Math.min(log.frameMax, this.#left + FRAME.header + SECTION.header + LINE_BYTES + 8);
     this.#frame = log.begin(bytes);
     this.#limit = this.#frame + (bytes >> 2);
@@ -175,7 +182,7 @@ class FrameWriter {
   /** Closes this frame as one that the transaction goes on after. */
   #next(): void {
     this.#left -= (this.#at - this.#frame) * 4;
-    this.#kernel.log.append(this.#at, this.#sections, false);
+    this.#log.append(this.#at, this.#sections, false);
     this.#continued = true;
     this.#open();
   }
@@ -184,9 +191,8 @@ class FrameWriter {
     if (this.#at + SECTION_WORDS + LINE_BYTES / 4 > this.#limit) this.#next();
     const at = this.#at;
     const words = this.#words;
-    const { dv } = idBytes;
-    idInto(h.id);
-    for (let i = 0; i < 4; i++) words[at + i] = dv.getInt32(i * 4, true);
+    const { idWords } = h;
+    for (let i = 0; i < 4; i++) words[at + i] = idWords[i] as number;
     const version = h.version + 1;
     words[at + 4] = operation;
     words[at + 5] = h.size;
@@ -243,14 +249,6 @@ class FrameWriter {
     this.#at = at;
     this.#lines++;
   }
-}
-
-const idBytes = { dv: new DataView(new ArrayBuffer(16)), id: '' };
-
-function idInto(id: ObjectId): void {
-  if (idBytes.id === id) return;
-  for (let i = 0; i < 16; i++) idBytes.dv.setUint8(i, Number.parseInt(id.slice(i * 2, i * 2 + 2), 16));
-  idBytes.id = id;
 }
 
 /** After the frames are in the log: the image is the committed state. */
@@ -345,6 +343,8 @@ function undo(h: Handle): void {
   shrink(h);
   h.fotIndex = undefined;
   h.fot = [];
+  h.lastTarget = undefined;
+  h.fotUnused = undefined;
   const { slot } = h;
   if (slot !== undefined && h.size !== h.sizeBefore) h.place(slot, h.sizeBefore);
 }

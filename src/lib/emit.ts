@@ -17,6 +17,11 @@ export type { Accessor } from './runtime.ts';
 
 export type AccessorClass = new (h: ObjectHandle, at: number) => Accessor & { $drop(): void };
 export type CursorClass = new (h: ObjectHandle, at: number) => RawCursor;
+export type ReaderClass = new (h: ObjectHandle) => RawReader;
+
+export interface RawReader {
+  $h: ObjectHandle;
+}
 
 export interface RawCursor extends Accessor {
   follow(field: string, into?: RawCursor): boolean;
@@ -111,10 +116,15 @@ export class Emitter {
     return `
       if (${cls} === undefined) ${bind}();
       const o = ${at};
-      if (v instanceof ${cls} && v.$h === h) {
+      if (v instanceof ${cls}) {
         if (h.dirty[o >>> 6] !== 1) h.mark(o);
-        const dv = h.dv;
-        if (dv.getUint32(o + 4, true) === 0) { dv.setUint32(o, v.$o, true); return; }
+        const t = v.$h;
+        const hi = t === h ? 0 : t.id === h.id ? 0 : (h.refer(t) << 8) >>> 0;
+        const dv = h.dv, old = dv.getUint32(o + 4, true) >>> 8;
+        dv.setUint32(o, v.$o, true);
+        dv.setUint32(o + 4, hi, true);
+        if (old !== 0) h.unrefer(old);
+        return;
       }
       ${this.use('storeFar')}(h, o, v, ${this.constant(type)}, ${this.name()});`;
   }
@@ -205,8 +215,46 @@ function cursorSource(emit: Emitter, name: string, layout: Layout, targets: Read
     }`;
 }
 
-/** Compiles the accessor and cursor classes of a layout. */
-export function compile(name: string, layout: Layout, own: StructImage | undefined, targets: ReadonlyMap<string, StructImage>): { accessor: AccessorClass; cursor: CursorClass } {
+/**
+ * The reader: a field is a function of a position, and the position is the program's own variable, so it stays in a register. A
+ * reference to the same type gives the next position, 0 for null, and takes the reader along where it leads to another object.
+ */
+function readerSource(emit: Emitter, name: string, layout: Layout, targets: ReadonlyMap<string, StructImage>, own: StructImage): string {
+  const { size, align } = layout;
+  const members = layout.fields.map(({ name: field, offset, field: type }) => {
+    emit.what = `${name}.${field}`;
+    const at = `(at + ${offset})`;
+    if (targets.get(field) === own) {
+      return `${field}(at) {
+        const o = ${at}, dv = this.$dv, lo = dv.getUint32(o, true);
+        if (dv.getUint32(o + 4, true) === 0 && lo >= ${PAGE} && lo <= this.$end && (lo & ${align - 1}) === 0) return lo;
+        return this.$far(o, lo, dv.getUint32(o + 4, true));
+      }`;
+    }
+    const plain = type.describe.kind === 'number' || type.describe.kind === 'bool';
+    return `${field}(at) { ${plain ? type.load(emit, at).replaceAll('h.dv', 'this.$dv') : `const h = this.$h; ${type.load(emit, at)}`} }`;
+  });
+  return `class ${name}Reader {
+      constructor(h) { this.$h = h; this.$dv = h.dv; this.$end = h.size - ${size}; h.pin(); }
+      ${members.join('\n      ')}
+      $far(o, lo, hi) {
+        const h = this.$h, t = h.fot[hi >>> 8];
+        if (t !== undefined && !t.cold && (hi & 255) === 0 && lo >= ${PAGE} && lo <= t.size - ${size} && (lo & ${align - 1}) === 0) return this.$go(t, lo);
+        if (hi === 0 && lo === 0) return 0;
+        const place = { h: null, at: 0 };
+        ${emit.use('followFar')}(h, o, hi, lo, ${emit.constant(own)}, place);
+        return this.$go(place.h, place.at);
+      }
+      $go(h, at) {
+        h.pin(); this.$h.unpin();
+        this.$h = h; this.$dv = h.dv; this.$end = h.size - ${size};
+        return at;
+      }
+    }`;
+}
+
+/** Compiles the classes of a layout. */
+export function compile(name: string, layout: Layout, own: StructImage, targets: ReadonlyMap<string, StructImage>): { accessor: AccessorClass; cursor: CursorClass; reader: ReaderClass } {
   const accessors = new Emitter();
   const accessor = accessors.build(`return ${accessorSource(accessors, name, layout.fields)}`) as AccessorClass;
   const cursors = new Emitter();
@@ -215,5 +263,7 @@ export function compile(name: string, layout: Layout, own: StructImage | undefin
   });
   const source = cursorSource(cursors, name, layout, targets, own);
   const cursor = cursors.build(`const wrong = ${wrong}; return ${source}`) as CursorClass;
-  return { accessor, cursor };
+  const readers = new Emitter();
+  const reader = readers.build(`return ${readerSource(readers, name, layout, targets, own)}`) as ReaderClass;
+  return { accessor, cursor, reader };
 }

@@ -10,7 +10,7 @@
 import { TwzError } from '../abi/errors.ts';
 import { OBJECT_SIZE_MAX } from '../abi/format.ts';
 import type { ObjectHandle } from '../abi/handle.ts';
-import { compile, type AccessorClass, type CursorClass, type Emitter } from './emit.ts';
+import { compile, type AccessorClass, type CursorClass, type Emitter, type ReaderClass } from './emit.ts';
 import type { Field, FieldShape, INIT, VALUE } from './fields.ts';
 import { fingerprintOf, type Fingerprint } from './fingerprint.ts';
 
@@ -49,6 +49,7 @@ export interface Struct<F> extends Field<Instance<F>, Init<F> | Instance<F>> {
   readonly layout: Layout;
   readonly accessor: AccessorClass;
   readonly cursor: CursorClass;
+  readonly reader: ReaderClass;
   /** The layout as text, with those of the structs that it refers to: stored in objects for tools. */
   readonly schema: string;
   readonly [STRUCT]?: F;
@@ -64,6 +65,7 @@ export interface StructImage {
   readonly layout: Layout;
   readonly accessor: AccessorClass;
   readonly cursor: CursorClass;
+  readonly reader: ReaderClass;
   readonly schema: string;
 }
 
@@ -82,6 +84,7 @@ class StructType {
   #layout: Layout | undefined;
   #accessor: AccessorClass | undefined;
   #cursor: CursorClass | undefined;
+  #reader: ReaderClass | undefined;
   #schema: string | undefined;
 
   constructor(name: string, fields: Readonly<Record<string, unknown>>, version: number) {
@@ -123,6 +126,11 @@ class StructType {
     return this.#cursor as CursorClass;
   }
 
+  get reader(): ReaderClass {
+    this.#compile();
+    return this.#reader as ReaderClass;
+  }
+
   #compile(): void {
     if (this.#accessor !== undefined) return;
     const targets = new Map<string, StructImage>();
@@ -130,9 +138,10 @@ class StructType {
       const target = referred.get(field);
       if (target !== undefined) targets.set(name, target());
     }
-    const { accessor, cursor } = compile(this.name, this.layout, this, targets);
+    const { accessor, cursor, reader } = compile(this.name, this.layout, this, targets);
     this.#accessor = accessor;
     this.#cursor = cursor;
+    this.#reader = reader;
   }
 
   get schema(): string {

@@ -95,17 +95,26 @@ function chain(space: Namespace, at: number): Entry | null {
   return accessorAt(Entry, handle, first);
 }
 
+/** A chain cannot have more entries than the namespace: one that does goes in a circle. */
+function circular(space: Namespace): never {
+  return objectOf(space).handle.corrupt(offsetOf(space), `a chain of names is longer than the ${space.count} names that there are`);
+}
+
 function findEntry(space: Namespace, name: string): Entry | undefined {
   const hash = hashOf(name);
+  let left = space.count;
   for (let entry = chain(space, bucketAt(space, hash)); entry !== null; entry = entry.next) {
     if (entry.hash === hash && entry.name === name) return entry;
+    if (left-- <= 0) circular(space);
   }
   return undefined;
 }
 
 function* entriesOf(space: Namespace): Generator<Entry> {
+  let left = space.count;
   for (let bucket = 0; bucket < space.buckets; bucket++) {
     for (let entry = chain(space, bucketAt(space, bucket)); entry !== null; ) {
+      if (left-- <= 0) circular(space);
       const { next } = entry;
       yield entry;
       entry = next;

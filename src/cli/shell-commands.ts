@@ -84,9 +84,7 @@ function targetOf(session: Session, text: string): Obj {
 function setCommand(session: Session, args: readonly string[]): void {
   const [target = '', field = '', ...value] = args;
   const object = targetOf(session, target);
-  const text = value.join(' ');
-  const path = text.startsWith('/') || !/^(\.\.?\/)/.test(text) ? text : absolute(session, text);
-  session.space.relaxed(() => setField(session.space, object, field, path));
+  session.space.relaxed(() => setField(session.space, object, field, value.join(' '), (text) => targetOf(session, text)));
 }
 
 function newCommand(session: Session, args: readonly string[]): void {

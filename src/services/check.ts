@@ -15,7 +15,7 @@ import type { Host } from '../host/host.ts';
 import { CONTROL_FILE } from './check/control.ts';
 import { Findings, type Finding, type FindingName } from './check/findings.ts';
 import { SpaceImage } from './check/image.ts';
-import { NamesWalk } from './check/names.ts';
+import { NamesWalk, WELL_KNOWN, wellKnownId } from './check/names.ts';
 import { checkObject, type ObjectFacts } from './check/object.ts';
 import { TypedWalk } from './check/typed.ts';
 import { repair, type RepairOptions, type RepairStep } from './check/repair.ts';
@@ -67,6 +67,8 @@ export function checkSpace(host: Host, directory: string, options: CheckOptions 
 
 /** Objects of which facts are kept while others refer into them. */
 const CACHE_BYTES = 256 << 20;
+/** IDs that a space remembers of those deleted last. */
+const DELETED_MAX = 1024;
 
 export class Checker {
   readonly findings = new Findings();
@@ -75,6 +77,7 @@ export class Checker {
   readonly #cache = new Map<ObjectId, ObjectFacts>();
   #cached = 0;
   #bytes = 0;
+  #deleted: ReadonlySet<ObjectId> | undefined;
   readonly #walk = new TypedWalk(this);
   readonly #names = new NamesWalk(this);
 
@@ -175,8 +178,27 @@ export class Checker {
   #targets(id: ObjectId, { image }: ObjectFacts): void {
     for (const entry of image.fotEntries()) {
       if (entry.id === undefined || entry.id === NULL_ID || this.#ids.has(entry.id)) continue;
-      this.findings.add('FotDangling', `entry ${entry.index} leads to ${entry.id}, which is not in the space`, { object: id, at: entry.at, expected: 'an object of the space' });
+      if (this.wasDeleted(entry.id)) this.findings.add('FotDeleted', `entry ${entry.index} leads to ${entry.id}, which was deleted`, { object: id, at: entry.at });
+      else this.findings.add('FotDangling', `entry ${entry.index} leads to ${entry.id}, which is not in the space`, { object: id, at: entry.at, expected: 'an object of the space' });
     }
+  }
+
+  /** Was the object deleted on purpose, as far as the space remembers? */
+  wasDeleted(id: ObjectId): boolean {
+    this.#deleted ??= this.#readDeleted();
+    return this.#deleted.has(id) || this.image.removed(id);
+  }
+
+  /** The space's list: a count, then up to 1024 IDs from 16 bytes on, at the root of its object number 1. */
+  #readDeleted(): Set<ObjectId> {
+    const deleted = new Set<ObjectId>();
+    const { control, host } = this.image;
+    const facts = control === undefined ? undefined : this.facts(wellKnownId(host, control.space, WELL_KNOWN.system));
+    if (facts === undefined) return deleted;
+    const root = facts.image.u32(META.root);
+    const count = Math.min(DELETED_MAX, facts.image.u32(root));
+    for (let i = 0; i < count; i++) deleted.add(facts.image.idAt(root + 16 + i * 16));
+    return deleted;
   }
 
   // --- report -------------------------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 /** Fields by name: reading and storing one field of a typed object, as text, for tools. */
 import { TwzError } from '../abi/errors.ts';
-import { isId } from '../abi/id.ts';
 import { objectOf } from '../lib/cursor.ts';
 import { Obj } from '../lib/object.ts';
 import type { Space } from '../space.ts';
@@ -63,17 +62,20 @@ function plain(value: unknown): unknown {
   return objectOf(value).id;
 }
 
+/** Finds the object that somebody named. Throws NameMissing and the like. */
+export type Finder = (text: string) => Obj;
+
 /** Stores a field from what somebody typed. Inside a transaction. */
-export function setField(space: Space, object: Obj, path: string, typedText: string): void {
+export function setField(space: Space, object: Obj, path: string, typedText: string, find: Finder): void {
   const { holder, name, shape, typed } = placeOf(space, object, path);
-  Reflect.set(holder, name, parseValue(space, shape, typedText, typed, name));
+  Reflect.set(holder, name, parseValue(find, shape, typedText, typed, name));
 }
 
 function misfit(name: string, text: string, expected: string): TwzError {
   return new TwzError('ValueMismatch', `"${name}": ${JSON.stringify(text)} is not ${expected}`, { field: name });
 }
 
-function parseValue(space: Space, shape: Shape, text: string, typed: TypedObject, name: string): unknown {
+function parseValue(find: Finder, shape: Shape, text: string, typed: TypedObject, name: string): unknown {
   switch (shape.kind) {
     case 'number': {
       const n = Number(text);
@@ -95,16 +97,16 @@ function parseValue(space: Space, shape: Shape, text: string, typed: TypedObject
       if (!/^([0-9a-f]{2})*$/i.test(text)) throw misfit(name, text, 'bytes in hexadecimal');
       return Uint8Array.from(text.match(/../g) ?? [], (digits) => Number.parseInt(digits, 16));
     case 'optional':
-      return text === 'absent' ? undefined : parseValue(space, shape.of, text, typed, name);
+      return text === 'absent' ? undefined : parseValue(find, shape.of, text, typed, name);
     case 'array':
-      return parseArray(space, shape, text, typed, name);
+      return parseArray(find, shape, text, typed, name);
     case 'link':
-      return text === 'null' ? null : target(space, text, name);
+      return text === 'null' ? null : find(text);
     case 'ref': {
       if (text === 'null') return null;
       const type = typed.types.get(shape.type);
       if (type === undefined) throw misfit(name, text, `a reference to ${shape.type}, which the schema does not describe`);
-      return target(space, text, name).root(type);
+      return find(text).root(type);
     }
     case 'struct':
       throw new TwzError('ValueMismatch', `"${name}" is a struct: set its fields one by one, as ${name}.FIELD`, { field: name });
@@ -121,7 +123,7 @@ function quoted(text: string, name: string): string {
   throw misfit(name, text, 'a text in double quotes');
 }
 
-function parseArray(space: Space, shape: Extract<Shape, { kind: 'array' }>, text: string, typed: TypedObject, name: string): unknown[] {
+function parseArray(find: Finder, shape: Extract<Shape, { kind: 'array' }>, text: string, typed: TypedObject, name: string): unknown[] {
   let items: unknown;
   try {
     items = JSON.parse(text);
@@ -129,11 +131,5 @@ function parseArray(space: Space, shape: Extract<Shape, { kind: 'array' }>, text
     throw misfit(name, text, 'a list as [1, 2, …]');
   }
   if (!Array.isArray(items) || items.length > shape.length) throw misfit(name, text, `a list of at most ${shape.length}`);
-  return items.map((item) => parseValue(space, shape.of, typeof item === 'string' ? item : JSON.stringify(item), typed, name));
-}
-
-function target(space: Space, text: string, name: string): Obj {
-  if (text.startsWith('/')) return space.names.get(text);
-  if (!isId(text)) throw misfit(name, text, 'null, a path or an object ID');
-  return space.object(text);
+  return items.map((item) => parseValue(find, shape.of, typeof item === 'string' ? item : JSON.stringify(item), typed, name));
 }

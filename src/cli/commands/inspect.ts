@@ -106,7 +106,7 @@ function oneLine(value: TypedValue): string {
     case 'plain':
       if (value.value === undefined) return out.paint('dim', 'absent');
       if (typeof value.value !== 'string') return out.paint('yellow', String(value.value));
-      return out.paint('green', value.type === 'oneOf' ? value.value : JSON.stringify(value.value));
+      return out.paint('green', value.type === 'oneOf' ? printable(value.value) : printable(JSON.stringify(value.value)));
     case 'bytes':
       return `${out.paint('yellow', Buffer.from(value.value).toString('hex'))}${value.length > value.value.length ? ` … ${size(value.length)}` : ''}`;
     case 'null':
@@ -128,7 +128,7 @@ function oneLine(value: TypedValue): string {
 
 function printTyped(value: TypedValue, indent = ''): void {
   if (value.kind === 'array') {
-    for (const [i, item] of value.items.entries()) printMember(`[${i}]`, item, indent, 4);
+    for (const [i, item] of value.items.entries()) printMember(`[${i}]`, item, indent, [4, typeName(item).length]);
     return;
   }
   if (value.kind !== 'struct') {
@@ -136,13 +136,18 @@ function printTyped(value: TypedValue, indent = ''): void {
     return;
   }
   if (indent === '') out.line(`${out.paint('magenta', value.type)} ${out.paint('dim', `at ${value.at}`)}`);
-  const widest = value.fields.reduce((most, field) => Math.max(most, field.name.length), 0);
-  for (const field of value.fields) printMember(field.name, field.value, `${indent}  `, widest);
+  const names = value.fields.reduce((most, field) => Math.max(most, field.name.length), 0);
+  const types = value.fields.reduce((most, field) => Math.max(most, typeName(field.value).length), 0);
+  for (const field of value.fields) printMember(field.name, field.value, `${indent}  `, [names, types]);
 }
 
-function printMember(name: string, value: TypedValue, indent: string, widest: number): void {
-  const type = value.kind === 'bad' ? '' : value.type;
-  out.line(`${indent}${name.padEnd(widest)}  ${out.paint('dim', type.padEnd(10))}  ${oneLine(value)}`.trimEnd());
+/** Long ones are cut: the schema has them whole. */
+function typeName(value: TypedValue): string {
+  return value.type.length <= 16 ? value.type : `${value.type.slice(0, 15)}…`;
+}
+
+function printMember(name: string, value: TypedValue, indent: string, [names, types]: readonly [number, number]): void {
+  out.line(`${indent}${name.padEnd(names)}  ${out.paint('dim', typeName(value).padEnd(types))}  ${oneLine(value)}`.trimEnd());
   const below = value.kind === 'ref' ? value.to : value;
   if (below?.kind === 'struct' || (below?.kind === 'array' && oneLine(below) === '')) printTyped(below, `${indent}  `);
 }

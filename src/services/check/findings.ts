@@ -74,6 +74,7 @@ export const FINDINGS = {
   FotOvercount: page('note', 'rebuild', 'An entry counts more pointers than the object holds.'),
   FotDuplicate: page('warning', 'none', 'Two entries lead to the same target.'),
   FotDangling: page('error', 'clear', 'An entry leads to an object that is not in the space.'),
+  FotDeleted: page('note', 'clear', 'An entry leads to an object that was deleted. Following it says so.'),
   FotName: page('error', 'clear', 'A late-bound entry holds no well-formed path.'),
   FotUnresolved: page('note', 'none', 'A late-bound entry names something that is not there now.'),
 
@@ -92,6 +93,7 @@ export const FINDINGS = {
   DeletedLeft: page('warning', 'remove', 'An object is marked deleted and nothing keeps it.'),
   NamespaceDamaged: page('error', 'none', 'A namespace cannot be read.'),
   NameDangling: page('error', 'remove', 'A name leads to an object that is not in the space.'),
+  NameDeleted: page('note', 'remove', 'A name leads to an object that was deleted.'),
   LinkDangling: page('note', 'none', 'A link leads to a path that is not there now.'),
 } as const satisfies Record<string, FindingPage>;
 

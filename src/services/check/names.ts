@@ -17,7 +17,8 @@ const NAMESPACE = { count: 0, buckets: 4, table: 8 } as const;
 const ENTRY = { name: 0, hash: 8, kind: 12, owns: 13, target: 16, path: 24, next: 32, size: 40 } as const;
 const KINDS = ['object', 'namespace', 'link'] as const;
 export const NAME_BYTES_MAX = 255;
-const ROOT = 2;
+/** The objects that a space makes for itself. */
+export const WELL_KNOWN = { system: 1, root: 2 } as const;
 
 /** The ID that a space derives for its own object number `n`: 1 the list of deleted objects, 2 the root namespace. */
 export function wellKnownId(host: Host, space: ObjectId, n: number): ObjectId {
@@ -42,6 +43,7 @@ export interface NamesSource {
   readonly findings: Findings;
   readonly ids: ReadonlySet<ObjectId>;
   facts(id: ObjectId): ObjectFacts | undefined;
+  wasDeleted(id: ObjectId): boolean;
 }
 
 function hashOf(name: string): number {
@@ -76,7 +78,7 @@ export class NamesWalk {
   }
 
   run(host: Host, space: ObjectId): void {
-    const root = wellKnownId(host, space, ROOT);
+    const root = wellKnownId(host, space, WELL_KNOWN.root);
     // A space in which nothing was ever named has none.
     if (!this.#source.ids.has(root)) return;
     const todo: { id: ObjectId; path: string }[] = [{ id: root, path: '' }];
@@ -170,7 +172,9 @@ export class NamesWalk {
     if (kind === 'link') this.#links.push({ path: full, to: path, object: id, at });
     else if (entry?.id === undefined) it.damaged(at + ENTRY.target, `${full} leads to no object`);
     else if (!this.#source.ids.has(entry.id)) {
-      this.#source.findings.add('NameDangling', `${full} leads to ${entry.id}, which is not in the space`, { object: id, at: at + ENTRY.target });
+      const where = { object: id, at: at + ENTRY.target };
+      if (this.#source.wasDeleted(entry.id)) this.#source.findings.add('NameDeleted', `${full} leads to ${entry.id}, which was deleted`, where);
+      else this.#source.findings.add('NameDangling', `${full} leads to ${entry.id}, which is not in the space`, where);
     }
   }
 }

@@ -10,9 +10,9 @@ import { metaChecksum } from './object.ts';
 export function rebuildObject(image: ObjectImage): string[] {
   const done: string[] = [];
   const pages = rebuildPageMap(image);
-  if (pages > 0) done.push(`set ${pages} page-map entries`);
+  if (pages > 0) done.push(`set page-map entries: ${pages}`);
   const lists = rebuildAllocator(image);
-  if (lists > 0) done.push(`rebuilt ${lists} size classes`);
+  if (lists > 0) done.push(`rebuilt size classes: ${lists}`);
   if (rebuildFotFreeList(image)) done.push('rebuilt the free list of the FOT');
   return done;
 }

@@ -167,7 +167,7 @@ class Repair {
     if (this.#host.exists(this.#path(CONTROL_FILE))) this.#keepCopy(CONTROL_FILE);
     this.#write(CONTROL_FILE, encodeControl({ ...control, generation: control.generation + 2, lsn, chain: chain ?? 0 }));
     this.#host.syncDirectory(this.#directory);
-    if (pending.length > 0) this.#step('settled', 'log', `wrote ${pending.length} objects of ${image.transactions} transactions to their files`);
+    if (pending.length > 0) this.#step('settled', 'log', `wrote ${image.transactions} transactions to the files of ${pending.length} objects`);
     this.#step('rebuilt', CONTROL_FILE, `replay starts at ${lsn}`);
     image.forgetLog();
   }
@@ -273,8 +273,10 @@ class Repair {
     const image = new ObjectImage(bytes);
     const done: string[] = [];
     const isAsked = (mend: string): boolean => [...names].some((name) => FINDINGS[name].mend === mend);
-    if (isAsked('rebuild')) done.push(...rebuildObject(image), ...this.#recount(id, image));
-    if (this.#options.clear && isAsked('clear')) done.push(...clearPointers(this.#found, this.#image, id, image));
+    const clears = this.#options.clear && isAsked('clear');
+    if (clears) done.push(...clearPointers(this.#found, this.#image, id, image));
+    if (isAsked('rebuild')) done.push(...this.#recount(id, image));
+    if (isAsked('rebuild') || clears) done.push(...rebuildObject(image));
     const size = image.u32(META.size);
     const cut = names.has('FileTooLong') && size <= bytes.length;
     if (done.length === 0 && !cut) return;
@@ -282,7 +284,7 @@ class Repair {
     stamp(image);
     this.#write(file, cut ? bytes.subarray(0, size) : bytes);
     if (cut) this.#step('truncated', file, `to ${size} bytes`);
-    for (const what of done) this.#step(what.startsWith('set to null') ? 'cleared' : 'rebuilt', file, what);
+    for (const what of done) this.#step(what.startsWith('set references') ? 'cleared' : 'rebuilt', file, what);
   }
 
   /** An entry that counts too few pointers gets the number that was found. */
@@ -292,7 +294,7 @@ class Repair {
       const entry = image.fotEntry(index);
       if (entry !== undefined) image.dv.setUint32(entry.at + FOT.count, pointers, true);
     }
-    return counts.size === 0 ? [] : [`corrected ${counts.size} counts of the FOT`];
+    return counts.size === 0 ? [] : [`corrected FOT counts: ${counts.size}`];
   }
 
   #strays(): void {

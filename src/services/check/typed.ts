@@ -29,6 +29,7 @@ interface TypeOf {
   readonly schema: ObjectSchema;
   readonly struct: StructShape;
   readonly key: string;
+  readonly align: number;
 }
 
 interface Visit {
@@ -64,7 +65,10 @@ export class TypedWalk {
   readonly #source: WalkSource;
   readonly #visited = new Map<string, Visited>();
   readonly #pending = new Map<ObjectId, Visit[]>();
-  readonly #types = new Map<string, TypeOf>();
+  readonly #schemas = new Map<string, ObjectSchema | string>();
+  readonly #types = new Map<ObjectSchema, Map<string, TypeOf>>();
+  /** Where pointers were seen: a struct may be visited as part of another, too. */
+  readonly #seen = new Map<ObjectId, Visited>();
   /** Pointers found through each FOT entry. */
   readonly #through = new Map<ObjectId, Map<number, number>>();
   pointers = 0;
@@ -80,7 +84,7 @@ export class TypedWalk {
     const text = image.u32(META.schema) === 0 ? undefined : image.textAt(image.u32(META.schema));
     if (text === undefined) return;
     const { findings } = this.#source;
-    const schema = parseSchema(text);
+    const schema = this.#schema(text);
     if (typeof schema === 'string') {
       findings.add('SchemaText', `the schema text is malformed: ${schema}`, { object: id, at: META.schema });
       return;
@@ -92,31 +96,36 @@ export class TypedWalk {
       return;
     }
     const root = image.u32(META.root);
-    const type = this.#type(schema, text, schema.root);
+    const type = this.#type(schema, schema.root);
     if (root !== 0 && type !== undefined) this.#enter(id, facts, root, type, META.root, id);
   }
 
-  #type(schema: ObjectSchema, text: string, name: string): TypeOf | undefined {
-    const key = `${name} ${text}`;
-    const known = this.#types.get(key);
+  /** A type of a schema. Schemas that describe a struct alike give one type, so that it is visited once. */
+  #type(schema: ObjectSchema, name: string): TypeOf | undefined {
+    let ofSchema = this.#types.get(schema);
+    if (ofSchema === undefined) {
+      ofSchema = new Map();
+      this.#types.set(schema, ofSchema);
+    }
+    const known = ofSchema.get(name);
     if (known !== undefined) return known;
     const struct = schema.types.get(name);
-    if (struct === undefined) return undefined;
-    const type = { schema, struct, key: `${name} ${this.#types.size}` };
-    this.#types.set(key, type);
+    const signature = struct === undefined ? undefined : signatureOf(schema, name);
+    if (struct === undefined || signature === undefined) return undefined;
+    const { low, high } = fingerprintOf(signature);
+    const type = { schema, struct, key: `${name} ${high}.${low}`, align: alignOf(schema, { kind: 'struct', type: name, size: struct.size }) };
+    ofSchema.set(name, type);
     return type;
   }
 
-  #texts = new Map<ObjectSchema, string>();
-
-  /** The type of that name in the same schema. */
-  #sibling(type: TypeOf, name: string): TypeOf | undefined {
-    let text = this.#texts.get(type.schema);
-    if (text === undefined) {
-      text = `#${this.#texts.size}`;
-      this.#texts.set(type.schema, text);
+  /** Objects of one type have the same text: it is read once. */
+  #schema(text: string): ObjectSchema | string {
+    let schema = this.#schemas.get(text);
+    if (schema === undefined) {
+      schema = parseSchema(text);
+      this.#schemas.set(text, schema);
     }
-    return this.#type(type.schema, text, name);
+    return schema;
   }
 
   run(progress?: (done: number) => void): void {
@@ -145,9 +154,8 @@ export class TypedWalk {
       this.#bad('PointerType', holder, from, `leads to ${block.at + block.size - at} bytes at ${at} of ${target}`, `${type.struct.size} bytes for ${type.struct.name}`);
       return;
     }
-    const align = alignOf(type.schema, { kind: 'struct', type: type.struct.name, size: type.struct.size });
-    if (at % align !== 0) {
-      this.#bad('PointerBounds', holder, from, `leads to ${at} of ${target}, which is not aligned for ${type.struct.name}`, `a multiple of ${align}`);
+    if (at % type.align !== 0) {
+      this.#bad('PointerBounds', holder, from, `leads to ${at} of ${target}, which is not aligned for ${type.struct.name}`, `a multiple of ${type.align}`);
       return;
     }
     const key = `${target} ${type.key}`;
@@ -209,7 +217,7 @@ export class TypedWalk {
         this.#pointer(id, facts, at, 'link', local, name);
         return;
       case 'ref':
-        this.#pointer(id, facts, at, this.#sibling(type, shape.type), local, name);
+        this.#pointer(id, facts, at, this.#type(type.schema, shape.type), local, name);
     }
   }
 
@@ -231,7 +239,8 @@ export class TypedWalk {
     const type = shape === 'link' ? undefined : shape;
     const { index, offset } = readPointer(facts.image, at);
     if (index === 0 && offset === 0) return;
-    this.pointers++;
+    const first = this.#firstSight(id, facts, at);
+    if (first) this.pointers++;
     if (index === 0) {
       // A link to its own object holds an offset only so as not to be null.
       if (shape === 'link') return;
@@ -243,7 +252,7 @@ export class TypedWalk {
       this.#bad('PointerFot', id, at, `${name} names entry ${index} of the FOT, which is not in use`, 'an entry in use');
       return;
     }
-    this.#count(id, index);
+    if (first) this.#count(id, index);
     if (entry.id === undefined) return;
     if (!this.#source.ids.has(entry.id)) {
       // Reported once for the entry; the pointer itself is only noted.
@@ -255,6 +264,15 @@ export class TypedWalk {
     if (target === undefined) return;
     const to = offset === 0 ? target.image.u32(META.root) : offset;
     if (this.#leads(entry.id, target, to, at, id, name) && type !== undefined) this.#enter(entry.id, target, to, type, at, id);
+  }
+
+  #firstSight(id: ObjectId, facts: ObjectFacts, at: number): boolean {
+    let seen = this.#seen.get(id);
+    if (seen === undefined) {
+      seen = new Visited(facts.image.size);
+      this.#seen.set(id, seen);
+    }
+    return seen.add(at);
   }
 
   /** Does the pointer lead to live memory of the target? */
@@ -314,7 +332,7 @@ export function clearPointers(findings: Findings, image: SpaceImage, id: ObjectI
     }
   }
   const done: string[] = [];
-  if (offsets.length > 0) done.push(`set to null ${offsets.length} references`);
-  if (freed.length > 0) done.push(`freed ${freed.length} entries of the FOT`);
+  if (offsets.length > 0) done.push(`set references to null: ${offsets.length}`);
+  if (freed.length > 0) done.push(`freed FOT entries: ${freed.length}`);
   return done;
 }

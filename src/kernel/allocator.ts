@@ -32,7 +32,7 @@ export function allocateBlock(h: Handle, size: number): number {
   const free = h.dv.getUint32(entry, true);
   h.dv.setUint32(entry + 12, h.dv.getUint32(entry + 12, true) + 1, true);
   if (free !== 0) {
-    if (free + blockSize > h.size || pageEntry(h, free >>> 12) !== (PAGE_KIND.span | (c << 4))) h.corrupt(entry, `free list of class ${blockSize} leads to ${free}`);
+    if (!holdsBlock(h, free, c, blockSize)) h.corrupt(entry, `free list of class ${blockSize} leads to ${free}`);
     h.markRange(free, blockSize);
     h.dv.setUint32(entry, h.dv.getUint32(free, true), true);
     h.u8.fill(0, free, free + blockSize);
@@ -42,9 +42,15 @@ export function allocateBlock(h: Handle, size: number): number {
   if (bump === 0 || bump + blockSize > h.dv.getUint32(entry + 8, true)) {
     bump = allocatePages(h, 1, PAGE_KIND.span | (c << 4));
     h.setU32(entry + 8, bump + PAGE);
-  }
+  } else if (!holdsBlock(h, bump, c, blockSize)) h.corrupt(entry + 4, `the unused rest of class ${blockSize} begins at ${bump}`);
   h.setU32(entry + 4, bump + blockSize);
   return bump;
+}
+
+/** Can a block of class `c` begin at `at`? What the free list and the bump offset say is not believed unseen. */
+function holdsBlock(h: Handle, at: number, c: number, blockSize: number): boolean {
+  const inPage = at & (PAGE - 1);
+  return inPage % blockSize === 0 && inPage + blockSize <= PAGE && at >= PAGE && at + blockSize <= h.size && pageEntry(h, at >>> 12) === (PAGE_KIND.span | (c << 4));
 }
 
 export function releaseBlock(h: Handle, at: number): void {

@@ -174,7 +174,8 @@ export class SpaceImage {
     const at = reader.lsn % this.segmentSize;
     const file = `log/${segmentName(Math.floor(reader.lsn / this.segmentSize))}`;
     // A space that has logged nothing yet has no segment.
-    if (this.control !== undefined && this.transactions === 0 && this.segments.length > 0 && !this.segments.some((segment) => segment.name === first)) {
+    const fresh = this.segments.length === 0 && this.files.size === 0 && this.transactions === 0;
+    if (this.control !== undefined && !fresh && !this.segments.some((segment) => segment.name === first)) {
       findings.add('SegmentMissing', `replay starts in log/${first}, which is not there`, { file: `log/${first}` });
     }
     const beyond = reader.inTail ? undefined : reader.beyond();

@@ -5,7 +5,7 @@
  * repair; the control file and the log's files are put right; bookkeeping in objects is rebuilt; what cannot be trusted moves to
  * `quarantine/`, byte for byte. Broken references are cleared only when asked.
  */
-import { FOT, META, PAGE } from '../../abi/format.ts';
+import { FOT, KIND, META, PAGE } from '../../abi/format.ts';
 import { crc32c } from '../../abi/crc32c.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { LOG_FORMAT, LOG_MAGIC, SEGMENT, SEGMENT_HEADER } from '../../abi/log-format.ts';
@@ -268,9 +268,14 @@ class Repair {
   }
 
   #mend(id: ObjectId, file: string, names: ReadonlySet<FindingName>): void {
+    if (![...names].some((name) => ['rebuild', 'clear'].includes(FINDINGS[name].mend))) return;
     const bytes = readWhole(this.#host, this.#path(file));
     if (bytes === undefined) return;
     const image = new ObjectImage(bytes);
+    if (image.u32(META.kind) === KIND.immutable) {
+      this.#step('skipped', file, 'the object is immutable: its ID is the hash of what it holds');
+      return;
+    }
     const done: string[] = [];
     const isAsked = (mend: string): boolean => [...names].some((name) => FINDINGS[name].mend === mend);
     const clears = this.#options.clear && isAsked('clear');

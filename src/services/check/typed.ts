@@ -3,7 +3,7 @@
  *
  * Each struct is visited once as each type that leads to it. What no typed pointer reaches is bytes, and not judged.
  */
-import { FLAG, FOT, META, PAGE } from '../../abi/format.ts';
+import { FLAG, FOT, KIND, META, PAGE } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { fingerprintOf } from '../../lib/fingerprint.ts';
 import type { FindingName, Findings } from './findings.ts';
@@ -148,14 +148,14 @@ export class TypedWalk {
 
   /** A pointer at `from` of object `holder` leads to a struct at `at` of `target`: is there room for it, and was it visited? */
   #enter(target: ObjectId, facts: ObjectFacts, at: number, type: TypeOf, from: number, holder: ObjectId, local?: Visit[]): void {
+    if (at % type.align !== 0) {
+      this.#bad('PointerBounds', holder, from, `leads to ${at} of ${target}, which is not aligned for ${type.struct.name}`, `a multiple of ${type.align}`);
+      return;
+    }
     const block = liveBlock(facts, at);
     if (block === undefined) return;
     if (block.at + block.size - at < type.struct.size) {
       this.#bad('PointerType', holder, from, `leads to ${block.at + block.size - at} bytes at ${at} of ${target}`, `${type.struct.size} bytes for ${type.struct.name}`);
-      return;
-    }
-    if (at % type.align !== 0) {
-      this.#bad('PointerBounds', holder, from, `leads to ${at} of ${target}, which is not aligned for ${type.struct.name}`, `a multiple of ${type.align}`);
       return;
     }
     const key = `${target} ${type.key}`;
@@ -303,7 +303,7 @@ export class TypedWalk {
   #counts(): void {
     for (const [id, counts] of this.#through) {
       const facts = this.#source.facts(id);
-      if (facts === undefined || (facts.image.u32(META.flags) & FLAG.raw) !== 0) continue;
+      if (facts === undefined || (facts.image.u32(META.flags) & FLAG.raw) !== 0 || facts.image.u32(META.kind) === KIND.immutable) continue;
       for (const [index, found] of counts) {
         const entry = facts.image.fotEntry(index);
         if (entry === undefined || entry.count >= found) continue;

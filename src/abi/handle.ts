@@ -53,7 +53,7 @@ export interface ObjectHandle {
   release(at: number): void;
   /** The handle that a non-zero FOT index leads to. */
   follow(index: number, at: number): ObjectHandle;
-  /** The FOT index under which this object refers to `target`, entered if need be; counts one pointer more. */
+  /** The FOT index under which this object refers to `target`, entered if need be; counts one pointer more. 0 where that is this object. */
   refer(target: ObjectHandle): number;
   /** As `refer`, for a path that is resolved at each use. */
   referByName(path: string, resolver: string): number;

@@ -195,8 +195,16 @@ export class Checkpointer {
     h.pendingPages = [];
     h.pending = new Uint8Array(0);
     if (slot === undefined || h.raw !== undefined) return;
-    if (grown) slot.window.mapPrivate(slot.at, h.size, file, 0);
-    else {
+    const kernel = this.#kernel;
+    if (grown) {
+      if (!h.fileMapped && kernel.mappings >= kernel.options.objectsMax && h.pins === 0) {
+        kernel.unmap(h);
+        return;
+      }
+      slot.window.mapPrivate(slot.at, h.size, file, 0);
+      if (!h.fileMapped) kernel.mappings++;
+      h.fileMapped = true;
+    } else {
       for (let i = 0; i < pages.length; ) {
         const first = pages[i] as number;
         let count = 1;

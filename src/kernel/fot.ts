@@ -54,18 +54,26 @@ function storeText(h: Handle, text: string): number {
   return at;
 }
 
+/** `fotDelta` holds 0 for an entry that the running transaction did not count, else this plus the change. */
+const UNCHANGED = 1 << 30;
+
+function changeOf(h: Handle, index: number): number {
+  const delta = h.fotDelta[index] ?? 0;
+  return delta === 0 ? 0 : delta - UNCHANGED;
+}
+
 export function readEntry(h: Handle, index: number, at: number): FotEntry {
-  const count = h.dv.getUint32(at + FOT.count, true);
-  if ((h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.name) === 0) return { index, count, id: readId(h.u8, at), path: undefined, resolver: undefined };
+  const pointers = h.dv.getUint32(at + FOT.count, true) + changeOf(h, index);
+  if ((h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.name) === 0) return { index, count: pointers, id: readId(h.u8, at), path: undefined, resolver: undefined };
   const resolverAt = h.dv.getUint32(at + FOT.resolver, true);
-  return { index, count, id: undefined, path: textAt(h, h.dv.getUint32(at, true)), resolver: resolverAt === 0 ? '' : textAt(h, resolverAt) };
+  return { index, count: pointers, id: undefined, path: textAt(h, h.dv.getUint32(at, true)), resolver: resolverAt === 0 ? '' : textAt(h, resolverAt) };
 }
 
 /** All entries in use. */
 export function* fotEntries(h: Handle): Generator<FotEntry> {
   if (h.cold) h.warm();
-  const count = h.dv.getUint32(META.fotCount, true);
-  for (let index = 1; index < count; index++) {
+  const end = h.dv.getUint32(META.fotCount, true);
+  for (let index = 1; index < end; index++) {
     if (h.cold) h.warm();
     const at = entryAt(h, index);
     if (at !== 0 && (h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.used) !== 0) yield readEntry(h, index, at);
@@ -100,34 +108,39 @@ function indexOf(h: Handle): Map<Handle | string, number> {
 }
 
 export function referTo(h: Handle, target: Handle): number {
+  if (target.state !== 'live') throw target.gone();
+  // The target remembers who referred to it last, so that the usual store needs no table.
+  if (target.referrer === h && target.referrerEpoch === h.fotEpoch) {
+    count(h, target.referrerIndex, 1);
+    return target.referrerIndex;
+  }
   if (target.kernel !== h.kernel) throw new TwzError('WrongSpace', `object ${target.id} is of another space`, { id: target.id });
   if (target.snapshot !== undefined) target = h.kernel.handle(target.id);
-  if (target.state !== 'live') throw target.gone();
-  const known = h.lastTarget === target ? h.lastIndex : (h.fotIndex ?? indexOf(h)).get(target);
-  if (known !== undefined) {
-    h.lastTarget = target;
-    h.lastIndex = known;
-    const at = entryAt(h, known) + FOT.count;
-    if (h.dirty[at >>> 6] !== 1) h.mark(at);
-    h.dv.setUint32(at, h.dv.getUint32(at, true) + 1, true);
-    return known;
-  }
+  if (target === h) return 0;
+  const known = (h.fotIndex ?? indexOf(h)).get(target);
+  const index = known ?? newIdEntry(h, target);
+  h.fot[index] = target;
+  target.referrer = h;
+  target.referrerIndex = index;
+  target.referrerEpoch = h.fotEpoch;
+  count(h, index, 1);
+  return index;
+}
+
+function newIdEntry(h: Handle, target: Handle): number {
   const index = newEntry(h);
   const at = entryAt(h, index);
   h.mark(at);
   writeId(h.u8, at, target.id);
   h.dv.setUint32(at + FOT.flags, FOT_FLAG.used, true);
-  h.dv.setUint32(at + FOT.count, 1, true);
   indexOf(h).set(target, index);
-  h.fot[index] = target;
   return index;
 }
 
 export function referToName(h: Handle, path: string, resolver: string): number {
   const known = indexOf(h).get(`${resolver}:${path}`);
   if (known !== undefined) {
-    const at = entryAt(h, known) + FOT.count;
-    h.setU32(at, h.dv.getUint32(at, true) + 1);
+    count(h, known, 1);
     return known;
   }
   const pathAt = storeText(h, path);
@@ -138,8 +151,8 @@ export function referToName(h: Handle, path: string, resolver: string): number {
   h.dv.setUint32(at, pathAt, true);
   h.dv.setUint32(at + FOT.resolver, resolverAt, true);
   h.dv.setUint32(at + FOT.flags, FOT_FLAG.used | FOT_FLAG.name, true);
-  h.dv.setUint32(at + FOT.count, 1, true);
   indexOf(h).set(`${resolver}:${path}`, index);
+  count(h, index, 1);
   return index;
 }
 
@@ -167,24 +180,44 @@ function newEntry(h: Handle): number {
 
 export function unreferEntry(h: Handle, index: number): void {
   if (h.cold) h.warm();
-  const at = usedEntry(h, index, META.fot) + FOT.count;
-  const count = h.dv.getUint32(at, true);
-  if (h.dirty[at >>> 6] !== 1) h.mark(at);
-  h.dv.setUint32(at, count > 0 ? count - 1 : 0, true);
-  // It may be stored again before the transaction ends, so its entry goes only then.
-  if (count <= 1) (h.fotUnused ??= []).push(index);
+  if (index >= h.fotDelta.length || h.fotDelta[index] === 0) usedEntry(h, index, META.fot);
+  count(h, index, -1);
 }
 
-/** At commit: frees the entries that lost their last pointer in this transaction. */
-export function freeUnused(h: Handle): void {
-  const unused = h.fotUnused ?? [];
-  h.fotUnused = undefined;
-  // Raw stores may have copied a pointer without being counted.
-  if ((h.flags & FLAG.raw) !== 0) return;
-  for (const index of unused) {
-    const at = entryAt(h, index);
-    if ((h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.used) !== 0 && h.dv.getUint32(at + FOT.count, true) === 0) freeEntry(h, index, at);
+/** Pointers come and go many times in a transaction; the entries learn the sum at its end. */
+function count(h: Handle, index: number, change: number): void {
+  if (index >= h.fotDelta.length) {
+    const delta = new Int32Array(Math.max(64, index + 1, h.fotDelta.length * 2));
+    delta.set(h.fotDelta);
+    h.fotDelta = delta;
   }
+  const before = h.fotDelta[index] as number;
+  if (before === 0) h.fotChanged.push(index);
+  h.fotDelta[index] = (before === 0 ? UNCHANGED : before) + change;
+}
+
+/** At commit: stores the counts, and frees the entries that lost their last pointer. */
+export function settleCounts(h: Handle): void {
+  // Raw stores may have copied a pointer without being counted.
+  const exact = (h.flags & FLAG.raw) === 0;
+  for (const index of h.fotChanged) {
+    const change = (h.fotDelta[index] as number) - UNCHANGED;
+    h.fotDelta[index] = 0;
+    const at = usedEntry(h, index, META.fot);
+    const now = Math.max(0, h.dv.getUint32(at + FOT.count, true) + change);
+    if (change !== 0) h.setU32(at + FOT.count, now);
+    if (now === 0 && exact) freeEntry(h, index, at);
+  }
+  h.fotChanged.length = 0;
+}
+
+/** At abort: forgets the counts, and what was entered. */
+export function forgetCounts(h: Handle): void {
+  for (const index of h.fotChanged) h.fotDelta[index] = 0;
+  h.fotChanged.length = 0;
+  h.fotIndex = undefined;
+  h.fotEpoch++;
+  h.fot = [];
 }
 
 function freeEntry(h: Handle, index: number, at: number): void {
@@ -196,7 +229,7 @@ function freeEntry(h: Handle, index: number, at: number): void {
   }
   if (h.fotIndex !== undefined) h.fotIndex.delete(entry.id === undefined ? `${entry.resolver}:${entry.path}` : h.kernel.handle(entry.id));
   h.fot[index] = undefined;
-  h.lastTarget = undefined;
+  h.fotEpoch++;
   h.mark(at);
   h.u8.fill(0, at, at + FOT.entry);
   h.dv.setUint32(at + FOT.next, h.dv.getUint32(META.fotFree, true), true);
@@ -207,7 +240,7 @@ function freeEntry(h: Handle, index: number, at: number): void {
 export function retargetEntry(h: Handle, index: number, target: Handle): void {
   if (h.cold) h.warm();
   const at = usedEntry(h, index, META.fot);
-  const count = h.dv.getUint32(at + FOT.count, true);
+  const pointers = h.dv.getUint32(at + FOT.count, true);
   const old = readEntry(h, index, at);
   h.mark(at);
   if (old.id === undefined) {
@@ -218,8 +251,8 @@ export function retargetEntry(h: Handle, index: number, target: Handle): void {
   h.u8.fill(0, at, at + FOT.entry);
   writeId(h.u8, at, target.id);
   h.dv.setUint32(at + FOT.flags, FOT_FLAG.used, true);
-  h.dv.setUint32(at + FOT.count, count, true);
+  h.dv.setUint32(at + FOT.count, pointers, true);
   h.fotIndex = undefined;
-  h.lastTarget = undefined;
+  h.fotEpoch++;
   h.fot[index] = target;
 }

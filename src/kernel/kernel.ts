@@ -70,6 +70,9 @@ export class Kernel {
   #oldest: Handle | undefined;
   #newest: Handle | undefined;
   #mappedObjects = 0;
+  #fullSerial = -1;
+  /** Mappings of files: the system has a limit on them. */
+  mappings = 0;
   #randomPool: Uint8Array = new Uint8Array(0);
 
   constructor(host: Host, directory: string, options: KernelOptions) {
@@ -163,6 +166,8 @@ export class Kernel {
         throw error;
       }
       h.fileSize = length;
+      h.fileMapped = true;
+      this.mappings++;
       this.maps++;
       this.#link(h);
     } finally {
@@ -256,7 +261,7 @@ export class Kernel {
   // --- slots and eviction -------------------------------------------------------------------------------------------------
 
   takeSlot(length: number): Slot {
-    while (this.#mappedObjects >= this.options.objectsMax || this.windows.used + length > this.options.mappedMax) {
+    while (this.mappings >= this.options.objectsMax || this.windows.used + length > this.options.mappedMax) {
       if (!this.#evict()) break;
     }
     for (;;) {
@@ -275,6 +280,14 @@ export class Kernel {
    * to the end of the line, once.
    */
   #evict(): boolean {
+    // Looked for in vain already, and the same transaction still holds everything.
+    if (this.#fullSerial === this.serial && this.serial !== -1) return false;
+    if (this.#evictOne()) return true;
+    this.#fullSerial = this.serial;
+    return false;
+  }
+
+  #evictOne(): boolean {
     for (const applied of [false, true]) {
       let next: Handle | undefined;
       let chances = this.#mappedObjects;
@@ -303,10 +316,12 @@ export class Kernel {
     const slot = h.unplace();
     if (slot === undefined) return;
     this.#unlink(h);
+    if (h.fileMapped) this.mappings--;
+    h.fileMapped = false;
     h.dirty = CLEAN;
     h.fot = [];
     h.fotIndex = undefined;
-    h.lastTarget = undefined;
+    h.fotEpoch++;
     this.windows.give(slot);
   }
 

@@ -41,31 +41,39 @@ export type State =
   | 'void';
 
 export class Handle implements ObjectHandle {
-  readonly kernel: Kernel;
-  readonly id: ObjectId;
+  // What loads, stores and references read comes first: together in memory.
   dv: DataView = NO_VIEW;
+  cold = true;
+  used = false;
+  state: State = 'live';
+  /** Who stored a pointer to this object last, and by which of its entries. */
+  referrer: Handle | undefined;
+  referrerIndex = 0;
+  referrerEpoch = 0;
   u8: Uint8Array = NO_BYTES;
   words: Int32Array = NO_WORDS;
   size = 0;
-  cold = true;
   dirty: Uint8Array = CLEAN;
   fot: (Handle | undefined)[] = [];
   /** FOT index by target; by `resolver:path` for names. Built when a pointer is first stored. */
   fotIndex: Map<Handle | string, number> | undefined;
-  /** The entry that a pointer was stored through last. */
-  lastTarget: Handle | undefined;
-  lastIndex = 0;
-  /** Entries that lost their last pointer in the running transaction. */
-  fotUnused: number[] | undefined;
+  /** Change of each entry's count in the running transaction, and which entries have one. */
+  fotDelta: Int32Array = NO_WORDS;
+  readonly fotChanged: number[] = [];
+  /** Raised when an entry goes or changes its target. */
+  fotEpoch = 0;
 
   #idWords: Int32Array | undefined;
+  readonly kernel: Kernel;
+  readonly id: ObjectId;
   slot: Slot | undefined;
-  state: State = 'live';
   kind = 0;
   rights = 0;
   version = 0;
   /** Length of the file; 0 while there is none. */
   fileSize = 0;
+  /** The slot shows the file, as far as that goes; otherwise plain memory. */
+  fileMapped = false;
   /** Header and ID were checked in this process. */
   verified = false;
   /** Number of the commit that created it, where that ran in this process. */
@@ -85,8 +93,6 @@ export class Handle implements ObjectHandle {
   pending: Uint8Array = NO_BYTES;
   pendingPages: number[] = [];
   lastLsn = 0;
-
-  used = false;
 
   /** Why it must stay where it is: raw views, WebAssembly instances, cursors. */
   pins = 0;

@@ -348,6 +348,8 @@ class Replay {
         if (length > 0) slot.window.mapPrivate(slot.at, length, file, 0);
         h.place(slot, size);
         h.fileSize = length;
+        h.fileMapped = length > 0;
+        if (h.fileMapped) kernel.mappings++;
         kernel.link(h);
       } finally {
         kernel.host.close(file);

@@ -13,7 +13,7 @@
 import { TwzError } from '../abi/errors.ts';
 import { KIND, LINE_WORDS, RIGHT } from '../abi/format.ts';
 import { FRAME, OPERATION, SECTION } from '../abi/log-format.ts';
-import { freeUnused } from './fot.ts';
+import { forgetCounts, settleCounts } from './fot.ts';
 import type { Kernel } from './kernel.ts';
 import type { Log } from './log.ts';
 import { CLEAN, type Handle } from './object.ts';
@@ -121,7 +121,7 @@ function commit(kernel: Kernel, transaction: Transaction): void {
   }
   let bytes = FRAME.header;
   for (const h of transaction.handles) {
-    if (h.fotUnused !== undefined && h.state === 'live') freeUnused(h);
+    if (h.fotChanged.length > 0 && h.state === 'live') settleCounts(h);
     if (!h.volatile) bytes += SECTION.header + (h.whole ? h.size >>> 6 : h.count) * LINE_BYTES;
   }
   kernel.log.reserve(bytes + (bytes / (kernel.log.frameMax / 2)) * (FRAME.header + SECTION.header));
@@ -341,10 +341,7 @@ function undo(h: Handle): void {
   }
   h.count = 0;
   shrink(h);
-  h.fotIndex = undefined;
-  h.fot = [];
-  h.lastTarget = undefined;
-  h.fotUnused = undefined;
+  forgetCounts(h);
   const { slot } = h;
   if (slot !== undefined && h.size !== h.sizeBefore) h.place(slot, h.sizeBefore);
 }

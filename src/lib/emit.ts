@@ -119,7 +119,7 @@ export class Emitter {
       if (v instanceof ${cls}) {
         if (h.dirty[o >>> 6] !== 1) h.mark(o);
         const t = v.$h;
-        const hi = t === h ? 0 : t.id === h.id ? 0 : (h.refer(t) << 8) >>> 0;
+        const hi = t === h ? 0 : (h.refer(t) << 8) >>> 0;
         const dv = h.dv, old = dv.getUint32(o + 4, true) >>> 8;
         dv.setUint32(o, v.$o, true);
         dv.setUint32(o + 4, hi, true);

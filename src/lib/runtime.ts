@@ -141,11 +141,7 @@ export function storeFar(h: ObjectHandle, at: number, value: unknown, type: Stru
     return;
   }
   if (!(value instanceof type.accessor)) unfit(field, value, `a reference to ${type.name} (an accessor of it) or null`);
-  storePointer(h, at, indexFor(h, value.$h), value.$o);
-}
-
-function indexFor(h: ObjectHandle, target: ObjectHandle): number {
-  return target.id === h.id ? 0 : h.refer(target);
+  storePointer(h, at, value.$h === h ? 0 : h.refer(value.$h), value.$o);
 }
 
 export function dropPointer(h: ObjectHandle, at: number): void {

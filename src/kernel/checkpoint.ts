@@ -17,6 +17,8 @@ import type { Handle } from './object.ts';
 
 /** Above this many files one sync of the whole file system is cheaper. */
 const SINGLE_SYNCS_MAX = 16;
+/** How long a slice of a background checkpoint may hold the event loop, in milliseconds, plus one object. */
+const SLICE_MS = 4;
 
 export class Checkpointer {
   readonly #kernel: Kernel;
@@ -24,7 +26,6 @@ export class Checkpointer {
   #control: Control;
   #changed = new Set<Handle>();
   #removed = new Set<ObjectId>();
-  readonly #directories = new Set<string>();
   #running = false;
   #stopped = false;
   checkpoints = 0;
@@ -61,7 +62,7 @@ export class Checkpointer {
     const grown = log.end - this.#control.lsn;
     if (grown < options.checkpointBytes) return;
     // The event loop gets its chance first; a program that never lets it turn pays here.
-    if (grown > 2 * options.checkpointBytes && !this.#running) this.run();
+    if (grown > 2 * options.checkpointBytes) this.run();
     else if (!this.#running) this.#background();
   }
 
@@ -91,18 +92,32 @@ export class Checkpointer {
     });
   }
 
+  /** The same in slices, with the waiting done elsewhere. Transactions go on in between; what they change waits for the next one. */
   async #runAsync(): Promise<void> {
     const { host, log, directory } = this.#kernel;
     await log.durable();
     if (this.#stopped) return;
-    log.sync();
     const at = { lsn: log.end, chain: log.chain };
-    this.applyAll();
-    await host.syncAllAsync(directory);
-    if (this.#stopped) return;
-    this.#applied.clear();
-    this.#directories.clear();
-    this.#advance(at);
+    const batch = [...this.#changed];
+    let sliceEnd = host.now() + SLICE_MS;
+    for (const h of batch) {
+      if (!this.#changed.has(h)) continue;
+      this.#applyChange(h);
+      if (host.now() < sliceEnd) continue;
+      await new Promise<void>((resolve) => host.soon(resolve));
+      if (this.#stopped) return;
+      sliceEnd = host.now() + SLICE_MS;
+    }
+    this.#applyRemovals();
+    const unsynced = this.#unsynced;
+    this.#unsynced = new Set();
+    try {
+      await host.syncAllAsync(directory);
+    } catch (error) {
+      for (const path of unsynced) this.#unsynced.add(path);
+      throw error;
+    }
+    if (!this.#stopped) this.#advance(at);
   }
 
   #advance(at: { lsn: number; chain: number }): void {
@@ -116,27 +131,39 @@ export class Checkpointer {
 
   // --- applying -----------------------------------------------------------------------------------------------------------
 
-  /** Files written since the last sync of them. */
-  readonly #applied = new Set<string>();
+  /** Files and directories changed since the last sync of them. */
+  #unsynced = new Set<string>();
 
   /** Writes every committed change to its file. Objects that the running transaction changes are left out. */
   applyAll(): void {
     const kernel = this.#kernel;
-    kernel.log.sync();
     for (const h of this.#changed) {
-      if (kernel.transaction !== undefined && h.serial === kernel.serial) continue;
-      this.#apply(h);
-      this.#changed.delete(h);
+      if (kernel.transaction === undefined || h.serial !== kernel.serial) this.#applyChange(h);
     }
+    this.#applyRemovals();
+  }
+
+  #applyChange(h: Handle): void {
+    const { log } = this.#kernel;
+    if (h.lastLsn > log.synced) log.sync();
+    this.#apply(h);
+    this.#changed.delete(h);
+  }
+
+  #applyRemovals(): void {
+    const { host, log } = this.#kernel;
+    if (this.#removed.size === 0) return;
+    log.sync();
     for (const id of this.#removed) {
-      const path = kernel.path(id);
-      this.#applied.delete(path);
+      const path = this.#kernel.path(id);
+      this.#unsynced.delete(path);
       // An object that came and went between two checkpoints never had a file.
-      if (!kernel.host.exists(path)) continue;
-      kernel.host.remove(path);
-      this.#directories.add(path.slice(0, path.lastIndexOf('/')));
+      if (host.exists(path)) {
+        host.remove(path);
+        this.#unsynced.add(path.slice(0, path.lastIndexOf('/')));
+      }
+      this.#removed.delete(id);
     }
-    this.#removed.clear();
   }
 
   #apply(h: Handle): void {
@@ -154,7 +181,7 @@ export class Checkpointer {
       for (const snapshot of snapshots) for (const page of pages) snapshot.detach(h.id, page);
       this.#writePages(h, file, pages);
       if (host.length(file) < h.size) host.truncate(file, h.size);
-      this.#applied.add(path);
+      this.#unsynced.add(path);
       this.#refresh(h, file, pages);
     } finally {
       host.close(file);
@@ -167,9 +194,9 @@ export class Checkpointer {
     const parent = path.slice(0, path.lastIndexOf('/'));
     if (!host.exists(parent)) {
       host.makeDirectory(parent);
-      this.#directories.add(`${directory}/objects`);
+      this.#unsynced.add(`${directory}/objects`);
     }
-    this.#directories.add(parent);
+    this.#unsynced.add(parent);
     return host.open(path, 'create');
   }
 
@@ -217,20 +244,23 @@ export class Checkpointer {
 
   #syncApplied(): void {
     const { host, directory } = this.#kernel;
-    if (this.#applied.size + this.#directories.size > SINGLE_SYNCS_MAX) host.syncAll(directory);
-    else {
-      for (const path of this.#applied) {
-        const file = host.open(path, 'write');
-        try {
-          host.sync(file);
-        } finally {
-          host.close(file);
-        }
-      }
-      for (const path of this.#directories) host.syncDirectory(path);
+    if (this.#unsynced.size > SINGLE_SYNCS_MAX) host.syncAll(directory);
+    else for (const path of this.#unsynced) this.#syncPath(path);
+    this.#unsynced.clear();
+  }
+
+  #syncPath(path: string): void {
+    const { host } = this.#kernel;
+    if (!path.endsWith('.twz')) {
+      host.syncDirectory(path);
+      return;
     }
-    this.#applied.clear();
-    this.#directories.clear();
+    const file = host.open(path, 'write');
+    try {
+      host.sync(file);
+    } finally {
+      host.close(file);
+    }
   }
 
   stop(): void {

@@ -93,7 +93,7 @@ export class Log {
   appended = 0;
   syncs = 0;
 
-  constructor(host: Host, directory: string, space: Uint8Array, segmentSize: number, spares: number, windows: Windows, at: LogPosition) {
+  constructor(host: Host, directory: string, space: Uint8Array, segmentSize: number, spares: number, windows: Windows, at: LogPosition, checkpoint: number) {
     this.#host = host;
     this.#directory = directory;
     this.#space = space;
@@ -102,7 +102,8 @@ export class Log {
     this.#tailSize = Math.min(TAIL_MAX, segmentSize);
     this.frameMax = Math.min(FRAME_MAX, this.#tailSize / 4);
     this.#salt = new DataView(host.random(4).buffer).getUint32(0, true);
-    this.end = this.written = this.synced = this.#tailStart = at.lsn;
+    this.end = this.written = this.#tailStart = at.lsn;
+    this.synced = checkpoint;
     this.chain = at.chain;
     this.#lastSync = host.now();
 
@@ -118,6 +119,10 @@ export class Log {
       this.#tailFile = file;
     }
     this.#mapped = mapped;
+    // An earlier process wrote these and may have died before it synced them.
+    for (let sequence = this.#sequenceOf(checkpoint); checkpoint < at.lsn && sequence <= this.#sequenceOf(at.lsn); sequence++) {
+      if (host.exists(`${directory}/${segmentName(sequence)}`)) this.#segment(sequence);
+    }
     this.#tail = new Uint8Array(slot.window.buffer, slot.at, this.#tailSize);
     this.words = new Int32Array(slot.window.buffer, slot.at, this.#tailSize / 4);
   }

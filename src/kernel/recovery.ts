@@ -52,9 +52,9 @@ export function recover(kernel: Kernel): Opened {
     for (const transaction of scan.transactions()) replay.apply(transaction);
     // A checkpoint that is late finds twice its log; with that many segments in store, new ones need no zeroes written.
     const spares = Math.ceil((2 * options.checkpointBytes) / control.segmentSize) + 1;
-    const log = new Log(host, `${directory}/log`, control.space, control.segmentSize, spares, kernel.windows, scan.durableEnd());
+    const log = new Log(host, `${directory}/log`, control.space, control.segmentSize, spares, kernel.windows, scan.segmentsEnd(), control.lsn);
     if (scan.adopted.length > 0) log.adopt(scan.adopted, scan.adoptedLsn, scan.committed);
-    const outcome = replay.finish();
+    const outcome = replay.finish(log.end);
     const recovery: Recovery = {
       bytes: scan.committed.lsn - control.lsn,
       transactions: scan.count,
@@ -133,7 +133,7 @@ export class Scan {
   }
 
   /** Where the segments' part of the committed log ends. */
-  durableEnd(): LogPosition {
+  segmentsEnd(): LogPosition {
     return this.adopted.length > 0 ? this.#segmentsEnd : this.committed;
   }
 
@@ -357,7 +357,7 @@ class Replay {
     } else if (size > h.size) kernel.resize(h, size);
   }
 
-  finish(): { changed: Handle[]; removed: Handle[]; missing: ObjectId[] } {
+  finish(lsn: number): { changed: Handle[]; removed: Handle[]; missing: ObjectId[] } {
     const changed: Handle[] = [];
     const removed: Handle[] = [];
     const missing: ObjectId[] = [];
@@ -366,6 +366,7 @@ class Replay {
         const { version } = h;
         this.#kernel.adopt(h);
         h.version = version;
+        h.lastLsn = lsn;
         h.verified = h.dv.getUint32(META.size, true) === h.size;
         changed.push(h);
       } else if (h.state === 'deleted') removed.push(h);

@@ -65,8 +65,12 @@ export class Obj {
     if (at + 4 > h.size) h.corrupt(META.schema, 'the schema lies outside the object');
     const length = h.dv.getUint32(at, true);
     if (at + 4 + length > h.size) h.corrupt(META.schema, 'the schema lies outside the object');
-    const schema: Schema = JSON.parse(decoder.decode(h.u8.slice(at + 4, at + 4 + length)));
-    return schema;
+    try {
+      const schema: Schema = JSON.parse(decoder.decode(h.u8.slice(at + 4, at + 4 + length)));
+      return schema;
+    } catch {
+      return h.corrupt(META.schema, 'the schema is no JSON');
+    }
   }
 
   /** What it refers to. */

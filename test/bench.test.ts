@@ -1,4 +1,4 @@
-/** The benchmarks run, tiny, with every suite: so they never rot. What they print at that size is judged for form only. */
+/** T1, T3, T5, T8: the benchmarks run, tiny, with every suite: so they never rot. What they print at that size is judged for form only. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';

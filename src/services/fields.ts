@@ -114,13 +114,15 @@ function parseValue(find: Finder, shape: Shape, text: string, typed: TypedObject
 }
 
 function quoted(text: string, name: string): string {
+  const misfitting = misfit(name, text, 'a text in double quotes');
+  let value: unknown;
   try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === 'string') return value;
+    value = JSON.parse(text);
   } catch {
-    // The message below says what is wrong with it.
+    throw misfitting;
   }
-  throw misfit(name, text, 'a text in double quotes');
+  if (typeof value !== 'string') throw misfitting;
+  return value;
 }
 
 function parseArray(find: Finder, shape: Extract<Shape, { kind: 'array' }>, text: string, typed: TypedObject, name: string): unknown[] {

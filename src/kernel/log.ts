@@ -23,6 +23,8 @@ const TAIL_MAX = 4 << 20;
 const RELAXED_MS = 5;
 /** Background syncs that may be under way, unseen by a busy event loop, before one is waited for. */
 const UNSEEN_MAX = 16;
+/** After so many flushes with one waiter each, the next is not handed to another thread. */
+const SINGLES = 3;
 /** Commits between two looks at the clock, at most: a look costs as much as a tenth of a small transaction. */
 const STRIDE_MAX = 16;
 
@@ -85,6 +87,8 @@ export class Log {
   #timer: Timer | undefined;
   #lastSync: number;
   #unseen = 0;
+  /** Flushes in a row that one caller waited for. */
+  #singles = 0;
   #unlooked = 0;
   #stride = 1;
   #lastLook = 0;
@@ -323,8 +327,10 @@ export class Log {
   /** Starts an asynchronous flush of all there is; another follows it while somebody waits. */
   #flush(): void {
     if (this.#flushing || this.failure !== undefined || this.synced === this.end) return;
-    this.#flushing = true;
+    this.#singles = this.#waiters.length === 1 ? this.#singles + 1 : 0;
     const end = this.end;
+    if (this.#singles > SINGLES && this.#writeThrough(end)) return;
+    this.#flushing = true;
     this.#flushTo(end).then(
       () => {
         this.#flushing = false;
@@ -337,6 +343,24 @@ export class Log {
         this.#fail(cause);
       },
     );
+  }
+
+  /**
+   * For one caller that waits for each commit in turn: handing the write to another thread and back would cost a third more, and the
+   * event loop has little else to do. As soon as two wait at once the flushes are asynchronous again. False where older bytes are unsynced.
+   */
+  #writeThrough(end: number): boolean {
+    if (this.written === end || this.#unsynced().length > 0) return false;
+    const segment = this.#segment(this.#sequenceOf(this.written));
+    try {
+      this.#host.write(segment.through, this.#tail.subarray(this.written - this.#tailStart, this.#at), this.written % this.segmentSize);
+    } catch (cause) {
+      this.#fail(cause);
+      return true;
+    }
+    this.written = end;
+    this.#reached(end);
+    return true;
   }
 
   /** One write-through of the new bytes where nothing older is unsynced, else a write and a sync of each segment. */

@@ -8,7 +8,7 @@ const COMPILER = process.env['CC'] ?? 'gcc';
 
 export interface Program {
   /** Runs it and returns the numbers that it prints. */
-  run(args: readonly (string | number)[], environment?: Readonly<Record<string, string>>): number[];
+  run(args: readonly (string | number)[], environment?: Readonly<Record<string, string>>, input?: string): number[];
 }
 
 export interface Build {
@@ -34,9 +34,10 @@ export function compile(directory: string, name: string, build: Build): Program 
     };
   }
   return {
-    run(args, environment = {}) {
+    run(args, environment = {}, input = '') {
       const ran = spawnSync(path, args.map(String), {
         encoding: 'utf8',
+        input,
         env: { ...process.env, ...environment },
       });
       if (ran.status !== 0) throw new Error(`${name} ended with ${ran.status ?? ran.signal ?? 'no status'}: ${ran.stderr}`);

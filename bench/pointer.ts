@@ -2,12 +2,16 @@
  * The four cases of an invariant pointer: to the same object, to another object that is mapped, to one that is touched for the
  * first time, and the store of a pointer to another object.
  */
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ObjectId, type Space, array, moveCursor, objectOf, offsetOf, open, ref, struct } from '../src/index.ts';
+import { compile } from './c.ts';
 import { Chain, Node, type NodeCursor, fieldOffsets, inSlices, makeChain, nodeCursor, nodesOf, words } from './graph.ts';
-import { type Benchmark, type Context, type Side, compare, generator, median, nanoseconds, shuffled, timeEach } from './harness.ts';
+import { type Absent, type Benchmark, type Context, type Side, compare, generator, median, nanoseconds, shuffled, timeEach } from './harness.ts';
+import { isAbsent } from './peers.ts';
 
 const SPOKES = 500;
+const SOURCES = 4096;
 const Star = struct('Star', { spokes: array(ref(Node), SPOKES) });
 
 /** Follows `hops` references round a ring. The sum keeps the loads from being left out. */
@@ -126,6 +130,16 @@ function makeStar(space: Space, count: number): ObjectId {
   return objectOf(star).id;
 }
 
+/** The system calls alone, by C, over the same files. */
+function inC(context: Context, directory: string): Side | Absent {
+  const name = 'C: open, fstat, mmap, close, read';
+  const program = compile(context.directory, 'first-use', { source: 'first-use.c' });
+  if (isAbsent(program)) return { name, absent: program.absent };
+  const files = readdirSync(join(directory, 'objects'), { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.twz'));
+  const list = files.map((path) => join(directory, 'objects', path)).join('\n');
+  return { name, measure: () => program.run([], {}, list)[0] ?? Number.NaN };
+}
+
 async function firstUse(context: Context): Promise<void> {
   const count = context.size(SPOKES, 20);
   const directory = join(context.directory, 'star');
@@ -137,7 +151,7 @@ async function firstUse(context: Context): Promise<void> {
     unit: 'ns/object',
     better: 'lower',
     limit: 10_000,
-    peers: [],
+    peers: [{ side: inC(context, directory) }],
     ours: {
       name: 'median',
       note: 'the objects are in the page cache; a first use opens the file, checks its header and ID, maps it and reads a field',
@@ -158,49 +172,88 @@ async function firstUse(context: Context): Promise<void> {
   });
 }
 
+interface Stores {
+  readonly entries: number;
+  /** Stores references to `among` of the targets, the same ones every time. */
+  side(among: number): Side;
+}
+
 /** The store itself, inside one long transaction: what it costs to log and commit is the business of `relaxed`. */
-function storing(space: Space, entries: number, stores: number): Side {
+function storing(space: Space, entries: number, stores: number): Stores {
   const hub = space.relaxed(() => space.create(Chain, { count: entries, first: null }));
   const targets: Node[] = [];
   inSlices(space, entries, (i) => targets.push(space.create(Node, { value: i, key: i, next: null })));
   // One reference to each stays, so that no entry is given up while others are overwritten.
   inSlices(space, entries, (i) => space.make(Node, hub, { value: i, key: i, next: targets[i] ?? null }));
   const sources: Node[] = [];
-  inSlices(space, 4096, (i) => sources.push(space.make(Node, hub, { value: i, key: i, next: null })));
+  inSlices(space, SOURCES, (i) => sources.push(space.make(Node, hub, { value: i, key: i, next: null })));
   space.checkpoint();
+  const order = shuffled(entries, 6);
+  const random = generator(5);
+  const side = (among: number): Side => {
+    const used = Array.from({ length: among }, (_, i) => targets[order[i] ?? 0] ?? null);
+    return {
+      name: `${entries.toLocaleString('en-US')} entries, ${among.toLocaleString('en-US')} in use`,
+      measure() {
+        const from = Uint32Array.from({ length: stores }, () => random(sources.length));
+        const to = Uint32Array.from({ length: stores }, () => random(among));
+        let each = 0;
+        space.relaxed(() => {
+          each = timeEach(stores, () => {
+            for (let i = 0; i < stores; i++) {
+              const source = sources[from[i] ?? 0];
+              if (source !== undefined) source.next = used[to[i] ?? 0] ?? null;
+            }
+          });
+        });
+        return each;
+      },
+    };
+  };
+  return { entries: objectOf(hub).fot().length, side };
+}
+
+/** What the same would be by hand: the target's number looked up in a Map, then stored. */
+function storingByHand(entries: number, stores: number): Side {
+  const targets = Array.from({ length: entries }, (_, i) => ({ value: i, key: i, next: null }));
+  const numbers = new Map<object, number>(targets.map((target, i) => [target, i]));
+  const memory = new Uint32Array(SOURCES * 4);
   const random = generator(5);
   return {
-    name: `${objectOf(hub).fot().length.toLocaleString('en-US')} entries`,
+    name: 'Map.get of the target and two words stored',
     measure() {
-      const from = Uint32Array.from({ length: stores }, () => random(sources.length));
-      const to = Uint32Array.from({ length: stores }, () => random(targets.length));
-      let each = 0;
-      space.relaxed(() => {
-        each = timeEach(stores, () => {
-          for (let i = 0; i < stores; i++) {
-            const source = sources[from[i] ?? 0];
-            if (source !== undefined) source.next = targets[to[i] ?? 0] ?? null;
-          }
-        });
+      const from = Uint32Array.from({ length: stores }, () => random(SOURCES));
+      const to = Uint32Array.from({ length: stores }, () => random(entries));
+      return timeEach(stores, () => {
+        for (let i = 0; i < stores; i++) {
+          const target = targets[to[i] ?? 0];
+          if (target === undefined) continue;
+          memory[(from[i] ?? 0) * 4 + 2] = target.key;
+          memory[(from[i] ?? 0) * 4 + 3] = numbers.get(target) ?? 0;
+        }
       });
-      return each;
     },
   };
 }
 
 async function stores(context: Context, space: Space): Promise<void> {
   const count = context.size(50_000, 500);
-  for (const entries of [10, context.size(100_000, 100)]) {
-    context.progress(`pointer: making an object with ${entries} foreign entries`);
-    await compare(context, 'pointer', {
-      name: 'store to another object',
-      unit: 'ns/store',
-      better: 'lower',
-      limit: 100,
-      peers: [],
-      ours: storing(space, entries, count),
-    });
-  }
+  const many = context.size(100_000, 100);
+  const common = { name: 'store to another object', unit: 'ns/store', better: 'lower' } as const;
+  context.progress(`pointer: making an object with ${many} foreign entries`);
+  const small = storing(space, 10, count);
+  const large = storing(space, many, count);
+  if (small.entries !== 10 || large.entries !== many) throw new Error(`the objects have ${small.entries} and ${large.entries} foreign entries`);
+  await compare(context, 'pointer', { ...common, limit: 100, ours: small.side(10), peers: [{ side: storingByHand(10, count) }] });
+  await compare(context, 'pointer', { ...common, limit: 100, ours: large.side(10), peers: [] });
+  await compare(context, 'pointer', {
+    ...common,
+    ours: {
+      ...large.side(many),
+      note: 'with 100,000 in use every store misses the caches several times; a miss costs about what a hop of the random walk does',
+    },
+    peers: [{ side: storingByHand(many, count) }],
+  });
 }
 
 async function run(context: Context): Promise<void> {

@@ -99,14 +99,21 @@ export class Space {
     return result;
   }
 
-  /** As `relaxed`, and resolves once its effect survives a power failure. Transactions in flight together share a sync. */
+  /**
+   * As `relaxed`, and resolves once its effect survives a power failure. Transactions in flight together share a sync. Inside another
+   * transaction it is part of that one, and resolves when that one is durable.
+   */
   async durable<T>(body: () => T): Promise<T> {
     const kernel = this.#kernel;
     const result = run(kernel, body);
-    if (kernel.transaction === undefined) {
-      kernel.checkpointer.pace();
-      await kernel.log.durable();
+    if (kernel.transaction !== undefined) {
+      const { serial } = kernel;
+      // The outer function is synchronous: it has ended when this goes on.
+      await undefined;
+      if (kernel.abortedSerial === serial) throw new TwzError('TransactionNested', 'the transaction around this one was aborted');
     }
+    kernel.checkpointer.pace();
+    await kernel.log.durable();
     return result;
   }
 

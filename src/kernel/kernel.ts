@@ -60,6 +60,8 @@ export class Kernel {
   readonly onlyTransaction = new Transaction();
   readonly writer: FrameWriter;
   lastSerial = 0;
+  /** The transaction that was aborted last. */
+  abortedSerial = -1;
   /** Commits since the space was opened: the clock of snapshots. */
   commits = 0;
   aborts = 0;

@@ -438,6 +438,8 @@ export class Log {
 
   close(): void {
     this.#timer?.cancel();
+    // Everything is in the segments: spare the next opening the reading of the tail.
+    if (this.written === this.end && this.failure === undefined) this.words[0] = 0;
     for (const segment of this.#segments.values()) {
       this.#host.close(segment.file);
       this.#host.close(segment.through);

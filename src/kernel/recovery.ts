@@ -9,7 +9,7 @@ import { TwzError } from '../abi/errors.ts';
 import { LINE, LINE_WORDS, META } from '../abi/format.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
 import { FRAME, FRAME_COMMIT, FRAME_MAX, OPERATION, SECTION, SEGMENT_HEADER } from '../abi/log-format.ts';
-import type { Host, Lock } from '../host/host.ts';
+import type { File, Host, Lock } from '../host/host.ts';
 import { encodeControl, readControl, type Control } from './control.ts';
 import { Log, segmentName, type LogPosition } from './log.ts';
 import type { Kernel } from './kernel.ts';
@@ -47,12 +47,12 @@ export function recover(kernel: Kernel): Opened {
   try {
     if (!host.exists(controlPath)) createSpace(host, directory, options.segmentSize);
     const control = readControl(host, controlPath);
-    const scan = new Scan(host, `${directory}/log`, control);
     const replay = new Replay(kernel);
-    for (const transaction of scan.transactions()) replay.apply(transaction);
+    const scan = new Scan(host, `${directory}/log`, control, (words, at) => replay.apply(words, at));
+    scan.run();
     // A checkpoint that is late finds twice its log; with that many segments in store, new ones need no zeroes written.
     const spares = Math.ceil((2 * options.checkpointBytes) / control.segmentSize) + 1;
-    const log = new Log(host, `${directory}/log`, control.space, control.segmentSize, spares, kernel.windows, scan.segmentsEnd(), control.lsn);
+    const log = new Log(host, `${directory}/log`, control.space, control.segmentSize, spares, kernel.windows, scan.segmentsEnd, control.lsn);
     if (scan.adopted.length > 0) log.adopt(scan.adopted, scan.adoptedLsn, scan.committed);
     const outcome = replay.finish(log.end);
     const recovery: Recovery = {
@@ -88,145 +88,126 @@ function createSpace(host: Host, directory: string, segmentSize: number): void {
   host.syncDirectory(directory);
 }
 
-/** One frame's words, header included. */
-type Frame = Int32Array;
-
 const FIRST_READ = 1 << 16;
 const NEXT_READ = 4 << 20;
+const HEADER_WORDS = FRAME.header >> 2;
+
+/** Gets each frame of a complete transaction, in order: the words and the index of the frame's first. */
+type Sink = (words: Int32Array, at: number) => void;
 
 /** Reads the log from the control file's position to the last complete transaction, in the segments and then in the tail. */
-export class Scan {
+class Scan {
   readonly #host: Host;
   readonly #directory: string;
   readonly #segmentSize: number;
+  readonly #sink: Sink;
   /** Behind the last valid frame. */
-  #cursor: LogPosition;
+  #lsn: number;
+  #chain: number;
   /** Behind the last frame that ends a transaction. */
   committed: LogPosition;
-  /** Behind the last valid frame in the segments. */
-  #segmentsEnd: LogPosition;
-  #open: Frame[] = [];
+  /** Where the segments' part of the committed log ends. */
+  segmentsEnd: LogPosition;
+  /** Frames of a transaction that has not ended yet: words and index, in turn. */
+  #open: { readonly words: Int32Array; readonly at: number }[] = [];
   count = 0;
   /** Frames of complete transactions that only the tail has. */
-  adopted = new Uint8Array(0);
+  adopted: Uint8Array = new Uint8Array(0);
   adoptedLsn = 0;
 
-  constructor(host: Host, directory: string, control: Control) {
+  constructor(host: Host, directory: string, control: Control, sink: Sink) {
     this.#host = host;
     this.#directory = directory;
     this.#segmentSize = control.segmentSize;
-    this.#cursor = this.committed = this.#segmentsEnd = { lsn: control.lsn, chain: control.chain };
+    this.#sink = sink;
+    this.#lsn = control.lsn;
+    this.#chain = control.chain;
+    this.committed = this.segmentsEnd = { lsn: control.lsn, chain: control.chain };
   }
 
-  *transactions(): Generator<readonly Frame[]> {
-    for (const frame of this.#segmentFrames()) yield* this.#take(frame);
-    this.#segmentsEnd = this.#cursor;
-    const tail: Frame[] = [];
-    let kept = 0;
-    for (const frame of this.#tailFrames()) {
-      tail.push(frame);
-      const before = this.count;
-      yield* this.#take(frame);
-      if (this.count > before) kept = tail.length;
-    }
-    this.#keep(tail.slice(0, kept));
+  run(): void {
+    this.#segments();
+    const end = { lsn: this.#lsn, chain: this.#chain };
+    this.#tail();
+    this.segmentsEnd = this.adopted.length > 0 ? end : this.committed;
   }
 
-  /** Where the segments' part of the committed log ends. */
-  segmentsEnd(): LogPosition {
-    return this.adopted.length > 0 ? this.#segmentsEnd : this.committed;
-  }
-
-  #keep(frames: readonly Frame[]): void {
-    const first = frames[0];
-    if (first === undefined) return;
-    this.adoptedLsn = lsnOf(first);
-    this.adopted = new Uint8Array(frames.reduce((sum, frame) => sum + frame.byteLength, 0));
-    let at = 0;
-    for (const frame of frames) {
-      this.adopted.set(new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength), at);
-      at += frame.byteLength;
-    }
-  }
-
-  *#take(frame: Frame): Generator<readonly Frame[]> {
-    this.#cursor = { lsn: lsnOf(frame) + frame.byteLength, chain: (frame[FRAME.checksum >> 2] as number) >>> 0 };
-    this.#open.push(frame);
-    if (((frame[FRAME.flags >> 2] as number) & FRAME_COMMIT) === 0) return;
-    this.committed = this.#cursor;
-    this.count++;
-    const frames = this.#open;
-    this.#open = [];
-    yield frames;
-  }
-
-  /** The frame at a word, if it continues the log: right LSN, right length, right checksum. */
-  #valid(words: Int32Array, at: number): Frame | undefined {
-    const length = words[at] ?? 0;
-    if (length < FRAME.header || length > FRAME_MAX || length % 8 !== 0 || at + length / 4 > words.length) return undefined;
-    const frame = words.subarray(at, at + length / 4);
-    const lsn = lsnOf(frame);
-    if (lsn !== this.#cursor.lsn && lsn !== this.#nextStart()) return undefined;
-    const chain = crc32c(frame, 2, frame.length, this.#cursor.chain);
-    return chain === (frame[FRAME.checksum >> 2] as number) >>> 0 ? frame : undefined;
+  /** Length in bytes of the frame at a word, if it continues the log: right LSN, right length, right checksum. Else 0. */
+  #valid(words: Int32Array, at: number): number {
+    const length = frameLength(words, at);
+    if (length === 0) return 0;
+    const lsn = lsnAt(words, at);
+    if (lsn !== this.#lsn && lsn !== this.#nextStart()) return 0;
+    return crc32c(words, at + 2, at + (length >> 2), this.#chain) === (words[at + 1] as number) >>> 0 ? length : 0;
   }
 
   #nextStart(): number {
-    return (Math.floor(this.#cursor.lsn / this.#segmentSize) + 1) * this.#segmentSize + SEGMENT_HEADER;
+    return (Math.floor(this.#lsn / this.#segmentSize) + 1) * this.#segmentSize + SEGMENT_HEADER;
   }
 
-  *#segmentFrames(): Generator<Frame> {
-    let sequence = Math.floor(this.#cursor.lsn / this.#segmentSize);
-    let offset = this.#cursor.lsn % this.#segmentSize;
-    for (;;) {
-      const before = this.#cursor.lsn;
-      yield* this.#framesOf(sequence, offset);
-      const moved = this.#cursor.lsn !== before;
-      if (!moved && offset === SEGMENT_HEADER && sequence > Math.floor(this.#cursor.lsn / this.#segmentSize)) return;
-      if (!this.#host.exists(`${this.#directory}/${segmentName(sequence + 1)}`)) return;
-      sequence++;
-      offset = SEGMENT_HEADER;
+  #take(words: Int32Array, at: number, length: number): void {
+    this.#lsn = lsnAt(words, at) + length;
+    this.#chain = (words[at + 1] as number) >>> 0;
+    const ends = ((words[at + (FRAME.flags >> 2)] as number) & FRAME_COMMIT) !== 0;
+    if (!ends) {
+      this.#open.push({ words, at });
+      return;
     }
+    if (this.#open.length > 0) {
+      for (const frame of this.#open) this.#sink(frame.words, frame.at);
+      this.#open = [];
+    }
+    this.#sink(words, at);
+    this.count++;
+    this.committed = { lsn: this.#lsn, chain: this.#chain };
   }
 
-  *#framesOf(sequence: number, from: number): Generator<Frame> {
+  #segments(): void {
+    let sequence = Math.floor(this.#lsn / this.#segmentSize);
+    for (let offset = this.#lsn % this.#segmentSize; this.#segment(sequence, offset); offset = SEGMENT_HEADER) sequence++;
+  }
+
+  /** Takes the frames of one segment. False where there is no next one to look at. */
+  #segment(sequence: number, from: number): boolean {
     const path = `${this.#directory}/${segmentName(sequence)}`;
-    if (!this.#host.exists(path)) return;
+    if (!this.#host.exists(path)) return false;
+    const before = this.#lsn;
     const file = this.#host.open(path, 'read');
     try {
-      let offset = from;
-      let size = FIRST_READ;
-      for (;;) {
-        const bytes = new Uint8Array(Math.min(size, this.#segmentSize - offset));
-        const count = this.#host.read(file, bytes, offset);
-        const words = new Int32Array(bytes.buffer, 0, count >> 2);
-        let at = 0;
-        for (let frame = this.#valid(words, at); frame !== undefined; frame = this.#valid(words, at)) {
-          yield frame;
-          at += frame.length;
-        }
-        // Did the data end, or only what was read of it?
-        const next = words[at] ?? (at === words.length ? 1 : 0);
-        const whole = at > 0 || size < FRAME_MAX;
-        offset += at * 4;
-        if (next === 0 || !whole || (at === 0 && size >= NEXT_READ) || offset + 8 > this.#segmentSize) return;
-        size = NEXT_READ;
-        if (at === 0 && count < bytes.length) return;
-      }
+      this.#frames(file, from);
     } finally {
       this.#host.close(file);
     }
+    // A segment may be passed over unused, but not two.
+    return this.#lsn !== before || Math.floor(before / this.#segmentSize) === sequence;
   }
 
-  *#tailFrames(): Generator<Frame> {
+  #frames(file: File, from: number): void {
+    let size = FIRST_READ;
+    for (let offset = from; offset + FRAME.header <= this.#segmentSize; ) {
+      const bytes = new Uint8Array(Math.min(size, this.#segmentSize - offset));
+      const words = new Int32Array(bytes.buffer, 0, this.#host.read(file, bytes, offset) >> 2);
+      let at = 0;
+      for (let length = this.#valid(words, at); length > 0; length = this.#valid(words, at)) {
+        this.#take(words, at, length);
+        at += length >> 2;
+      }
+      offset += at * 4;
+      // A frame that was cut off by the reading may go on behind it; anything else ends the log.
+      const cut = at >= words.length - HEADER_WORDS || (claimedLength(words, at) > 0 && at + (claimedLength(words, at) >> 2) > words.length);
+      if (!cut || words.length * 4 < bytes.length || (at === 0 && size === NEXT_READ)) return;
+      size = NEXT_READ;
+    }
+  }
+
+  #tail(): void {
     const path = `${this.#directory}/tail`;
     if (!this.#host.exists(path)) return;
     const file = this.#host.open(path, 'read');
     let words: Int32Array;
     try {
       const first = new Uint8Array(FIRST_READ);
-      const count = this.#host.read(file, first, 0);
-      words = new Int32Array(first.buffer, 0, count >> 2);
+      words = new Int32Array(first.buffer, 0, this.#host.read(file, first, 0) >> 2);
       if (!endsWithin(words)) {
         const bytes = new Uint8Array(this.#host.length(file) & ~7);
         words = new Int32Array(bytes.buffer, 0, this.#host.read(file, bytes, 0) >> 2);
@@ -234,17 +215,33 @@ export class Scan {
     } finally {
       this.#host.close(file);
     }
-    for (let at = 0; at + (FRAME.header >> 2) <= words.length; ) {
-      const length = words[at] as number;
-      if (length < FRAME.header || length > FRAME_MAX || length % 8 !== 0 || at + length / 4 > words.length) return;
-      if (lsnOf(words.subarray(at)) >= this.#cursor.lsn) {
-        const frame = this.#valid(words, at);
-        if (frame === undefined) return;
-        yield frame;
+    let first = -1;
+    let kept = 0;
+    for (let at = 0, length = frameLength(words, at); length > 0; at += length >> 2, length = frameLength(words, at)) {
+      const lsn = lsnAt(words, at);
+      if (lsn < this.#lsn) continue;
+      if (this.#valid(words, at) === 0) break;
+      if (first < 0) {
+        first = at;
+        this.adoptedLsn = lsn;
       }
-      at += length / 4;
+      const before = this.count;
+      this.#take(words, at, length);
+      if (this.count > before) kept = at + (length >> 2);
     }
+    if (kept > 0) this.adopted = new Uint8Array(words.buffer, first * 4, (kept - first) * 4);
   }
+}
+
+function claimedLength(words: Int32Array, at: number): number {
+  const length = words[at] ?? 0;
+  return length < FRAME.header || length > FRAME_MAX || length % 8 !== 0 ? 0 : length;
+}
+
+/** Length of a frame that lies wholly in the words, or 0. */
+function frameLength(words: Int32Array, at: number): number {
+  const length = claimedLength(words, at);
+  return at + (length >> 2) > words.length ? 0 : length;
 }
 
 /** Does the chain of lengths end inside these words? */
@@ -257,57 +254,76 @@ function endsWithin(words: Int32Array): boolean {
   return false;
 }
 
-function lsnOf(frame: Int32Array): number {
-  return ((frame[FRAME.lsn >> 2] as number) >>> 0) + (frame[(FRAME.lsn >> 2) + 1] as number) * 2 ** 32;
+function lsnAt(words: Int32Array, at: number): number {
+  return ((words[at + (FRAME.lsn >> 2)] as number) >>> 0) + (words[at + (FRAME.lsn >> 2) + 1] as number) * 2 ** 32;
 }
+
+const SECTION_WORDS = SECTION.header >> 2;
+const NO_ID = new Int32Array(4);
 
 /** Stores committed words into private images. */
 class Replay {
   readonly #kernel: Kernel;
   readonly #touched = new Map<ObjectId, Handle>();
+  #last: Handle | undefined;
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
   }
 
-  apply(frames: readonly Frame[]): void {
-    for (const frame of frames) {
-      const bytes = new Uint8Array(frame.buffer, frame.byteOffset, frame.byteLength);
-      let at = FRAME.header >> 2;
-      for (let section = 0; section < (frame[FRAME.sections >> 2] as number); section++) {
-        if (at + (SECTION.header >> 2) > frame.length) throw new TwzError('LogCorrupt', `frame at LSN ${lsnOf(frame)}: a section runs past its end`, { lsn: lsnOf(frame) });
-        at = this.#section(frame, at, readId(bytes, at * 4));
-      }
+  /** Applies one frame. */
+  apply(words: Int32Array, frame: number): void {
+    const end = frame + ((words[frame] as number) >> 2);
+    let at = frame + HEADER_WORDS;
+    for (let left = words[frame + (FRAME.sections >> 2)] as number; left > 0; left--) {
+      if (at + SECTION_WORDS > end) throw this.#bad(words, frame, 'a section runs past its end');
+      at = this.#section(words, frame, at, end);
     }
   }
 
-  #section(frame: Frame, at: number, id: ObjectId): number {
-    const operation = frame[at + 4] as number;
-    const size = frame[at + 5] as number;
-    const version = ((frame[at + 6] as number) >>> 0) + (frame[at + 7] as number) * 2 ** 32;
-    const lines = frame[at + 8] as number;
+  #bad(words: Int32Array, frame: number, reason: string): TwzError {
+    const lsn = lsnAt(words, frame);
+    return new TwzError('LogCorrupt', `frame at LSN ${lsn}: ${reason}`, { lsn });
+  }
+
+  /** The handle of the ID at a word. Transactions often change the same object again. */
+  #handle(words: Int32Array, at: number): Handle {
+    const { idWords } = this.#last ?? { idWords: NO_ID };
+    if (this.#last !== undefined && words[at] === idWords[0] && words[at + 1] === idWords[1] && words[at + 2] === idWords[2] && words[at + 3] === idWords[3]) {
+      return this.#last;
+    }
+    const id = readId(new Uint8Array(words.buffer, words.byteOffset + at * 4, 16), 0);
     const h = this.#kernel.handle(id);
     this.#touched.set(id, h);
+    this.#last = h;
+    return h;
+  }
+
+  #section(words: Int32Array, frame: number, at: number, end: number): number {
+    const operation = words[at + 4] as number;
+    const size = words[at + 5] as number;
+    const h = this.#handle(words, at);
     if (operation === OPERATION.create) this.#create(h, size);
     else if (operation === OPERATION.remove) this.#remove(h);
     else if (operation === OPERATION.change) this.#open(h, size);
-    else throw new TwzError('LogCorrupt', `frame at LSN ${lsnOf(frame)}: unknown operation ${operation}`, { lsn: lsnOf(frame), operation });
-    h.version = version;
-    return this.#lines(frame, at + (SECTION.header >> 2), lines, h);
+    else throw this.#bad(words, frame, `unknown operation ${operation}`);
+    h.version = ((words[at + 6] as number) >>> 0) + (words[at + 7] as number) * 2 ** 32;
+    return this.#lines(words, frame, at, end, h);
   }
 
-  #lines(frame: Frame, at: number, count: number, h: Handle): number {
+  #lines(from: Int32Array, frame: number, section: number, end: number, h: Handle): number {
     const { words } = h;
-    for (let i = 0; i < count; i++) {
-      const head = frame[at++] as number;
+    const store = h.state === 'live';
+    let at = section + SECTION_WORDS;
+    for (let left = from[section + 8] as number; left > 0; left--) {
+      const head = from[at++] as number;
       const line = head & 0xffffff;
-      if ((line + 1) * LINE > h.size && h.state === 'live') throw new TwzError('LogCorrupt', `frame at LSN ${lsnOf(frame)}: line ${line} lies outside object ${h.id}`, { lsn: lsnOf(frame), line });
-      const store = h.state === 'live';
+      if (at > end || (store && (line + 1) * LINE > h.size)) throw this.#bad(from, frame, `line ${line} lies outside object ${h.id}`);
       for (let mask = head >>> 24, to = line * LINE_WORDS; mask !== 0; mask >>>= 1, to += 2) {
         if ((mask & 1) === 0) continue;
         if (store) {
-          words[to] = frame[at] as number;
-          words[to + 1] = frame[at + 1] as number;
+          words[to] = from[at] as number;
+          words[to + 1] = from[at + 1] as number;
         }
         at += 2;
       }

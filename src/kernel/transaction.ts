@@ -328,6 +328,7 @@ function abort(kernel: Kernel): void {
     } else undo(h);
   }
   for (const h of kernel.exposed) h.raw?.restore();
+  kernel.abortedSerial = kernel.serial;
   end(kernel);
   kernel.aborts++;
 }

@@ -1,0 +1,123 @@
+/** T19: what the documents show works. Every `ts` example is compiled, strictly, and run; every link leads somewhere. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import * as fs from 'node:fs';
+import * as os from 'node:os';
+import * as path from 'node:path';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { ERRORS } from '../src/index.ts';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const PAGES = ['README.md', 'docs/guide.md'];
+
+const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'twz-docs-'));
+after(() => fs.rmSync(scratch, { recursive: true, force: true }));
+
+const page = (file: string): string => fs.readFileSync(path.join(ROOT, file), 'utf8');
+
+interface Example {
+  readonly line: number;
+  readonly code: string;
+}
+
+function examplesOf(text: string): Example[] {
+  return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => ({ line: text.slice(0, match.index).split('\n').length + 1, code: match[1] ?? '' }));
+}
+
+/** `expression; // -> value` and `statement; // throws Name` become checks, on the line where they stand. */
+function checked({ line, code }: Example, file: string): string {
+  const lines = code.split('\n').map((text, i) => {
+    const where = JSON.stringify(`${file}:${line + i}`);
+    const gives = /^(\s*)(.+); \/\/ -> (.+)$/.exec(text);
+    if (gives !== null) return `${gives[1] ?? ''}__equal(${gives[2] ?? ''}, ${gives[3] ?? ''}, ${where});`;
+    const throws = /^(\s*)(.+); \/\/ throws (\w+)$/.exec(text);
+    if (throws !== null) return `${throws[1] ?? ''}__throws(() => { ${throws[2] ?? ''}; }, '${throws[3] ?? ''}', ${where});`;
+    return text;
+  });
+  return lines.join('\n');
+}
+
+const CHECKS = `import __assert from 'node:assert/strict';
+let __checks = 0;
+function __equal(actual: unknown, expected: unknown, where: string): void {
+  __checks++;
+  try { __assert.deepEqual(actual, expected); } catch (error) { throw new Error(where, { cause: error }); }
+}
+function __throws(body: () => void, name: string, where: string): void { __checks++; __assert.throws(body, (error) => error instanceof Error && error.name === name, where); }
+process.on('exit', () => { console.log(__checks); });
+`;
+
+function project(): void {
+  fs.mkdirSync(path.join(scratch, 'node_modules/@types'), { recursive: true });
+  fs.symlinkSync(ROOT, path.join(scratch, 'node_modules/twizzler'));
+  fs.symlinkSync(path.join(ROOT, 'node_modules/@types/node'), path.join(scratch, 'node_modules/@types/node'));
+  fs.writeFileSync(path.join(scratch, 'package.json'), '{ "type": "module" }');
+  const compilerOptions = { target: 'es2023', lib: ['es2023', 'esnext.disposable'], module: 'nodenext', strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: true, types: ['node'] };
+  fs.writeFileSync(path.join(scratch, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }));
+}
+
+test('T19 docs: every example compiles and gives what it says', (t) => {
+  project();
+  let examples = 0;
+  const programs: string[] = [];
+  for (const file of PAGES) {
+    const found = examplesOf(page(file));
+    if (found.length === 0) continue;
+    examples += found.length;
+    const name = file.replaceAll(/\W/g, '-');
+    fs.writeFileSync(path.join(scratch, `${name}.ts`), `${CHECKS}\n${found.map((example) => `// ${file}:${example.line}\n${checked(example, file)}`).join('\n')}`);
+    programs.push(`${name}.js`);
+  }
+  const tsc = spawnSync(process.execPath, [path.join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', scratch], { encoding: 'utf8' });
+  assert.equal(tsc.status, 0, tsc.stdout + tsc.stderr);
+  let checks = 0;
+  for (const program of programs) {
+    const ran = spawnSync(process.execPath, [program], { cwd: scratch, encoding: 'utf8' });
+    assert.equal(ran.status, 0, ran.stderr);
+    checks += Number(ran.stdout.trim());
+  }
+  t.diagnostic(`${examples} examples, ${checks} checks`);
+  assert.ok(examples >= 12 && checks >= 40, 'read too little');
+});
+
+// --- links and names --------------------------------------------------------------------------------------------------------
+
+/** All Markdown of the project. */
+function* markdown(directory = ''): Generator<string> {
+  for (const entry of fs.readdirSync(path.join(ROOT, directory), { withFileTypes: true })) {
+    const file = path.posix.join(directory, entry.name);
+    if (entry.isDirectory()) {
+      if (!['node_modules', 'dist', '.git'].includes(entry.name)) yield* markdown(file);
+    } else if (file.endsWith('.md')) yield file;
+  }
+}
+
+const anchorsOf = (text: string): Set<string> =>
+  new Set([...text.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) => title.toLowerCase().replaceAll(/[^\w\- ]/g, '').replaceAll(' ', '-')));
+
+test('T19 docs: every link leads to a file, and to a heading in it', (t) => {
+  let links = 0;
+  for (const file of markdown()) {
+    const text = page(file).replaceAll(/^```.*?^```$/gms, '');
+    for (const [, target = ''] of text.matchAll(/\]\(([^)\s]+)\)/g)) {
+      if (/^[a-z]+:/.test(target)) continue;
+      links++;
+      const [to = '', anchor] = target.split('#');
+      const where = to === '' ? file : path.posix.join(path.posix.dirname(file), to);
+      assert.ok(fs.existsSync(path.join(ROOT, where)), `${file}: ${target}`);
+      if (anchor !== undefined) assert.ok(anchorsOf(page(where)).has(anchor), `${file}: ${target}`);
+    }
+  }
+  t.diagnostic(`${links} links`);
+  assert.ok(links > 30, 'read too little');
+});
+
+test('T19 docs: error names in the documents exist', () => {
+  const names = new Set(Object.keys(ERRORS));
+  for (const file of PAGES) {
+    for (const [, name = ''] of page(file).matchAll(/; \/\/ throws (\w+)$|`((?:Object|Space|Name|Type|Pointer|Fot|Log|Snapshot|Transaction)[A-Z]\w+)`/gm)) {
+      if (name !== '' && name !== 'Error') assert.ok(names.has(name), `${file}: ${name}`);
+    }
+  }
+});

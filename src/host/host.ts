@@ -49,8 +49,8 @@ export interface Window {
   mapPrivate(at: number, length: number, file: File, offset: number): void;
   /** Shows the file itself: stores reach it, as if written. False where the host cannot. */
   mapShared(at: number, length: number, file: File, offset: number): boolean;
-  /** Unmaps: the range reads as zero again and holds no memory. */
-  clear(at: number, length: number): void;
+  /** The range reads as zero again and holds no memory. `mapped` false: no file is mapped in it, which makes this cheaper. */
+  clear(at: number, length: number, mapped: boolean): void;
   /**
    * The private copies in the range equal the file now (the caller has just written them): let them go.
    * A host without mapping does nothing.
@@ -77,6 +77,8 @@ export interface Host {
   truncate(file: File, length: number): void;
   /** Reads up to `into.length` bytes at `offset`; returns how many there were. */
   read(file: File, into: Uint8Array, offset: number): number;
+  /** Reads a file from its start into `into`; returns how many bytes there were. Where it fills `into` there may be more. */
+  readFile(path: string, into: Uint8Array): number;
   /** Writes all of `from` at `offset`. */
   write(file: File, from: Uint8Array, offset: number): void;
   sync(file: File): void;

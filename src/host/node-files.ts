@@ -1,5 +1,5 @@
 /** The file half of a host, over node:fs. Every system error leaves as a TwzError. */
-import { createHash, randomFillSync } from 'node:crypto';
+import * as crypto from 'node:crypto';
 import * as fs from 'node:fs';
 import { TwzError, type ErrorName } from '../abi/errors.ts';
 import type { File, OpenMode, Timer } from './host.ts';
@@ -70,6 +70,15 @@ export class NodeFiles {
       done += n;
     }
     return done;
+  }
+
+  readFile(path: string, into: Uint8Array): number {
+    const file = this.open(path, 'read');
+    try {
+      return this.read(file, into, 0);
+    } finally {
+      this.close(file);
+    }
   }
 
   write(file: File, from: Uint8Array, offset: number): void {
@@ -168,11 +177,13 @@ export class NodeFiles {
   }
 
   random(bytes: number): Uint8Array {
-    return randomFillSync(new Uint8Array(bytes));
+    return crypto.randomFillSync(new Uint8Array(bytes));
   }
 
   sha256(...parts: Uint8Array[]): Uint8Array {
-    const hash = createHash('sha256');
+    const [only] = parts;
+    if (parts.length === 1 && only !== undefined) return crypto.hash('sha256', only, 'buffer');
+    const hash = crypto.createHash('sha256');
     for (const part of parts) hash.update(part);
     return hash.digest();
   }

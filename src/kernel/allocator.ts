@@ -10,7 +10,7 @@
  *  2. A block is either in use, in its class's free list once, or above its class's bump offset.
  *  3. A block is zero when it is handed out. A free block holds the offset of the next in its first word.
  */
-import { TwzError, assert } from '../abi/errors.ts';
+import { TwzError } from '../abi/errors.ts';
 import { META, OBJECT_SIZE_MAX, PAGE, PAGE_KIND, PAGE_MAP, SIZE_CLASSES } from '../abi/format.ts';
 import type { Handle } from './object.ts';
 
@@ -105,7 +105,7 @@ export function pageEntry(h: Handle, page: number): number {
 
 function setPageEntry(h: Handle, page: number, kind: number): void {
   const at = pageEntryAt(h, page);
-  assert(at !== 0, 'page map chunk missing');
+  if (at === 0) h.corrupt(META.pageChunks, `the page map does not reach page ${page}`);
   if (h.dirty[at >>> 6] !== 1) h.mark(at);
   h.dv.setUint16(at, kind, true);
 }

@@ -15,6 +15,8 @@ import { writeControl, type Control } from './control.ts';
 import { headerChecksum, type Kernel } from './kernel.ts';
 import type { Handle } from './object.ts';
 
+/** Objects up to this size are read into memory rather than mapped. */
+const SMALL_MAX = 65536;
 /** Above this many files one sync of the whole file system is cheaper. */
 const SINGLE_SYNCS_MAX = 16;
 /** How long a slice of a background checkpoint may hold the event loop, in milliseconds, plus one object. */
@@ -223,14 +225,15 @@ export class Checkpointer {
     h.pending = new Uint8Array(0);
     if (slot === undefined || h.raw !== undefined) return;
     const kernel = this.#kernel;
+    // A small object's memory is its own; it equals the file as it is.
+    if (h.size <= SMALL_MAX && !h.fileMapped) return;
     if (grown) {
       if (!h.fileMapped && kernel.mappings >= kernel.options.objectsMax && h.pins === 0) {
         kernel.unmap(h);
         return;
       }
       slot.window.mapPrivate(slot.at, h.size, file, 0);
-      if (!h.fileMapped) kernel.mappings++;
-      h.fileMapped = true;
+      kernel.setMapped(h, true);
     } else {
       for (let i = 0; i < pages.length; ) {
         const first = pages[i] as number;

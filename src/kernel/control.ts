@@ -59,7 +59,10 @@ export function readControl(host: Host, path: string): Control {
     if (control === 'version') throw new TwzError('SpaceVersion', `${path} has a format that this build does not read`, { path });
     if (control !== undefined && (best === undefined || control.generation > best.generation)) best = control;
   }
-  if (best === undefined) throw new TwzError('SpaceCorrupt', `${path} has no valid slot`, { path });
+  // Checksummed, and still not to be believed: these decide how much is read and allocated.
+  if (best === undefined || best.segmentSize < 65536 || best.segmentSize % 4096 !== 0 || !Number.isSafeInteger(best.lsn)) {
+    throw new TwzError('SpaceCorrupt', `${path} has no valid slot`, { path });
+  }
   return best;
 }
 

@@ -3,14 +3,25 @@ import { META, PAGE } from '../abi/format.ts';
 import { foldId, writeId, type ObjectId } from '../abi/id.ts';
 import type { Host } from '../host/host.ts';
 
+const input = new Uint8Array(48);
+const inputView = new DataView(input.buffer);
+
+/** Does the ID in a metadata page follow from what it binds? */
+export function bindsId(host: Host, bytes: Uint8Array, dv: DataView): boolean {
+  for (let i = 0; i < 32; i++) input[i] = bytes[META.nonce + i] as number;
+  inputView.setUint32(32, dv.getUint32(META.rights, true), true);
+  inputView.setUint32(36, dv.getUint32(META.kind, true), true);
+  const digest = host.sha256(input);
+  for (let i = 0; i < 16; i++) if (((digest[i] as number) ^ (digest[i + 16] as number)) !== bytes[META.id + i]) return false;
+  return true;
+}
+
 /** ID = fold(SHA-256(nonce 16, key 16, rights u32, kind u32, zero 8)). */
 export function deriveId(host: Host, nonce: Uint8Array, key: Uint8Array, rights: number, kind: number): ObjectId {
-  const input = new Uint8Array(48);
   input.set(nonce, 0);
   input.set(key, 16);
-  const view = new DataView(input.buffer);
-  view.setUint32(32, rights, true);
-  view.setUint32(36, kind, true);
+  inputView.setUint32(32, rights, true);
+  inputView.setUint32(36, kind, true);
   return foldId(host.sha256(input));
 }
 

@@ -8,7 +8,7 @@ import { TwzError, assert } from '../abi/errors.ts';
 import { FLAG, KIND, META, OBJECT_FORMAT, OBJECT_MAGIC, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE, PAGE_KIND, RIGHTS_ALL, TIES_MAX, type Kind } from '../abi/format.ts';
 import { readId, writeId, type ObjectId } from '../abi/id.ts';
 import { allocatePages } from './allocator.ts';
-import { fotEntries, referTo, unreferEntry } from './fot.ts';
+import { fotEntries, referTo, settleCounts, unreferEntry } from './fot.ts';
 import { contentNonce, deriveId } from './identity.ts';
 import type { Kernel } from './kernel.ts';
 import { Handle } from './object.ts';
@@ -108,8 +108,9 @@ function duplicate(kernel: Kernel, from: Handle, id: ObjectId): Handle {
     h.verified = true;
     h.version = 0;
     const slot = kernel.takeSlot(size);
-    kernel.copyImage(from, slot, size);
+    const mapped = kernel.copyImage(from, slot, size);
     h.place(slot, size);
+    kernel.setMapped(h, mapped);
     kernel.link(h);
     // Uncommitted raw stores are not part of the state that is copied.
     enter(kernel, transaction, h);
@@ -122,6 +123,7 @@ function duplicate(kernel: Kernel, from: Handle, id: ObjectId): Handle {
 /** A new object with the same content, owned or volatile. */
 export function copyObject(kernel: Kernel, from: Handle, options: CreateOptions = {}): Handle {
   if (from.cold) from.warm();
+  settleCounts(from);
   const kind = KIND[options.kind ?? 'owned'];
   const rights = options.rights ?? (from.kind === KIND.immutable ? RIGHTS_ALL : from.rights);
   const nonce = kernel.random(16).slice();
@@ -145,6 +147,7 @@ export function sealObject(kernel: Kernel, from: Handle): Handle {
   running(kernel, 'an object was sealed');
   if (from.cold) from.warm();
   if (from.kind === KIND.immutable) return from;
+  settleCounts(from);
   const bytes = from.u8.slice();
   const view = new DataView(bytes.buffer);
   const rights = from.rights & ~2;

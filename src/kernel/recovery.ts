@@ -40,6 +40,7 @@ export function recover(kernel: Kernel): Opened {
   const started = host.now();
   const controlPath = `${directory}/space.twz`;
   if (!host.exists(controlPath)) {
+    if (hasObjects(host, directory)) throw new TwzError('SpaceCorrupt', `${directory} holds objects, and its control file is gone`, { directory });
     if (!options.create) throw new TwzError('SpaceMissing', `${directory} holds no space`, { directory });
     host.makeDirectory(directory);
   }
@@ -47,6 +48,7 @@ export function recover(kernel: Kernel): Opened {
   try {
     if (!host.exists(controlPath)) createSpace(host, directory, options.segmentSize);
     const control = readControl(host, controlPath);
+    requireSegment(host, directory, control);
     const replay = new Replay(kernel);
     const scan = new Scan(host, `${directory}/log`, control, (words, at) => replay.apply(words, at));
     scan.run();
@@ -67,6 +69,19 @@ export function recover(kernel: Kernel): Opened {
     lock.release();
     throw error;
   }
+}
+
+function hasObjects(host: Host, directory: string): boolean {
+  const objects = `${directory}/objects`;
+  return host.exists(objects) && host.list(objects).length > 0;
+}
+
+/** Once anything was logged, the segment where replay starts is there. Without it nobody can say what is missing. */
+function requireSegment(host: Host, directory: string, control: Control): void {
+  const name = segmentName(Math.floor(control.lsn / control.segmentSize));
+  if (host.exists(`${directory}/log/${name}`)) return;
+  if (control.generation === 0 && !hasObjects(host, directory)) return;
+  throw new TwzError('LogCorrupt', `${directory}: log segment ${name}, where replay starts, is gone`, { directory, segment: name });
 }
 
 /** A new space appears whole or not at all: its control file is renamed into place last. */
@@ -364,8 +379,7 @@ class Replay {
         if (length > 0) slot.window.mapPrivate(slot.at, length, file, 0);
         h.place(slot, size);
         h.fileSize = length;
-        h.fileMapped = length > 0;
-        if (h.fileMapped) kernel.mappings++;
+        kernel.setMapped(h, length > 0);
         kernel.link(h);
       } finally {
         kernel.host.close(file);

@@ -89,9 +89,9 @@ export class Windows {
     }
   }
 
-  /** Gives a slot back; what was mapped there is gone. */
-  give(slot: Slot): void {
-    slot.window.clear(slot.at, 2 ** slot.order);
+  /** Gives a slot back; what was there is gone. `mapped`: it may show a file. */
+  give(slot: Slot, mapped: boolean): void {
+    slot.window.clear(slot.at, 2 ** slot.order, mapped);
     for (const buddy of this.#buddies) {
       if (buddy.window !== slot.window) continue;
       buddy.give(slot.at, slot.order);

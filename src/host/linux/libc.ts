@@ -7,6 +7,9 @@ interface Libc {
   readonly mmap: (address: number, length: number, prot: number, flags: number, fd: number, offset: number) => number;
   readonly madvise: (address: number, length: number, advice: number) => number;
   readonly mprotect: (address: number, length: number, prot: number) => number;
+  readonly open: (path: string, flags: number) => number;
+  readonly pread: (fd: number, into: Uint8Array, length: number, offset: number) => number;
+  readonly close: (fd: number) => number;
   readonly flock: (fd: number, operation: number) => number;
   readonly syncfs: (fd: number) => number;
   /** In a thread of the pool; calls back with the result. */
@@ -27,6 +30,9 @@ function load(): Libc {
     mmap: lib.func('int64 mmap(int64 addr, size_t len, int prot, int flags, int fd, int64 off)'),
     madvise: lib.func('int madvise(int64 addr, size_t len, int advice)'),
     mprotect: lib.func('int mprotect(int64 addr, size_t len, int prot)'),
+    open: lib.func('int open(str path, int flags)'),
+    pread: lib.func('int64 pread(int fd, void *buf, size_t count, int64 offset)'),
+    close: lib.func('int close(int fd)'),
     flock: lib.func('int flock(int fd, int op)'),
     memmove: lib.func('memmove', 'int64', ['void *', 'void *', 'size_t']),
     errno: () => koffi.errno(),
@@ -64,6 +70,8 @@ export function lastError(what: string): TwzError {
   const names: readonly (readonly [number | undefined, ErrorName])[] = [
     [errors['ENOMEM'], 'OutOfMemory'],
     [errors['ENFILE'], 'TooManyFiles'],
+    [errors['EMFILE'], 'TooManyFiles'],
+    [errors['ENOENT'], 'FileMissing'],
     [errors['EACCES'], 'ReadOnly'],
   ];
   const name = names.find(([value]) => value === number)?.[1] ?? 'IoError';

@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 /**
  * A space: the objects of one directory, open in this process. This file wires the layers together and is what programs hold.
  */

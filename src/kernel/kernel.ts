@@ -339,16 +339,21 @@ export class Kernel {
           next ??= h;
           continue;
         }
-        if (h.pins > 0 || h.serial === this.serial || h.raw !== undefined || h.volatile || h.pendingPages.length > 0 || h.fileSize === 0) continue;
-        this.unmap(h);
-        this.evictions++;
-        return true;
+        if (this.cool(h)) return true;
       }
       if (applied || this.checkpointer === undefined) return false;
       // Everything left has bytes that are not in its file yet: write those.
       this.checkpointer.applyAll();
     }
     return false;
+  }
+
+  /** Unmaps an object that is whole in its file and that nothing holds in its place; false where it must stay. */
+  cool(h: Handle): boolean {
+    if (h.slot === undefined || h.pins > 0 || h.serial === this.serial || h.raw !== undefined || h.volatile || h.pendingPages.length > 0 || h.fileSize === 0) return false;
+    this.unmap(h);
+    this.evictions++;
+    return true;
   }
 
   unmap(h: Handle): void {

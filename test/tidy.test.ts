@@ -63,7 +63,7 @@ interface Breach {
 
 /** Blanks comments, strings, templates (not what is in `${}`) and regular expressions. */
 function blank(text: string): string {
-  const out = [...text];
+  const out = text.split('');
   const clear = (from: number, to: number): void => {
     for (let i = from; i < to; i++) if (out[i] !== '\n') out[i] = ' ';
   };

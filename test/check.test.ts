@@ -88,9 +88,34 @@ test('T18 check: objects created, changed, copied, deleted and reclaimed leave a
   assert.deepEqual(found(check(fixture)), []);
 });
 
+test('T6 a copy made in the transaction that stored its pointers counts them', () => {
+  const fixture = closedSpace();
+  const space = open(fixture.directory, { host });
+  const made = space.relaxed(() => {
+    const one = space.create(Person, { name: 'one', friend: space.get(fixture.bob, Person) });
+    one.others.set(0, space.get(fixture.bob, Person));
+    const copy = space.copy(one);
+    return { copy: copy.id, again: space.copy(space.seal(one)).id };
+  });
+  for (const id of [made.copy, made.again]) {
+    assert.deepEqual(
+      space
+        .object(id)
+        .fot()
+        .map((entry) => [entry.id, entry.count]),
+      [[fixture.bob, 2]],
+    );
+    // One pointer goes: the other must still lead there.
+    space.relaxed(() => (space.get(id, Person).friend = null));
+    assert.equal(space.get(id, Person).others.get(0)?.name, 'Bob');
+  }
+  space.close();
+  assert.deepEqual(found(check(fixture)), []);
+});
+
 test('T11 the schema text gives the type back: fingerprint, types of fields, values', () => {
   const schema = parseSchema(Person.schema);
-  assert.ok(typeof schema !== 'string', String(schema));
+  assert.ok(typeof schema !== 'string', JSON.stringify(schema));
   const signature = signatureOf(schema, 'Person');
   assert.ok(signature !== undefined);
   assert.deepEqual(fingerprintOf(signature), Person.layout.fingerprint);
@@ -110,7 +135,7 @@ test('T18 show: the typed view of an object from its bytes alone', () => {
   assert.equal(view.type, 'Person');
   assert.equal(view.rights, 'rwx');
   const typed = viewTyped(image, () => undefined, { depth: 1, items: 4 });
-  assert.ok(typeof typed !== 'string', String(typed));
+  assert.ok(typeof typed !== 'string', JSON.stringify(typed));
   const value = plainValue(typed);
   assert.ok(typeof value === 'object' && value !== null && 'friend' in value && 'name' in value && 'born' in value);
   assert.equal(value.name, 'Alice');

@@ -6,7 +6,24 @@ import * as path from 'node:path';
 import { crc32c } from '../src/abi/crc32c.ts';
 import { META, PAGE } from '../src/abi/format.ts';
 import { chooseHost } from '../src/host/choose.ts';
-import { array, bytes, link, objectOf, offsetOf, oneOf, open, optional, ref, struct, text, u32, u8, type Infer, type ObjectId, type Space } from '../src/index.ts';
+import {
+  array,
+  bytes,
+  link,
+  objectOf,
+  offsetOf,
+  oneOf,
+  open,
+  optional,
+  ref,
+  struct,
+  text,
+  u32,
+  u8,
+  type Infer,
+  type ObjectId,
+  type Space,
+} from '../src/index.ts';
 import type { FindingName } from '../src/services/check/findings.ts';
 import { checkSpace, type CheckOptions, type CheckReport } from '../src/services/check.ts';
 
@@ -93,7 +110,18 @@ function fill(space: Space, directory: string): Fixture {
     const sealed = space.seal(carol);
     space.names.set('/sealed', sealed);
     const id = (of: object): ObjectId => objectOf(of).id;
-    return { directory, alice: id(alice), bob: id(bob), carol: id(carol), hub: id(hub), large: id(large), sealed, leaves, dave: offsetOf(dave), hole };
+    return {
+      directory,
+      alice: id(alice),
+      bob: id(bob),
+      carol: id(carol),
+      hub: id(hub),
+      large: id(large),
+      sealed,
+      leaves,
+      dave: offsetOf(dave),
+      hole,
+    };
   });
 }
 

@@ -21,7 +21,13 @@ const MENDS: Readonly<Record<Mend, string>> = {
 const NOTE = 'Nothing needs to be done.';
 
 export function listPages(): Page[] {
-  const pages: Page[] = Object.entries(ERRORS).map(([name, { code, category, what, remedy }]) => ({ name, code, group: category, what, remedy }));
+  const pages: Page[] = Object.entries(ERRORS).map(([name, { code, category, what, remedy }]) => ({
+    name,
+    code,
+    group: category,
+    what,
+    remedy,
+  }));
   for (const [name, { severity, what, mend }] of Object.entries(FINDINGS)) {
     pages.push({ name, group: `check: ${severity}`, what, remedy: severity === 'note' ? NOTE : MENDS[mend] });
   }

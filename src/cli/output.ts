@@ -11,11 +11,11 @@ export class Stream {
 
   constructor(stream: WriteStream) {
     this.#stream = stream;
-    this.colours = (process.env['NO_COLOR'] ?? '') === '' && stream.isTTY === true && stream.hasColors();
+    this.colours = (process.env['NO_COLOR'] ?? '') === '' && stream.isTTY && stream.hasColors();
   }
 
   get terminal(): boolean {
-    return this.#stream.isTTY === true;
+    return this.#stream.isTTY;
   }
 
   /** Characters in a line; endless where the output is not a terminal. */

@@ -27,7 +27,11 @@ export function initialize(data: Data): void {
   entries = data.entries;
 }
 
-export async function resolve(specifier: string, context: object, next: (specifier: string, context: object) => Promise<Resolved>): Promise<Resolved> {
+export async function resolve(
+  specifier: string,
+  context: object,
+  next: (specifier: string, context: object) => Promise<Resolved>,
+): Promise<Resolved> {
   const own = entries[specifier];
   return own === undefined ? next(specifier, context) : { url: own, format: 'module', shortCircuit: true };
 }

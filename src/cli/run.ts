@@ -11,7 +11,10 @@ import { spaceDirectory, theHost, type Common } from './space.ts';
 export async function runProgram(file: string, args: readonly string[], options: Common): Promise<number> {
   if (!theHost().exists(file)) throw new TwzError('FileMissing', `there is no file ${file}`, { file });
   // Compiled code lies beside this file; the compiler rewrites imports, not URLs.
-  const entries = { twizzler: new URL('../index.js', import.meta.url).href, 'twizzler/testing': new URL('../testing/index.js', import.meta.url).href };
+  const entries = {
+    twizzler: new URL('../index.js', import.meta.url).href,
+    'twizzler/testing': new URL('../testing/index.js', import.meta.url).href,
+  };
   register(new URL('./run-hooks.js', import.meta.url), { data: { entries } });
   const path = resolve(file);
   process.argv.splice(1, process.argv.length, path, ...args);

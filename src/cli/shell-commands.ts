@@ -95,7 +95,8 @@ function newCommand(session: Session, args: readonly string[]): void {
   const { space } = session;
   space.relaxed(() => {
     const typed = like === undefined ? undefined : typesOf(like);
-    if (typed === undefined && Object.keys(fields).length === 0) throw new UsageError('new needs fields, as {"name": "Zoe", "age": 7}, or `like OTHER`');
+    if (typed === undefined && Object.keys(fields).length === 0)
+      throw new UsageError('new needs fields, as {"name": "Zoe", "age": 7}, or `like OTHER`');
     const made = space.create(typed?.type ?? structForJson('Record', fields));
     for (const [key, value] of Object.entries(fields)) {
       if (!(key in made)) throw new TwzError('ValueMismatch', `${typed?.schema.root ?? 'Record'} has no field "${key}"`, { field: key });
@@ -112,7 +113,8 @@ function parseObject(text: string): Readonly<Record<string, unknown>> {
   } catch (cause) {
     throw new UsageError(`${text}: ${cause instanceof Error ? cause.message : 'not JSON'}`);
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new UsageError(`${text}: expected fields, as {"name": "Zoe"}`);
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new UsageError(`${text}: expected fields, as {"name": "Zoe"}`);
   return value as Readonly<Record<string, unknown>>;
 }
 
@@ -145,14 +147,31 @@ export const COMMANDS: Readonly<Record<string, ShellCommand>> = {
   },
   cd: { usage: 'cd [PATH]', what: 'go to a namespace', takes: [0, 1], run: changeDirectory },
   pwd: { usage: 'pwd', what: 'print where you are', takes: [0, 0], run: (session) => out.line(session.directory) },
-  tree: { usage: 'tree [PATH]', what: 'list names and what is below', takes: [0, 1], run: (session, [path = '.']) => tree(session.space, absolute(session, path), { json: session.json }) },
-  show: { usage: 'show [-x] TARGET [DEPTH]', what: 'show an object: typed, or its bytes with -x; follow DEPTH references', takes: [1, 2], flags: ['-x'], run: showCommand },
-  stat: { usage: 'stat TARGET', what: 'facts about an object', takes: [1, 1], run: (session, [target = '']) => printFacts(viewObject(new ObjectImage(targetOf(session, target).export())), { json: session.json }) },
+  tree: {
+    usage: 'tree [PATH]',
+    what: 'list names and what is below',
+    takes: [0, 1],
+    run: (session, [path = '.']) => tree(session.space, absolute(session, path), { json: session.json }),
+  },
+  show: {
+    usage: 'show [-x] TARGET [DEPTH]',
+    what: 'show an object: typed, or its bytes with -x; follow DEPTH references',
+    takes: [1, 2],
+    flags: ['-x'],
+    run: showCommand,
+  },
+  stat: {
+    usage: 'stat TARGET',
+    what: 'facts about an object',
+    takes: [1, 1],
+    run: (session, [target = '']) => printFacts(viewObject(new ObjectImage(targetOf(session, target).export())), { json: session.json }),
+  },
   graph: {
     usage: 'graph TARGET [DEPTH]',
     what: 'what an object refers to',
     takes: [1, 2],
-    run: (session, [target = '', depth = '2']) => graph(session.space, [targetOf(session, target).id], { format: 'text', depth: wholeNumber(depth), limit: 1000, json: session.json }),
+    run: (session, [target = '', depth = '2']) =>
+      graph(session.space, [targetOf(session, target).id], { format: 'text', depth: wholeNumber(depth), limit: 1000, json: session.json }),
   },
   get: {
     usage: 'get TARGET FIELD[.FIELD…]',
@@ -160,14 +179,27 @@ export const COMMANDS: Readonly<Record<string, ShellCommand>> = {
     takes: [2, 2],
     run: (session, [target = '', field = '']) => out.json(getField(session.space, targetOf(session, target), field)),
   },
-  set: { usage: 'set TARGET FIELD[.FIELD…] VALUE', what: 'store a field: a number, a text, true, null, a path or an ID, absent, [1, 2]', takes: [3, Infinity], changes: true, run: setCommand },
-  new: { usage: 'new PATH [like TARGET] {FIELDS}', what: 'make an object and name it', takes: [1, Infinity], changes: true, run: newCommand },
+  set: {
+    usage: 'set TARGET FIELD[.FIELD…] VALUE',
+    what: 'store a field: a number, a text, true, null, a path or an ID, absent, [1, 2]',
+    takes: [3, Infinity],
+    changes: true,
+    run: setCommand,
+  },
+  new: {
+    usage: 'new PATH [like TARGET] {FIELDS}',
+    what: 'make an object and name it',
+    takes: [1, Infinity],
+    changes: true,
+    run: newCommand,
+  },
   cp: {
     usage: 'cp TARGET PATH',
     what: 'copy an object, and name the copy',
     takes: [2, 2],
     changes: true,
-    run: ({ space, ...rest }, [from = '', to = '']) => void space.relaxed(() => space.names.set(absolute({ space, ...rest }, to), space.copy(targetOf({ space, ...rest }, from)))),
+    run: (session, [from = '', to = '']) =>
+      session.space.relaxed(() => session.space.names.set(absolute(session, to), session.space.copy(targetOf(session, from)))),
   },
   ln: {
     usage: 'ln [-S] [-f] TARGET PATH',
@@ -178,21 +210,44 @@ export const COMMANDS: Readonly<Record<string, ShellCommand>> = {
     run: (session, [target = '', path = ''], flags) =>
       name(session.space, absolute(session, target), absolute(session, path), { symbolic: flags.has('-S'), force: flags.has('-f') }),
   },
-  mv: { usage: 'mv FROM TO', what: 'move a name', takes: [2, 2], changes: true, run: (session, [from = '', to = '']) => session.space.names.rename(absolute(session, from), absolute(session, to)) },
+  mv: {
+    usage: 'mv FROM TO',
+    what: 'move a name',
+    takes: [2, 2],
+    changes: true,
+    run: (session, [from = '', to = '']) => session.space.names.rename(absolute(session, from), absolute(session, to)),
+  },
   rm: {
     usage: 'rm [-r] [-o] TARGET…',
     what: 'remove names, or delete objects by ID; -o: the named objects too',
     takes: [1, Infinity],
     changes: true,
     flags: ['-r', '-o'],
-    run: (session, targets, flags) => remove(session.space, targets.map((target) => absolute(session, target)), { recursive: flags.has('-r'), object: flags.has('-o') }),
+    run: (session, targets, flags) =>
+      remove(
+        session.space,
+        targets.map((target) => absolute(session, target)),
+        { recursive: flags.has('-r'), object: flags.has('-o') },
+      ),
   },
-  mkns: { usage: 'mkns [-p] PATH', what: 'make a namespace', takes: [1, 1], changes: true, flags: ['-p'], run: (session, [path = ''], flags) => makeNamespace(session.space, absolute(session, path), { parents: flags.has('-p') }) },
+  mkns: {
+    usage: 'mkns [-p] PATH',
+    what: 'make a namespace',
+    takes: [1, 1],
+    changes: true,
+    flags: ['-p'],
+    run: (session, [path = ''], flags) => makeNamespace(session.space, absolute(session, path), { parents: flags.has('-p') }),
+  },
   tx: { usage: 'tx', what: 'begin a transaction: changes wait for `commit`, and happen all or none', takes: [0, 0], run: beginTransaction },
   commit: { usage: 'commit', what: 'do the waiting changes as one transaction, durably', takes: [0, 0], run: commit },
   abort: { usage: 'abort', what: 'drop the waiting changes', takes: [0, 0], run: abort },
   sync: { usage: 'sync', what: 'make everything durable', takes: [0, 0], run: ({ space }) => space.sync() },
-  reclaim: { usage: 'reclaim', what: 'delete counted objects that nothing refers to', takes: [0, 0], run: ({ space }) => out.line(`deleted ${plural(space.reclaim().deleted.length, 'object')}`) },
+  reclaim: {
+    usage: 'reclaim',
+    what: 'delete counted objects that nothing refers to',
+    takes: [0, 0],
+    run: ({ space }) => out.line(`deleted ${plural(space.reclaim().deleted.length, 'object')}`),
+  },
   explain: { usage: 'explain NAME|CODE', what: 'explain an error or a finding', takes: [1, 1], run: explain },
   help: { usage: 'help', what: 'print this', takes: [0, 0], run: help },
   exit: { usage: 'exit', what: 'end', takes: [0, 0], run: () => false },
@@ -213,7 +268,12 @@ function wholeNumber(text: string): number {
 
 function showCommand(session: Session, [target = '', depth = '0']: readonly string[], flags: ReadonlySet<string>): void {
   const object = targetOf(session, target);
-  show(new ObjectImage(object.export()), imageReader(session.space), { depth: wholeNumber(depth), items: 16, hex: flags.has('-x'), json: session.json });
+  show(new ObjectImage(object.export()), imageReader(session.space), {
+    depth: wholeNumber(depth),
+    items: 16,
+    hex: flags.has('-x'),
+    json: session.json,
+  });
 }
 
 function beginTransaction(session: Session): void {
@@ -234,7 +294,11 @@ function explain(_session: Session, [what = '']: readonly string[]): void {
 }
 
 function help(): void {
-  table(out, [{ head: 'COMMAND' }, { head: 'WHAT IT DOES' }], Object.values(COMMANDS).map((command) => [command.usage, command.what]));
+  table(
+    out,
+    [{ head: 'COMMAND' }, { head: 'WHAT IT DOES' }],
+    Object.values(COMMANDS).map((command) => [command.usage, command.what]),
+  );
   out.line(out.paint('dim', 'TARGET is a path, relative or from /, or an object ID or its first digits. # begins a comment.'));
 }
 

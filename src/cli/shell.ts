@@ -21,7 +21,12 @@ function loadHistory(): string[] {
   const path = historyPath();
   try {
     const bytes = path === undefined ? undefined : readWhole(theHost(), path);
-    return bytes === undefined ? [] : new TextDecoder().decode(bytes).split('\n').filter((line) => line !== '');
+    return bytes === undefined
+      ? []
+      : new TextDecoder()
+          .decode(bytes)
+          .split('\n')
+          .filter((line) => line !== '');
   } catch (error) {
     if (error instanceof TwzError) return [];
     throw error;
@@ -33,7 +38,12 @@ function saveHistory(lines: readonly string[]): void {
   const path = historyPath();
   if (path === undefined) return;
   const host = theHost();
-  const bytes = new TextEncoder().encode(lines.slice(0, HISTORY_MAX).map((line) => `${line}\n`).join(''));
+  const bytes = new TextEncoder().encode(
+    lines
+      .slice(0, HISTORY_MAX)
+      .map((line) => `${line}\n`)
+      .join(''),
+  );
   try {
     const file = host.open(path, 'create');
     try {
@@ -53,7 +63,7 @@ export async function shell(options: Common & { readonly command?: string }): Pr
   const session: Session = { space, directory: '/', queue: undefined, json: options.json ?? false };
   try {
     if (options.command !== undefined) return runScript(session, [options.command]);
-    if (process.stdin.isTTY === true && out.terminal) return await interactive(session, directory);
+    if (process.stdin.isTTY && out.terminal) return await interactive(session, directory);
     return await script(session);
   } finally {
     closeQuietly(space);
@@ -97,7 +107,10 @@ function runOne(session: Session, line: string, number: number | undefined): num
 
 function unfinished(session: Session): number {
   if (session.queue === undefined) return EXIT.done;
-  return report(new UsageError(`the script ended in a transaction of ${session.queue.length} commands that was not committed; nothing of it was done`), session.json);
+  return report(
+    new UsageError(`the script ended in a transaction of ${session.queue.length} commands that was not committed; nothing of it was done`),
+    session.json,
+  );
 }
 
 // --- a terminal ---------------------------------------------------------------------------------------------------------------
@@ -108,7 +121,9 @@ function promptOf(session: Session): string {
 }
 
 async function interactive(session: Session, directory: string): Promise<number> {
-  out.line(`space ${session.space.stat().id} in ${directory}; ${out.paint('bold', 'help')} lists the commands, ${out.paint('bold', 'exit')} or ^D ends`);
+  out.line(
+    `space ${session.space.stat().id} in ${directory}; ${out.paint('bold', 'help')} lists the commands, ${out.paint('bold', 'exit')} or ^D ends`,
+  );
   const reader = readline.createInterface({
     input: process.stdin,
     output: process.stdout,
@@ -148,4 +163,3 @@ async function interactive(session: Session, directory: string): Promise<number>
   if (history.length > 0) saveHistory(history);
   return code;
 }
-

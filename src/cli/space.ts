@@ -55,14 +55,18 @@ export function findTarget(space: Space, target: string): Obj {
     if (id === undefined) throw new TwzError('NameMissing', `nothing has the name "${target}"`, { path: target });
     return space.object(id);
   }
-  if (!PREFIX.test(target)) throw new UsageError(`"${target}" is neither a path (/…) nor an object ID nor the first four or more digits of one`);
+  if (!PREFIX.test(target))
+    throw new UsageError(`"${target}" is neither a path (/…) nor an object ID nor the first four or more digits of one`);
   const digits = target.toLowerCase();
   if (isId(digits)) return space.object(digits);
   const found: ObjectId[] = [];
   for (const id of space.ids()) if (id.startsWith(digits)) found.push(id);
   const [id, other] = found;
   if (id === undefined) throw new TwzError('ObjectMissing', `no object in the space has an ID that begins with ${digits}`, { digits });
-  if (other !== undefined) throw new UsageError(`${found.length} objects have IDs that begin with ${digits}: ${found.slice(0, 4).join(', ')}${found.length > 4 ? ', …' : ''}`);
+  if (other !== undefined)
+    throw new UsageError(
+      `${found.length} objects have IDs that begin with ${digits}: ${found.slice(0, 4).join(', ')}${found.length > 4 ? ', …' : ''}`,
+    );
   return space.object(id);
 }
 

@@ -47,7 +47,8 @@ export interface CheckReport {
 
 /** The directory must look like a space at all; then the lock is taken. */
 export function lockSpace(host: Host, directory: string): { release(): void } {
-  const looksLikeOne = host.exists(`${directory}/${CONTROL_FILE}`) || (host.exists(`${directory}/objects`) && host.exists(`${directory}/log`));
+  const looksLikeOne =
+    host.exists(`${directory}/${CONTROL_FILE}`) || (host.exists(`${directory}/objects`) && host.exists(`${directory}/log`));
   if (!looksLikeOne) throw new TwzError('SpaceMissing', `${directory} holds no space`, { directory });
   return host.lock(`${directory}/lock`);
 }
@@ -121,7 +122,11 @@ export class Checker {
     if (read === undefined) return;
     this.#bytes += read.bytes.length;
     if (read.bytes.length < PAGE) {
-      this.findings.add('FileEmpty', `the file has ${read.bytes.length} bytes`, { object: id, at: read.bytes.length, expected: `at least ${PAGE}` });
+      this.findings.add('FileEmpty', `the file has ${read.bytes.length} bytes`, {
+        object: id,
+        at: read.bytes.length,
+        expected: `at least ${PAGE}`,
+      });
       return;
     }
     const facts = checkObject(this.image.host, id, read.bytes, this.findings, { stamped: read.stamped });
@@ -167,7 +172,11 @@ export class Checker {
     for (const [i, tie] of image.ties.entries()) {
       if (this.#ids.has(tie)) kept = true;
       else if (tie !== NULL_ID && (image.u32(META.flags) & FLAG.deleted) === 0) {
-        this.findings.add('TieDangling', `tied to ${tie}, which is not in the space`, { object: id, at: META.ties + i * 16, expected: 'an object of the space' });
+        this.findings.add('TieDangling', `tied to ${tie}, which is not in the space`, {
+          object: id,
+          at: META.ties + i * 16,
+          expected: 'an object of the space',
+        });
       }
     }
     if ((image.u32(META.flags) & FLAG.deleted) !== 0 && !kept) {
@@ -178,8 +187,14 @@ export class Checker {
   #targets(id: ObjectId, { image }: ObjectFacts): void {
     for (const entry of image.fotEntries()) {
       if (entry.id === undefined || entry.id === NULL_ID || this.#ids.has(entry.id)) continue;
-      if (this.wasDeleted(entry.id)) this.findings.add('FotDeleted', `entry ${entry.index} leads to ${entry.id}, which was deleted`, { object: id, at: entry.at });
-      else this.findings.add('FotDangling', `entry ${entry.index} leads to ${entry.id}, which is not in the space`, { object: id, at: entry.at, expected: 'an object of the space' });
+      if (this.wasDeleted(entry.id))
+        this.findings.add('FotDeleted', `entry ${entry.index} leads to ${entry.id}, which was deleted`, { object: id, at: entry.at });
+      else
+        this.findings.add('FotDangling', `entry ${entry.index} leads to ${entry.id}, which is not in the space`, {
+          object: id,
+          at: entry.at,
+          expected: 'an object of the space',
+        });
     }
   }
 

@@ -1,6 +1,27 @@
 /** Types from schema texts: the struct that a program declared, rebuilt for tools that were not there when it did. */
 import { TwzError } from '../abi/errors.ts';
-import { array, bigI64, bigU64, bool, bytes, f32, f64, i16, i32, i64, i8, link, oneOf, optional, text, u16, u32, u64, u8, type Field } from '../lib/fields.ts';
+import {
+  array,
+  bigI64,
+  bigU64,
+  bool,
+  bytes,
+  f32,
+  f64,
+  i16,
+  i32,
+  i64,
+  i8,
+  link,
+  oneOf,
+  optional,
+  text,
+  u16,
+  u32,
+  u64,
+  u8,
+  type Field,
+} from '../lib/fields.ts';
 import type { Obj } from '../lib/object.ts';
 import { ref, struct, type Struct } from '../lib/struct.ts';
 import { parseSchema, type ObjectSchema, type Shape } from './check/schema.ts';
@@ -53,7 +74,8 @@ export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicSt
   for (const [name, type] of schema.types) {
     const fields: Record<string, AnyField> = {};
     // Getters: a field may refer to a struct that comes later, or to its own.
-    for (const field of type.fields) Object.defineProperty(fields, field.name, { enumerable: true, configurable: true, get: () => fieldOf(field.shape) });
+    for (const field of type.fields)
+      Object.defineProperty(fields, field.name, { enumerable: true, configurable: true, get: () => fieldOf(field.shape) });
     made.set(name, struct(name, fields, { version: type.version }));
   }
   return made;
@@ -69,7 +91,8 @@ export interface TypedObject {
 export function typesOf(object: Obj): TypedObject {
   const described = object.schema;
   const schema = described === undefined ? 'it carries no schema text' : parseSchema(JSON.stringify(described));
-  if (typeof schema === 'string') throw new TwzError('TypeMismatch', `object ${object.id} has no type that tools can read: ${schema}`, { id: object.id });
+  if (typeof schema === 'string')
+    throw new TwzError('TypeMismatch', `object ${object.id} has no type that tools can read: ${schema}`, { id: object.id });
   const types = structsFrom(schema);
   const type = types.get(schema.root);
   if (type === undefined) throw new TwzError('TypeMismatch', `object ${object.id} has no type that tools can read`, { id: object.id });

@@ -22,7 +22,9 @@ function fieldShape(schema: ObjectSchema, type: string, name: string): Shape {
   const fields = schema.types.get(type)?.fields ?? [];
   const field = fields.find((each) => each.name === name);
   if (field === undefined) {
-    throw new TwzError('ValueMismatch', `${type} has no field "${name}"; it has ${fields.map((each) => each.name).join(', ')}`, { field: name });
+    throw new TwzError('ValueMismatch', `${type} has no field "${name}"; it has ${fields.map((each) => each.name).join(', ')}`, {
+      field: name,
+    });
   }
   return field.shape;
 }
@@ -38,8 +40,10 @@ function placeOf(space: Space, object: Obj, path: string): Place {
     if (i === names.length - 1) return { holder, name, shape, typed };
     const next = valueOf(holder, name);
     const inner = shape.kind === 'optional' ? shape.of : shape;
-    if (inner.kind !== 'struct' && inner.kind !== 'ref') throw new TwzError('ValueMismatch', `"${name}" is ${inner.type} and has no fields`, { field: name });
-    if (typeof next !== 'object' || next === null) throw new TwzError('ValueMismatch', `"${name}" is null: there is nothing to go on to`, { field: name });
+    if (inner.kind !== 'struct' && inner.kind !== 'ref')
+      throw new TwzError('ValueMismatch', `"${name}" is ${inner.type} and has no fields`, { field: name });
+    if (typeof next !== 'object' || next === null)
+      throw new TwzError('ValueMismatch', `"${name}" is null: there is nothing to go on to`, { field: name });
     holder = next;
     type = inner.type;
   }

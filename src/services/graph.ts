@@ -71,7 +71,13 @@ export function graphFrom(start: Iterable<ObjectId>, read: ObjectReader, options
 function nodeOf(id: ObjectId, image: ObjectImage | undefined): GraphNode {
   if (image === undefined) return { id, type: undefined, kind: '', size: 0, missing: true };
   const schema = schemaOf(image);
-  return { id, type: typeof schema === 'string' ? undefined : schema.root, kind: kindName(image.u32(META.kind)), size: image.u32(META.size), missing: false };
+  return {
+    id,
+    type: typeof schema === 'string' ? undefined : schema.root,
+    kind: kindName(image.u32(META.kind)),
+    size: image.u32(META.size),
+    missing: false,
+  };
 }
 
 function* edgesOf(from: ObjectId, image: ObjectImage): Generator<GraphEdge> {

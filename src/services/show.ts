@@ -1,7 +1,7 @@
 /** Show: what one object holds, from its bytes and the schema text that it carries. Pure: the caller brings the bytes. */
 import { FLAG, KIND, META, PAGE, PAGE_KIND, RIGHT } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
-import { CLASSES, ObjectImage, type FotRecord } from './check/object-image.ts';
+import { CLASSES, type FotRecord, type ObjectImage } from './check/object-image.ts';
 import { alignOf, parseSchema, type ObjectSchema, type Shape, type StructShape } from './check/schema.ts';
 import { readPointer } from './check/typed.ts';
 
@@ -42,7 +42,14 @@ export type TypedValue =
   | { readonly kind: 'struct'; readonly type: string; readonly at: number; readonly fields: readonly TypedField[] }
   | { readonly kind: 'array'; readonly type: string; readonly length: number; readonly items: readonly TypedValue[] }
   | { readonly kind: 'null'; readonly type: string }
-  | { readonly kind: 'ref'; readonly type: string; readonly target: ObjectId | undefined; readonly path: string | undefined; readonly offset: number; readonly to: TypedValue | undefined }
+  | {
+      readonly kind: 'ref';
+      readonly type: string;
+      readonly target: ObjectId | undefined;
+      readonly path: string | undefined;
+      readonly offset: number;
+      readonly to: TypedValue | undefined;
+    }
   | { readonly kind: 'bad'; readonly type: string; readonly message: string };
 
 export interface TypedField {
@@ -117,7 +124,13 @@ export interface TypedOptions {
 }
 
 /** The typed view of an object's root, or of another offset and type of its schema. A string tells why there is none. */
-export function viewTyped(image: ObjectImage, read: ObjectReader, options: TypedOptions, at = image.u32(META.root), typeName?: string): TypedValue | string {
+export function viewTyped(
+  image: ObjectImage,
+  read: ObjectReader,
+  options: TypedOptions,
+  at = image.u32(META.root),
+  typeName?: string,
+): TypedValue | string {
   const schema = schemaOf(image);
   if (typeof schema === 'string') return schema;
   if (at === 0) return 'the object has no root';
@@ -143,8 +156,13 @@ class Viewer {
   }
 
   struct(place: Place, at: number, type: StructShape, depth: number): TypedValue {
-    if (at < PAGE || at + type.size > place.image.size) return { kind: 'bad', type: type.name, message: `${type.size} bytes at ${at} lie outside the object` };
-    const fields = type.fields.map((field) => ({ name: field.name, at: at + field.offset, value: this.#value(place, at + field.offset, field.shape, depth) }));
+    if (at < PAGE || at + type.size > place.image.size)
+      return { kind: 'bad', type: type.name, message: `${type.size} bytes at ${at} lie outside the object` };
+    const fields = type.fields.map((field) => ({
+      name: field.name,
+      at: at + field.offset,
+      value: this.#value(place, at + field.offset, field.shape, depth),
+    }));
     return { kind: 'struct', type: type.name, at, fields };
   }
 
@@ -160,7 +178,9 @@ class Viewer {
       case 'oneOf': {
         const n = shape.size === 1 ? (image.bytes[at] ?? 0) : image.u16(at);
         const value = shape.values[n];
-        return value === undefined ? { kind: 'bad', type, message: `${n} is none of ${shape.values.length} values` } : { kind: 'plain', type: 'oneOf', value };
+        return value === undefined
+          ? { kind: 'bad', type, message: `${n} is none of ${shape.values.length} values` }
+          : { kind: 'plain', type: 'oneOf', value };
       }
       case 'text':
       case 'bytes':
@@ -185,7 +205,8 @@ class Viewer {
   #block(image: ObjectImage, at: number, kind: 'text' | 'bytes'): TypedValue {
     const offset = image.u32(at);
     const length = image.u32(at + 4);
-    if (length > 0 && (offset < PAGE || offset + length > image.size)) return { kind: 'bad', type: kind, message: `${length} bytes at ${offset} lie outside the object` };
+    if (length > 0 && (offset < PAGE || offset + length > image.size))
+      return { kind: 'bad', type: kind, message: `${length} bytes at ${offset} lie outside the object` };
     const bytes = image.bytes.slice(offset, offset + length);
     if (kind === 'text') return { kind: 'plain', type: 'text', value: new TextDecoder().decode(bytes) };
     return { kind: 'bytes', type: 'bytes', value: bytes.subarray(0, this.#items), length };
@@ -203,7 +224,10 @@ class Viewer {
     if (entry?.used !== true) return { kind: 'bad', type, message: `entry ${index} of the FOT is not in use` };
     if (entry.id === undefined) return { kind: 'ref', type, target: undefined, path: entry.path, offset, to: undefined };
     const target = depth > 0 && shape.kind === 'ref' ? this.#read(entry.id) : undefined;
-    const to = target === undefined ? undefined : this.#follow({ image: target, schema: place.schema }, offset === 0 ? target.u32(META.root) : offset, shape.type, depth);
+    const to =
+      target === undefined
+        ? undefined
+        : this.#follow({ image: target, schema: place.schema }, offset === 0 ? target.u32(META.root) : offset, shape.type, depth);
     return { kind: 'ref', type, target: entry.id, path: undefined, offset, to };
   }
 
@@ -211,7 +235,8 @@ class Viewer {
     const struct = place.schema.types.get(type);
     const key = `${place.image.id} ${at} ${type}`;
     if (depth <= 0 || struct === undefined || this.#path.includes(key)) return undefined;
-    if (at % alignOf(place.schema, { kind: 'struct', type, size: struct.size }) !== 0) return { kind: 'bad', type, message: `offset ${at} is not aligned` };
+    if (at % alignOf(place.schema, { kind: 'struct', type, size: struct.size }) !== 0)
+      return { kind: 'bad', type, message: `offset ${at} is not aligned` };
     this.#path.push(key);
     const value = this.struct(place, at, struct, depth - 1);
     this.#path.pop();

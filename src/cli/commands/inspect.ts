@@ -24,10 +24,12 @@ export function addInspectCommands(program: Command): void {
     .option('--type <name>', 'read as this struct of the schema')
     .option('--file <file>', 'show an object file, wherever it lies, without a space')
     .action(showCommand);
-  common(program.command('stat [target]').description('facts about the space, or about one object')).action(async (target: string | undefined, options: Common) => {
-    if (target === undefined) await spaceFacts(options);
-    else await withSpace(options, (space) => printFacts(viewObject(new ObjectImage(findTarget(space, target).export())), options));
-  });
+  common(program.command('stat [target]').description('facts about the space, or about one object')).action(
+    async (target: string | undefined, options: Common) => {
+      if (target === undefined) await spaceFacts(options);
+      else await withSpace(options, (space) => printFacts(viewObject(new ObjectImage(findTarget(space, target).export())), options));
+    },
+  );
   common(program.command('graph [targets...]').description('which objects refer to which, from the targets on, or of the whole space'))
     .option('-f, --format <format>', 'text, dot or json', 'text')
     .option('-d, --depth <references>', 'follow so many references', natural)
@@ -66,7 +68,13 @@ export function show(image: ObjectImage, read: ObjectReader, options: ShowFlags)
     return;
   }
   const view = viewObject(image);
-  const typed = viewTyped(image, read, { depth: options.depth, items: options.json === true ? Infinity : options.items }, options.at ?? image.u32(META.root), options.type);
+  const typed = viewTyped(
+    image,
+    read,
+    { depth: options.depth, items: options.json === true ? Infinity : options.items },
+    options.at ?? image.u32(META.root),
+    options.type,
+  );
   if (options.json === true) {
     out.json({ ...view, value: typeof typed === 'string' ? undefined : plainValue(typed) });
     return;
@@ -95,7 +103,13 @@ function printFot(view: ObjectView): void {
   if (view.fot.length === 0) return;
   out.line();
   const most = 20;
-  const rows = view.fot.slice(0, most).map((entry) => [String(entry.index), count(entry.count), entry.id ?? `${entry.resolver === '' ? '' : `${entry.resolver}:`}${printable(entry.path ?? '')}`]);
+  const rows = view.fot
+    .slice(0, most)
+    .map((entry) => [
+      String(entry.index),
+      count(entry.count),
+      entry.id ?? `${entry.resolver === '' ? '' : `${entry.resolver}:`}${printable(entry.path ?? '')}`,
+    ]);
   table(out, [{ head: 'FOT', right: true }, { head: 'POINTERS', right: true }, { head: 'TARGET' }], rows);
   if (view.fot.length > most) out.line(out.paint('dim', `… and ${count(view.fot.length - most)} more; --json has them all`));
 }
@@ -209,14 +223,26 @@ function printGraph(found: Graph): void {
     else list.push(edge);
   }
   for (const node of found.nodes) {
-    const facts = node.missing ? out.paint('red', 'missing') : `${out.paint('magenta', node.type ?? 'untyped')}  ${out.paint('dim', `${node.kind}, ${size(node.size)}`)}`;
+    const facts = node.missing
+      ? out.paint('red', 'missing')
+      : `${out.paint('magenta', node.type ?? 'untyped')}  ${out.paint('dim', `${node.kind}, ${size(node.size)}`)}`;
     out.line(`${out.paint('bold', node.id)}  ${facts}`);
     for (const edge of edges.get(node.id) ?? []) {
       const to = names.get(edge.to as ObjectId);
       const arrow = edge.by === 'tie' ? '┈▶' : edge.by === 'name' ? '⇢ ' : '─▶';
-      const what = edge.by === 'name' ? printable(edge.to) : `${short(edge.to as ObjectId)}  ${to?.missing === true ? out.paint('red', 'missing') : (to?.type ?? 'untyped')}`;
-      out.line(`  ${out.paint('cyan', arrow)} ${what}  ${out.paint('dim', edge.by === 'reference' ? plural(edge.count, 'pointer') : edge.by)}`);
+      const what =
+        edge.by === 'name'
+          ? printable(edge.to)
+          : `${short(edge.to as ObjectId)}  ${to?.missing === true ? out.paint('red', 'missing') : (to?.type ?? 'untyped')}`;
+      out.line(
+        `  ${out.paint('cyan', arrow)} ${what}  ${out.paint('dim', edge.by === 'reference' ? plural(edge.count, 'pointer') : edge.by)}`,
+      );
     }
   }
-  out.line(out.paint('dim', `${plural(found.nodes.length, 'object')}, ${plural(found.edges.length, 'reference')}${found.cut ? '; more lie beyond: raise --limit or --depth' : ''}`));
+  out.line(
+    out.paint(
+      'dim',
+      `${plural(found.nodes.length, 'object')}, ${plural(found.edges.length, 'reference')}${found.cut ? '; more lie beyond: raise --limit or --depth' : ''}`,
+    ),
+  );
 }

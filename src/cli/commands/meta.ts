@@ -10,7 +10,11 @@ export function addMeta(program: Command): void {
   common(program.command('version').description('print the versions of twizzler, its formats and its host')).action((options: Common) => {
     const facts = versionFacts();
     if (options.json === true) out.json(facts);
-    else pairs(out, Object.entries(facts).map(([name, value]) => [name, String(value)] as const));
+    else
+      pairs(
+        out,
+        Object.entries(facts).map(([name, value]) => [name, String(value)] as const),
+      );
   });
   common(program.command('explain [code-or-name]').description('explain an error or a finding of check; without one, list them all'))
     .option('--markdown', 'print all pages as docs/errors.md')
@@ -47,4 +51,3 @@ function explainOne(what: string, options: Common): void {
   out.line(page.what);
   out.line(page.remedy);
 }
-

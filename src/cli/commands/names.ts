@@ -15,7 +15,9 @@ export function addNameCommands(program: Command): void {
     .action((path: string | undefined, options: LsFlags) => withSpace(options, (space) => list(space, path ?? '/', options)));
   common(program.command('tree [path]').description('list names, and what is below them'))
     .option('-d, --depth <levels>', 'how deep', natural)
-    .action((path: string | undefined, options: Common & { depth?: number }) => withSpace(options, (space) => tree(space, path ?? '/', options)));
+    .action((path: string | undefined, options: Common & { depth?: number }) =>
+      withSpace(options, (space) => tree(space, path ?? '/', options)),
+    );
   common(program.command('mkns <path>').description('make a namespace'))
     .option('-p, --parents', 'make those above it too, and be content if it is there')
     .action((path: string, options: Common & { parents?: boolean }) => withSpace(options, (space) => makeNamespace(space, path, options)));
@@ -189,7 +191,11 @@ export function name(space: Space, target: string, path: string, options: LnFlag
   if (options.symbolic === true) {
     if (options.owns === true) throw new UsageError('a link owns nothing: leave --owns out');
     space.relaxed(() => {
-      if (options.force === true && space.names.list(path.slice(0, path.lastIndexOf('/')) || '/').some((entry) => path.endsWith(`/${entry.name}`))) space.names.remove(path);
+      if (
+        options.force === true &&
+        space.names.list(path.slice(0, path.lastIndexOf('/')) || '/').some((entry) => path.endsWith(`/${entry.name}`))
+      )
+        space.names.remove(path);
       space.names.link(path, target);
     });
     if (options.json === true) out.json({ path, to: target });
@@ -220,5 +226,6 @@ export function remove(space: Space, targets: readonly string[], options: RmFlag
     }),
   );
   if (options.json === true) out.json(done);
-  else for (const { target, object } of done) if (object === 'kept') out.line(`${target}: kept until the objects that it is tied to are gone`);
+  else
+    for (const { target, object } of done) if (object === 'kept') out.line(`${target}: kept until the objects that it is tied to are gone`);
 }

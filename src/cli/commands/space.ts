@@ -74,7 +74,13 @@ function findingRow(finding: Finding): string[] {
   const where = finding.object ?? finding.file ?? '';
   const at = finding.at === undefined ? '' : String(finding.at);
   const expected = finding.expected === undefined ? '' : out.paint('dim', ` (expected ${printable(finding.expected)})`);
-  return [out.paint(COLOURS[finding.severity], finding.severity), out.paint('bold', finding.name), where, at, printable(finding.message) + expected];
+  return [
+    out.paint(COLOURS[finding.severity], finding.severity),
+    out.paint('bold', finding.name),
+    where,
+    at,
+    printable(finding.message) + expected,
+  ];
 }
 
 function printReport(report: CheckReport, quiet: boolean): void {
@@ -95,7 +101,8 @@ function printReport(report: CheckReport, quiet: boolean): void {
   const clean = report.errors + report.warnings === 0;
   out.line(`${clean ? out.paint('green', 'sound') : out.paint('red', sum)}: ${looked}`);
   const mendable = report.findings.some(({ name, severity }) => severity !== 'note' && FINDINGS[name].mend !== 'none');
-  if (!clean && mendable && report.repaired.length === 0) err.line(err.paint('dim', 'twz check --repair mends what can be mended; twz explain NAME says more'));
+  if (!clean && mendable && report.repaired.length === 0)
+    err.line(err.paint('dim', 'twz check --repair mends what can be mended; twz explain NAME says more'));
 }
 
 // --- log --------------------------------------------------------------------------------------------------------------------
@@ -130,10 +137,19 @@ function log(options: LogFlags): void {
 function frameFacts(frame: LogFrame, lines: boolean): unknown {
   const sections = frame.sections?.map(({ id, operation, size: bytes, version, lines: n, body, ...rest }) => {
     const words: { at: number; bytes: Uint8Array }[] = [];
-    if (lines) eachWord({ id, operation, size: bytes, version, lines: n, body, ...rest }, (at, word) => words.push({ at, bytes: word.slice() }));
+    if (lines)
+      eachWord({ id, operation, size: bytes, version, lines: n, body, ...rest }, (at, word) => words.push({ at, bytes: word.slice() }));
     return { id, operation, size: bytes, version, lines: n, ...(lines ? { words } : {}) };
   });
-  return { lsn: frame.lsn, bytes: frame.bytes, checksum: frame.checksum, salt: frame.salt, commit: frame.commit, file: frame.file, sections: sections ?? 'malformed' };
+  return {
+    lsn: frame.lsn,
+    bytes: frame.bytes,
+    checksum: frame.checksum,
+    salt: frame.salt,
+    commit: frame.commit,
+    file: frame.file,
+    sections: sections ?? 'malformed',
+  };
 }
 
 function printFrame(frame: LogFrame, lines: boolean): void {
@@ -141,7 +157,9 @@ function printFrame(frame: LogFrame, lines: boolean): void {
   out.line(`${out.paint('bold', String(frame.lsn))}  ${commit}  ${size(frame.bytes)}  ${out.paint('dim', frame.file)}`);
   if (frame.sections === undefined) out.line(`  ${out.paint('red', 'malformed')}`);
   for (const section of frame.sections ?? []) {
-    out.line(`  ${section.operation.padEnd(6)}  ${section.id}  version ${section.version}  ${size(section.size)}  ${plural(section.lines, 'line')}`);
+    out.line(
+      `  ${section.operation.padEnd(6)}  ${section.id}  version ${section.version}  ${size(section.size)}  ${plural(section.lines, 'line')}`,
+    );
     if (lines) printWords(section);
   }
 }
@@ -173,7 +191,10 @@ export async function spaceFacts(options: Common): Promise<void> {
       out.json({ ...facts, objects, recovery });
       return;
     }
-    const replay = recovery.transactions === 0 ? 'nothing' : `${plural(recovery.transactions, 'transaction')}, ${size(recovery.bytes)}, ${plural(recovery.objects, 'object')} in ${recovery.ms.toFixed(1)} ms`;
+    const replay =
+      recovery.transactions === 0
+        ? 'nothing'
+        : `${plural(recovery.transactions, 'transaction')}, ${size(recovery.bytes)}, ${plural(recovery.objects, 'object')} in ${recovery.ms.toFixed(1)} ms`;
     pairs(out, [
       ['space', facts.id],
       ['directory', facts.directory],
@@ -183,6 +204,9 @@ export async function spaceFacts(options: Common): Promise<void> {
       ['log end', String(facts.log.end)],
       ['checkpoint', String(facts.log.checkpoint)],
     ]);
-    if (recovery.missing.length > 0) out.line(out.paint('red', `${plural(recovery.missing.length, 'object')} named by the log have no file: ${recovery.missing.join(', ')}`));
+    if (recovery.missing.length > 0)
+      out.line(
+        out.paint('red', `${plural(recovery.missing.length, 'object')} named by the log have no file: ${recovery.missing.join(', ')}`),
+      );
   });
 }

@@ -16,7 +16,11 @@ export function addTransferCommands(program: Command, ending: Ending): void {
   common(program.command('import <file>').description('enter an object file that `export` wrote, under its own ID'))
     .option('-n, --name <path>', 'give it this name')
     .action(importObject);
-  common(program.command('run <file> [args...]').description('run a program in TypeScript or JavaScript; `twizzler` can be imported from anywhere'))
+  common(
+    program
+      .command('run <file> [args...]')
+      .description('run a program in TypeScript or JavaScript; `twizzler` can be imported from anywhere'),
+  )
     .passThroughOptions()
     .action(async (file: string, args: string[], options: Common) => {
       ending.code = await runProgram(file, args, options);

@@ -60,7 +60,11 @@ export function readControl(host: Host, directory: string, findings: Findings): 
     return undefined;
   }
   if (bytes.length !== CONTROL.slot * 2) {
-    findings.add('ControlLength', `the file has ${bytes.length} bytes`, { file: CONTROL_FILE, at: bytes.length, expected: String(CONTROL.slot * 2) });
+    findings.add('ControlLength', `the file has ${bytes.length} bytes`, {
+      file: CONTROL_FILE,
+      at: bytes.length,
+      expected: String(CONTROL.slot * 2),
+    });
   }
   let best: ControlState | undefined;
   let damaged: number | undefined;
@@ -71,9 +75,16 @@ export function readControl(host: Host, directory: string, findings: Findings): 
     else if (state === 'version') versions++;
     else if (state !== 'empty' && (best === undefined || state.generation > best.generation)) best = state;
   }
-  if (versions > 0) findings.add('ControlVersion', 'a slot has a newer format version', { file: CONTROL_FILE, at: CONTROL.format, expected: String(CONTROL_FORMAT) });
-  else if (best === undefined) findings.add('ControlDamaged', 'neither slot has its magic number and checksum', { file: CONTROL_FILE, at: 0 });
-  else if (damaged !== undefined) findings.add('ControlSlotDamaged', `slot ${damaged} fails its checksum`, { file: CONTROL_FILE, at: damaged * CONTROL.slot });
+  if (versions > 0)
+    findings.add('ControlVersion', 'a slot has a newer format version', {
+      file: CONTROL_FILE,
+      at: CONTROL.format,
+      expected: String(CONTROL_FORMAT),
+    });
+  else if (best === undefined)
+    findings.add('ControlDamaged', 'neither slot has its magic number and checksum', { file: CONTROL_FILE, at: 0 });
+  else if (damaged !== undefined)
+    findings.add('ControlSlotDamaged', `slot ${damaged} fails its checksum`, { file: CONTROL_FILE, at: damaged * CONTROL.slot });
   return versions > 0 ? undefined : best;
 }
 

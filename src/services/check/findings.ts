@@ -35,8 +35,16 @@ export const FINDINGS = {
   SegmentHeader: page('error', 'quarantine', 'The header of a log segment is damaged, or belongs to another space or place.'),
   SegmentVersion: page('error', 'none', 'A log segment has a format version that this build does not read.'),
   SegmentLength: page('error', 'rebuild', 'A log segment is shorter or longer than its header says.'),
-  LogBroken: page('error', 'truncate', 'A frame of the log fails its checksum, and good frames follow it. They are lost, unless a power failure dropped them before they were durable: that leaves the same trace.'),
-  LogTorn: page('note', 'truncate', 'The log ends in a frame that was not written to its end. That is how a power failure leaves it; nothing acknowledged is lost.'),
+  LogBroken: page(
+    'error',
+    'truncate',
+    'A frame of the log fails its checksum, and good frames follow it. They are lost, unless a power failure dropped them before they were durable: that leaves the same trace.',
+  ),
+  LogTorn: page(
+    'note',
+    'truncate',
+    'The log ends in a frame that was not written to its end. That is how a power failure leaves it; nothing acknowledged is lost.',
+  ),
   LogUncommitted: page('note', 'truncate', 'The log ends in frames of a transaction that never committed. They are void.'),
   LogSection: page('error', 'none', 'A committed frame of the log does not hold well-formed sections.'),
   LogObjectMissing: page('error', 'none', 'The log changes an object whose file is not there.'),

@@ -9,7 +9,16 @@ import { isTwzError } from '../../abi/errors.ts';
 import type { Host } from '../../host/host.ts';
 import { CONTROL_FILE, readControl, readWhole, type ControlState } from './control.ts';
 import { Findings } from './findings.ts';
-import { LogReader, eachWord, readSegmentHeader, segmentName, segmentNumber, type LogFrame, type LogSection, type SegmentInfo } from './log-scan.ts';
+import {
+  LogReader,
+  eachWord,
+  readSegmentHeader,
+  segmentName,
+  segmentNumber,
+  type LogFrame,
+  type LogSection,
+  type SegmentInfo,
+} from './log-scan.ts';
 
 /** An object's bytes, and whether they come from the file alone (so that the stamped checksum holds). */
 export interface ObjectBytes {
@@ -110,7 +119,12 @@ export class SpaceImage {
     const handle = this.host.open(`${this.directory}/${file}`, 'read');
     const length = this.host.length(handle);
     this.host.close(handle);
-    if (length !== info.size) this.findings.add('SegmentLength', `the segment has ${length} bytes`, { file, at: Math.min(length, info.size), expected: String(info.size) });
+    if (length !== info.size)
+      this.findings.add('SegmentLength', `the segment has ${length} bytes`, {
+        file,
+        at: Math.min(length, info.size),
+        expected: String(info.size),
+      });
     if (this.control !== undefined && (info.space !== this.control.space || info.size !== this.control.segmentSize)) {
       this.findings.add('SegmentHeader', `the segment is of space ${info.space}, with segments of ${info.size}`, {
         file,
@@ -122,7 +136,8 @@ export class SpaceImage {
   #scanObjects(): void {
     for (const shelf of this.list('objects') ?? []) {
       const names = this.list(`objects/${shelf}`);
-      if (names === undefined || !/^[0-9a-f]{2}$/.test(shelf)) this.findings.add('StrayFile', `objects/${shelf} is no shelf of objects`, { file: `objects/${shelf}` });
+      if (names === undefined || !/^[0-9a-f]{2}$/.test(shelf))
+        this.findings.add('StrayFile', `objects/${shelf} is no shelf of objects`, { file: `objects/${shelf}` });
       for (const name of names ?? []) this.#scanObjectFile(`objects/${shelf}`, name);
     }
   }
@@ -180,14 +195,22 @@ export class SpaceImage {
     }
     const beyond = reader.inTail ? undefined : reader.beyond();
     if (beyond !== undefined) {
-      findings.add('LogBroken', `the log ends at ${reader.lsn}, and good frames go on at ${beyond}`, { file, at, expected: 'frames without a gap' });
+      findings.add('LogBroken', `the log ends at ${reader.lsn}, and good frames go on at ${beyond}`, {
+        file,
+        at,
+        expected: 'frames without a gap',
+      });
     } else if (reader.torn) findings.add('LogTorn', `the frame at ${reader.lsn} is not whole`, { file, at });
-    if (open.length > 0) findings.add('LogUncommitted', `${open.length} frames at the end belong to no committed transaction`, { file, at });
+    if (open.length > 0)
+      findings.add('LogUncommitted', `${open.length} frames at the end belong to no committed transaction`, { file, at });
   }
 
   #take(frame: LogFrame): void {
     if (frame.sections === undefined) {
-      this.findings.add('LogSection', `the frame at ${frame.lsn} is not well formed`, { file: frame.file, at: frame.lsn % this.segmentSize });
+      this.findings.add('LogSection', `the frame at ${frame.lsn} is not well formed`, {
+        file: frame.file,
+        at: frame.lsn % this.segmentSize,
+      });
       return;
     }
     for (const section of frame.sections) {

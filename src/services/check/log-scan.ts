@@ -3,7 +3,17 @@
  * the position is not known, the first frame of the oldest segment is taken on trust and the chain must hold from there.
  */
 import { crc32c } from '../../abi/crc32c.ts';
-import { FRAME, FRAME_COMMIT, FRAME_MAX, LOG_FORMAT, LOG_MAGIC, OPERATION, SECTION, SEGMENT, SEGMENT_HEADER } from '../../abi/log-format.ts';
+import {
+  FRAME,
+  FRAME_COMMIT,
+  FRAME_MAX,
+  LOG_FORMAT,
+  LOG_MAGIC,
+  OPERATION,
+  SECTION,
+  SEGMENT,
+  SEGMENT_HEADER,
+} from '../../abi/log-format.ts';
 import { readId, type ObjectId } from '../../abi/id.ts';
 import type { Host } from '../../host/host.ts';
 import { readWhole } from './control.ts';
@@ -65,18 +75,22 @@ export function readSegmentHeader(host: Host, directory: string, name: string, f
     findings?.add('SegmentHeader', message, { file, at, expected });
     return { name, sequence, size: 0, space: '' as ObjectId, valid: false };
   };
-  if (bytes.length < SEGMENT_HEADER) return bad(bytes.length, `the segment ends inside its header, at ${bytes.length}`, `${SEGMENT_HEADER} bytes`);
+  if (bytes.length < SEGMENT_HEADER)
+    return bad(bytes.length, `the segment ends inside its header, at ${bytes.length}`, `${SEGMENT_HEADER} bytes`);
   const dv = view(bytes);
-  if (dv.getUint32(SEGMENT.magic, true) !== LOG_MAGIC) return bad(SEGMENT.magic, 'the magic number is wrong', `0x${LOG_MAGIC.toString(16)}`);
+  if (dv.getUint32(SEGMENT.magic, true) !== LOG_MAGIC)
+    return bad(SEGMENT.magic, 'the magic number is wrong', `0x${LOG_MAGIC.toString(16)}`);
   const checksum = crc32c(new Int32Array(bytes.slice(0, SEGMENT.checksum).buffer), 0, SEGMENT.checksum / 4, 0);
-  if (dv.getUint32(SEGMENT.checksum, true) !== checksum) return bad(SEGMENT.checksum, 'the header fails its checksum', `0x${checksum.toString(16)}`);
+  if (dv.getUint32(SEGMENT.checksum, true) !== checksum)
+    return bad(SEGMENT.checksum, 'the header fails its checksum', `0x${checksum.toString(16)}`);
   const format = dv.getUint32(SEGMENT.format, true);
   const info = { name, sequence, size: dv.getUint32(SEGMENT.size, true), space: readId(bytes, SEGMENT.space) };
   if (format !== LOG_FORMAT) {
     findings?.add('SegmentVersion', `the format version is ${format}`, { file, at: SEGMENT.format, expected: String(LOG_FORMAT) });
     return { ...info, valid: false };
   }
-  if (dv.getUint32(SEGMENT.sequence, true) !== sequence) return bad(SEGMENT.sequence, `the header says segment ${dv.getUint32(SEGMENT.sequence, true)}`, String(sequence));
+  if (dv.getUint32(SEGMENT.sequence, true) !== sequence)
+    return bad(SEGMENT.sequence, `the header says segment ${dv.getUint32(SEGMENT.sequence, true)}`, String(sequence));
   return { ...info, valid: true };
 }
 
@@ -88,7 +102,8 @@ export function readSections(frame: Uint8Array): LogSection[] | undefined {
   for (let left = dv.getUint32(FRAME.sections, true); left > 0; left--) {
     if (at + SECTION.header > frame.length) return undefined;
     const code = dv.getUint32(at + SECTION.operation, true);
-    const operation = code === OPERATION.change ? 'change' : code === OPERATION.create ? 'create' : code === OPERATION.remove ? 'remove' : undefined;
+    const operation =
+      code === OPERATION.change ? 'change' : code === OPERATION.create ? 'create' : code === OPERATION.remove ? 'remove' : undefined;
     const lines = dv.getUint32(at + SECTION.lines, true);
     const size = dv.getUint32(at + SECTION.size, true);
     const start = at + SECTION.header;
@@ -191,7 +206,8 @@ export class LogReader {
   #inSegments(): LogFrame | undefined {
     const sequence = Math.floor(this.lsn / this.#segmentSize);
     const here = this.segment(sequence);
-    const found = here === undefined ? undefined : this.#frameAt(here, this.lsn % this.#segmentSize, this.lsn, `log/${segmentName(sequence)}`);
+    const found =
+      here === undefined ? undefined : this.#frameAt(here, this.lsn % this.#segmentSize, this.lsn, `log/${segmentName(sequence)}`);
     if (found !== undefined) return found;
     const next = readNextHead(this.#host, this.#directory, sequence + 1, this.#segmentSize);
     if (next === undefined) return undefined;
@@ -205,7 +221,7 @@ export class LogReader {
     if (tail.length < FRAME.header) return undefined;
     const dv = view(tail);
     const next = (Math.floor(this.lsn / this.#segmentSize) + 1) * this.#segmentSize + SEGMENT_HEADER;
-    for (let at = 0; at + FRAME.header <= tail.length; ) {
+    for (let at = 0; at + FRAME.header <= tail.length;) {
       const length = dv.getUint32(at + FRAME.length, true);
       if (length < FRAME.header || length > FRAME_MAX || length % 8 !== 0) return undefined;
       const lsn = dv.getUint32(at + FRAME.lsn, true) + dv.getUint32(at + FRAME.lsn + 4, true) * 2 ** 32;

@@ -93,7 +93,10 @@ export class NamesWalk {
       if (this.#paths.has(link.to.replace(/\/+$/, '')) || link.to === '/') continue;
       // A link may pass through other links; then this is not the last word.
       if (this.#links.some((other) => link.to.startsWith(`${other.path}/`))) continue;
-      this.#source.findings.add('LinkDangling', `${link.path} leads to ${link.to}, which has no name`, { object: link.object, at: link.at });
+      this.#source.findings.add('LinkDangling', `${link.path} leads to ${link.to}, which has no name`, {
+        object: link.object,
+        at: link.at,
+      });
     }
   }
 
@@ -121,7 +124,8 @@ export class NamesWalk {
     }
     const entries: NameRecord[] = [];
     const visited = new Set<number>();
-    for (let bucket = 0; bucket < buckets; bucket++) this.#chain(id, facts, table + bucket * 4, { bucket, buckets, path, entries, visited, damaged });
+    for (let bucket = 0; bucket < buckets; bucket++)
+      this.#chain(id, facts, table + bucket * 4, { bucket, buckets, path, entries, visited, damaged });
     const count = image.u32(root + NAMESPACE.count);
     if (count !== entries.length) damaged(root + NAMESPACE.count, `it counts ${count} names; there are ${entries.length}`);
     return entries;
@@ -131,13 +135,21 @@ export class NamesWalk {
     id: ObjectId,
     facts: ObjectFacts,
     from: number,
-    it: { bucket: number; buckets: number; path: string; entries: NameRecord[]; visited: Set<number>; damaged: (at: number, message: string) => void },
+    it: {
+      bucket: number;
+      buckets: number;
+      path: string;
+      entries: NameRecord[];
+      visited: Set<number>;
+      damaged: (at: number, message: string) => void;
+    },
   ): void {
     const { image } = facts;
     let holder = from;
-    for (let at = image.u32(from); at !== 0; ) {
+    for (let at = image.u32(from); at !== 0;) {
       const block = liveBlock(facts, at);
-      if (block === undefined || block.at !== at || block.size < ENTRY.size) return it.damaged(holder, `a chain leads to ${at}, where no entry is`);
+      if (block === undefined || block.at !== at || block.size < ENTRY.size)
+        return it.damaged(holder, `a chain leads to ${at}, where no entry is`);
       if (it.visited.has(at)) return it.damaged(holder, `a chain comes to the entry at ${at} a second time`);
       it.visited.add(at);
       this.#entry(id, image, at, it);
@@ -157,12 +169,14 @@ export class NamesWalk {
     const name = textField(image, at + ENTRY.name);
     const kind = KINDS[image.bytes[at + ENTRY.kind] ?? 255];
     const path = textField(image, at + ENTRY.path);
-    if (name === undefined || kind === undefined || path === undefined) return it.damaged(at, 'an entry has no readable name, kind or path');
+    if (name === undefined || kind === undefined || path === undefined)
+      return it.damaged(at, 'an entry has no readable name, kind or path');
     if (name === '' || name === '.' || name === '..' || /[/\0]/.test(name) || new TextEncoder().encode(name).length > NAME_BYTES_MAX) {
       it.damaged(at, `"${name}" cannot be a name`);
     }
     const hash = image.u32(at + ENTRY.hash);
-    if (hash !== hashOf(name) || (hash & (it.buckets - 1)) !== it.bucket) it.damaged(at + ENTRY.hash, `"${name}" stands in the wrong chain`);
+    if (hash !== hashOf(name) || (hash & (it.buckets - 1)) !== it.bucket)
+      it.damaged(at + ENTRY.hash, `"${name}" stands in the wrong chain`);
     const { index } = readPointer(image, at + ENTRY.target);
     const entry = index === 0 ? undefined : image.fotEntry(index);
     const full = `${it.path}/${name}`;
@@ -173,7 +187,8 @@ export class NamesWalk {
     else if (entry?.id === undefined) it.damaged(at + ENTRY.target, `${full} leads to no object`);
     else if (!this.#source.ids.has(entry.id)) {
       const where = { object: id, at: at + ENTRY.target };
-      if (this.#source.wasDeleted(entry.id)) this.#source.findings.add('NameDeleted', `${full} leads to ${entry.id}, which was deleted`, where);
+      if (this.#source.wasDeleted(entry.id))
+        this.#source.findings.add('NameDeleted', `${full} leads to ${entry.id}, which was deleted`, where);
       else this.#source.findings.add('NameDangling', `${full} leads to ${entry.id}, which is not in the space`, where);
     }
   }

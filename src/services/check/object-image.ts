@@ -149,6 +149,13 @@ export class ObjectImage {
 
   classRecord(c: number): ClassRecord {
     const at = META.classes + c * CLASS_ENTRY;
-    return { at, blockSize: SIZE_CLASSES[c] ?? 0, free: this.u32(at), bump: this.u32(at + 4), end: this.u32(at + 8), live: this.u32(at + 12) };
+    return {
+      at,
+      blockSize: SIZE_CLASSES[c] ?? 0,
+      free: this.u32(at),
+      bump: this.u32(at + 4),
+      end: this.u32(at + 8),
+      live: this.u32(at + 12),
+    };
   }
 }

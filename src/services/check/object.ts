@@ -110,7 +110,8 @@ function checkHeader(it: Inspection, options: ObjectOptions): boolean {
   if (options.stamped) {
     const stored = image.u32(META.checksum);
     const actual = metaChecksum(image.bytes);
-    if (stored !== actual) it.report('MetaChecksum', META.checksum, `the checksum is ${hex(stored)}, the page gives ${hex(actual)}`, hex(actual));
+    if (stored !== actual)
+      it.report('MetaChecksum', META.checksum, `the checksum is ${hex(stored)}, the page gives ${hex(actual)}`, hex(actual));
   }
   checkFields(it);
   checkIdentity(it);
@@ -137,7 +138,14 @@ function checkFields(it: Inspection): void {
   }
   const kind = image.u32(META.kind);
   if (!Object.values(KIND).some((known) => known === kind)) {
-    it.report('MetaField', META.kind, `the kind is ${kind}`, Object.entries(KIND).map(([name, n]) => `${n} (${name})`).join(', '));
+    it.report(
+      'MetaField',
+      META.kind,
+      `the kind is ${kind}`,
+      Object.entries(KIND)
+        .map(([name, n]) => `${n} (${name})`)
+        .join(', '),
+    );
   }
   const rights = image.u32(META.rights);
   if ((rights & ~RIGHTS_ALL) !== 0) it.report('MetaField', META.rights, `the default rights are ${rights}`, `bits of ${RIGHTS_ALL}`);
@@ -187,14 +195,17 @@ const KIND_NAMES: readonly string[] = ['free', 'metadata', 'span', 'large run', 
 function chunks(it: Inspection, table: 'fot' | 'pageMap'): Map<number, number> {
   const { image } = it;
   const [slots, base, first, item] =
-    table === 'fot' ? ([FOT.chunks, META.fotChunks, FOT.chunk0, FOT.entry] as const) : ([PAGE_MAP.chunks, META.pageChunks, PAGE_MAP.chunk0, 2] as const);
+    table === 'fot'
+      ? ([FOT.chunks, META.fotChunks, FOT.chunk0, FOT.entry] as const)
+      : ([PAGE_MAP.chunks, META.pageChunks, PAGE_MAP.chunk0, 2] as const);
   const name = table === 'fot' ? 'FotChunk' : 'PageMapChunk';
   const found = new Map<number, number>();
   for (let k = 0; k < slots; k++) {
     const page = image.u32(base + k * 4);
     if (page === 0) continue;
     const pages = Math.ceil((first * item * 2 ** k) / PAGE);
-    if (page + pages > image.pages) it.report(name, base + k * 4, `chunk ${k} takes pages ${page} to ${page + pages - 1}`, `pages 1 to ${image.pages - 1}`);
+    if (page + pages > image.pages)
+      it.report(name, base + k * 4, `chunk ${k} takes pages ${page} to ${page + pages - 1}`, `pages 1 to ${image.pages - 1}`);
     else found.set(page, pages);
   }
   return found;
@@ -204,10 +215,19 @@ function checkPageMap(it: Inspection): void {
   const { image } = it;
   const owner = new Uint8Array(image.pages);
   owner[0] = PAGE_KIND.meta;
-  for (const [table, kind] of [['fot', PAGE_KIND.fot], ['pageMap', PAGE_KIND.pageMap]] as const) {
+  for (const [table, kind] of [
+    ['fot', PAGE_KIND.fot],
+    ['pageMap', PAGE_KIND.pageMap],
+  ] as const) {
     for (const [first, pages] of chunks(it, table)) {
       for (let page = first; page < first + pages; page++) {
-        if (owner[page] !== 0) it.report('PageMapOverlap', image.pageEntryAt(page), `page ${page} is ${KIND_NAMES[owner[page] ?? 0]} and ${KIND_NAMES[kind]}`, 'one owner');
+        if (owner[page] !== 0)
+          it.report(
+            'PageMapOverlap',
+            image.pageEntryAt(page),
+            `page ${page} is ${KIND_NAMES[owner[page] ?? 0]} and ${KIND_NAMES[kind]}`,
+            'one owner',
+          );
         owner[page] = kind;
       }
     }
@@ -265,13 +285,15 @@ function checkClass(it: Inspection, c: number, pages: number): void {
   }
 }
 
-const isSpanOf = (it: Inspection, at: number, c: number): boolean => it.image.pageEntry(Math.floor(at / PAGE)) === (PAGE_KIND.span | (c << 4));
+const isSpanOf = (it: Inspection, at: number, c: number): boolean =>
+  it.image.pageEntry(Math.floor(at / PAGE)) === (PAGE_KIND.span | (c << 4));
 
 /** Marks the blocks that were never handed out as free; returns how many there are. */
 function checkBump(it: Inspection, c: number, { at, bump, end, blockSize }: ClassRecord): number {
   if (bump === 0 && end === 0) return 0;
   const first = end - PAGE;
-  const inside = end % PAGE === 0 && first >= PAGE && end <= it.image.size && bump >= first && bump <= end && (bump - first) % blockSize === 0;
+  const inside =
+    end % PAGE === 0 && first >= PAGE && end <= it.image.size && bump >= first && bump <= end && (bump - first) % blockSize === 0;
   if (!inside || !isSpanOf(it, first, c)) {
     it.report('BumpBounds', at + 4, `class ${blockSize} has its unused rest at ${bump} to ${end}`, 'a rest of a page of this class');
     return 0;
@@ -288,8 +310,9 @@ function checkBump(it: Inspection, c: number, { at, bump, end, blockSize }: Clas
 function checkFreeList(it: Inspection, c: number, { at, free, blockSize }: ClassRecord, total: number): number {
   let from = at;
   let n = 0;
-  for (let block = free; block !== 0; ) {
-    const inside = block >= PAGE && block + blockSize <= it.image.size && (block % PAGE) % blockSize === 0 && (block % PAGE) + blockSize <= PAGE;
+  for (let block = free; block !== 0;) {
+    const inside =
+      block >= PAGE && block + blockSize <= it.image.size && (block % PAGE) % blockSize === 0 && (block % PAGE) + blockSize <= PAGE;
     if (!inside || !isSpanOf(it, block, c)) {
       it.report('FreeListBounds', from, `the free list of class ${blockSize} leads to ${block}`, 'a block of this class');
       return n;
@@ -354,13 +377,16 @@ function checkFot(it: Inspection): void {
       }
       continue;
     }
-    if ((entry.flags & ~(FOT_FLAG.used | FOT_FLAG.name)) !== 0) it.report('FotEntry', entry.at + FOT.flags, `entry ${index} has the flags ${entry.flags}`, '1 or 3');
+    if ((entry.flags & ~(FOT_FLAG.used | FOT_FLAG.name)) !== 0)
+      it.report('FotEntry', entry.at + FOT.flags, `entry ${index} has the flags ${entry.flags}`, '1 or 3');
     const key = entry.id ?? (entry.path === undefined || entry.resolver === undefined ? undefined : `${entry.resolver}:${entry.path}`);
-    if (key === undefined) it.report('FotName', entry.at, `entry ${index} is late-bound, and its path cannot be read`, 'a text in the object');
+    if (key === undefined)
+      it.report('FotName', entry.at, `entry ${index} is late-bound, and its path cannot be read`, 'a text in the object');
     else if (entry.id === NULL_ID) it.report('FotEntry', entry.at, `entry ${index} leads to the null ID`, 'an object ID');
     else {
       const other = targets.get(key);
-      if (other !== undefined) it.findings.add('FotDuplicate', `entries ${other} and ${index} both lead to ${key}`, { object: it.id, at: entry.at });
+      if (other !== undefined)
+        it.findings.add('FotDuplicate', `entries ${other} and ${index} both lead to ${key}`, { object: it.id, at: entry.at });
       targets.set(key, index);
     }
   }
@@ -370,9 +396,12 @@ function checkFot(it: Inspection): void {
 function checkFotFreeList(it: Inspection, free: Set<number>): void {
   const { image } = it;
   let from: number = META.fotFree;
-  for (let index = image.u32(META.fotFree); index !== 0; ) {
+  for (let index = image.u32(META.fotFree); index !== 0;) {
     if (!free.delete(index)) {
-      it.findings.add('FotFreeList', `the free list leads to entry ${index}, which is in use, outside the table, or listed before`, { object: it.id, at: from });
+      it.findings.add('FotFreeList', `the free list leads to entry ${index}, which is in use, outside the table, or listed before`, {
+        object: it.id,
+        at: from,
+      });
       return;
     }
     const entry = image.fotEntry(index);
@@ -380,7 +409,12 @@ function checkFotFreeList(it: Inspection, free: Set<number>): void {
     from = entry.at + FOT.next;
     index = entry.next;
   }
-  if (free.size > 0) it.findings.add('FotFreeList', `${free.size} free entries are not in the free list`, { object: it.id, at: META.fotFree, expected: 'all of them' });
+  if (free.size > 0)
+    it.findings.add('FotFreeList', `${free.size} free entries are not in the free list`, {
+      object: it.id,
+      at: META.fotFree,
+      expected: 'all of them',
+    });
 }
 
 // --- 5: root, schema, ties --------------------------------------------------------------------------------------------------
@@ -391,14 +425,18 @@ function checkRoot(it: Inspection): void {
   if (root !== 0) {
     const facts = { image, free: it.free };
     if (root < PAGE || root >= image.size) it.report('RootOffset', META.root, `the root is at ${root}`, `${PAGE} to ${image.size - 1}`);
-    else if (liveBlock(facts, root) === undefined) it.report('RootOffset', META.root, `the root at ${root} lies in memory that is not allocated`, 'a live block');
+    else if (liveBlock(facts, root) === undefined)
+      it.report('RootOffset', META.root, `the root at ${root} lies in memory that is not allocated`, 'a live block');
   }
   const schema = image.u32(META.schema);
   if (schema !== 0 && image.textAt(schema) === undefined) {
-    it.findings.add('SchemaText', `the schema text at ${schema} cannot be read`, { object: it.id, at: META.schema, expected: 'length and UTF-8 inside the object' });
+    it.findings.add('SchemaText', `the schema text at ${schema} cannot be read`, {
+      object: it.id,
+      at: META.schema,
+      expected: 'length and UTF-8 inside the object',
+    });
   }
   for (const [i, tie] of image.ties.entries()) {
     if (tie === NULL_ID) it.report('TieDangling', META.ties + i * 16, 'a tie leads to the null ID', 'an object ID');
   }
 }
-

@@ -86,7 +86,8 @@ function rebuildAllocator(image: ObjectImage): number {
 function rebuildClass(image: ObjectImage, c: number, pages: number): boolean {
   const { at, blockSize, free, bump, end, live } = image.classRecord(c);
   const { dv } = image;
-  const isOurs = (block: number): boolean => block >= PAGE && block < image.size && image.pageEntry(Math.floor(block / PAGE)) === (PAGE_KIND.span | (c << 4));
+  const isOurs = (block: number): boolean =>
+    block >= PAGE && block < image.size && image.pageEntry(Math.floor(block / PAGE)) === (PAGE_KIND.span | (c << 4));
   let changed = false;
   let rest = 0;
   const first = end - PAGE;
@@ -149,7 +150,7 @@ function isSound(before: Uint8Array, image: ObjectImage): boolean {
     free.add(index);
     for (let i = 0; i < FOT.next; i++) if (before[entry.at + i] !== 0) return false;
   }
-  for (let index = dv.getUint32(META.fotFree, true); index !== 0; ) {
+  for (let index = dv.getUint32(META.fotFree, true); index !== 0;) {
     const entry = image.fotEntry(index);
     if (entry === undefined || !free.delete(index)) return false;
     index = dv.getUint32(entry.at + FOT.next, true);

@@ -167,7 +167,8 @@ class Repair {
     if (this.#host.exists(this.#path(CONTROL_FILE))) this.#keepCopy(CONTROL_FILE);
     this.#write(CONTROL_FILE, encodeControl({ ...control, generation: control.generation + 2, lsn, chain: chain ?? 0 }));
     this.#host.syncDirectory(this.#directory);
-    if (pending.length > 0) this.#step('settled', 'log', `wrote ${image.transactions} transactions to the files of ${pending.length} objects`);
+    if (pending.length > 0)
+      this.#step('settled', 'log', `wrote ${image.transactions} transactions to the files of ${pending.length} objects`);
     this.#step('rebuilt', CONTROL_FILE, `replay starts at ${lsn}`);
     image.forgetLog();
   }
@@ -185,7 +186,8 @@ class Repair {
       else if (segment.sequence < last && wrong) this.#quarantine(file, 'is not needed any more');
       else if (segment.sequence === last && (cut || wrong)) this.#rewriteSegment(file, segment.sequence, control);
     }
-    if (this.#has('SegmentMissing') && !this.#host.exists(this.#path(`log/${segmentName(last)}`))) this.#rewriteSegment(`log/${segmentName(last)}`, last, control);
+    if (this.#has('SegmentMissing') && !this.#host.exists(this.#path(`log/${segmentName(last)}`)))
+      this.#rewriteSegment(`log/${segmentName(last)}`, last, control);
     if (cut && this.#host.exists(this.#path('log/tail'))) this.#quarantine('log/tail', 'belongs to the end that was cut off');
   }
 
@@ -257,7 +259,9 @@ class Repair {
         this.#quarantine(file, `cannot be trusted (${[...names].join(', ')})`);
       } else this.#mend(id, file, names);
     }
-    for (const { name, file } of this.#findings) if (name === 'IdDuplicate' && file !== undefined && this.#host.exists(this.#path(file))) this.#quarantine(file, 'a second file of the object');
+    for (const { name, file } of this.#findings)
+      if (name === 'IdDuplicate' && file !== undefined && this.#host.exists(this.#path(file)))
+        this.#quarantine(file, 'a second file of the object');
   }
 
   #stillWrong(id: ObjectId, file: string): boolean {
@@ -303,6 +307,8 @@ class Repair {
   }
 
   #strays(): void {
-    for (const { name, file } of this.#findings) if (name === 'StrayFile' && file !== undefined && this.#host.exists(this.#path(file))) this.#quarantine(file, 'is no part of the space');
+    for (const { name, file } of this.#findings)
+      if (name === 'StrayFile' && file !== undefined && this.#host.exists(this.#path(file)))
+        this.#quarantine(file, 'is no part of the space');
   }
 }

@@ -8,7 +8,14 @@ export type Shape =
   | { readonly kind: 'number' | 'bigint' | 'bool' | 'text' | 'bytes' | 'link'; readonly type: string; readonly size: number }
   | { readonly kind: 'oneOf'; readonly type: string; readonly size: number; readonly values: readonly string[] }
   | { readonly kind: 'optional'; readonly type: string; readonly size: number; readonly of: Shape; readonly at: number }
-  | { readonly kind: 'array'; readonly type: string; readonly size: number; readonly of: Shape; readonly stride: number; readonly length: number }
+  | {
+      readonly kind: 'array';
+      readonly type: string;
+      readonly size: number;
+      readonly of: Shape;
+      readonly stride: number;
+      readonly length: number;
+    }
   | { readonly kind: 'struct' | 'ref'; readonly type: string; readonly size: number };
 
 export interface StructField {
@@ -31,7 +38,22 @@ export interface ObjectSchema {
 
 class Malformed extends Error {}
 
-const SIZES: Readonly<Record<string, number>> = { u8: 1, i8: 1, bool: 1, u16: 2, i16: 2, u32: 4, i32: 4, f32: 4, f64: 8, u64: 8, i64: 8, text: 8, bytes: 8, link: 8 };
+const SIZES: Readonly<Record<string, number>> = {
+  u8: 1,
+  i8: 1,
+  bool: 1,
+  u16: 2,
+  i16: 2,
+  u32: 4,
+  i32: 4,
+  f32: 4,
+  f64: 8,
+  u64: 8,
+  i64: 8,
+  text: 8,
+  bytes: 8,
+  link: 8,
+};
 /** Nested arrays and optionals. */
 const DEPTH_MAX = 16;
 
@@ -46,7 +68,8 @@ function text(value: unknown, what: string): string {
 }
 
 function natural(value: unknown, what: string, most = OBJECT_SIZE_MAX): number {
-  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > most) throw new Malformed(`${what} is no number up to ${most}`);
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 0 || value > most)
+    throw new Malformed(`${what} is no number up to ${most}`);
   return value;
 }
 
@@ -60,7 +83,9 @@ export function parseSchema(source: string): ObjectSchema | string {
   try {
     const raw = record(JSON.parse(source), 'the schema');
     const rawTypes = record(raw['types'], 'types');
-    const sizes = new Map(Object.entries(rawTypes).map(([name, type]) => [name, natural(record(type, name)['size'], `${name}.size`)] as const));
+    const sizes = new Map(
+      Object.entries(rawTypes).map(([name, type]) => [name, natural(record(type, name)['size'], `${name}.size`)] as const),
+    );
     const types = new Map<string, StructShape>();
     for (const [name, type] of Object.entries(rawTypes)) types.set(name, structOf(name, record(type, name), sizes));
     const root = text(raw['root'], 'root');
@@ -115,7 +140,8 @@ function shapeOf(value: unknown, what: string, sizes: ReadonlyMap<string, number
       const of = shapeOf(raw['of'], what, sizes, depth + 1);
       const stride = natural(raw['stride'], `${what}.stride`);
       const length = natural(raw['length'], `${what}.length`);
-      if (stride < of.size || stride === 0 || stride * length > OBJECT_SIZE_MAX) throw new Malformed(`${what} has a stride of ${stride} for elements of ${of.size}`);
+      if (stride < of.size || stride === 0 || stride * length > OBJECT_SIZE_MAX)
+        throw new Malformed(`${what} has a stride of ${stride} for elements of ${of.size}`);
       return { kind: 'array', type, size: stride * length, of, stride, length };
     }
     case 'struct': {
@@ -185,7 +211,10 @@ export function alignOf(schema: ObjectSchema, shape: Shape, depth = 0): number {
     case 'struct': {
       // What is nested deeper than this aligns no more than 8 either.
       if (depth > 16) return 1;
-      return (schema.types.get(shape.type)?.fields ?? []).reduce((most, field) => Math.max(most, alignOf(schema, field.shape, depth + 1)), 1);
+      return (schema.types.get(shape.type)?.fields ?? []).reduce(
+        (most, field) => Math.max(most, alignOf(schema, field.shape, depth + 1)),
+        1,
+      );
     }
     default:
       return shape.size;

@@ -8,7 +8,7 @@ import type { ObjectId } from '../../abi/id.ts';
 import { fingerprintOf } from '../../lib/fingerprint.ts';
 import type { FindingName, Findings } from './findings.ts';
 import type { SpaceImage } from './image.ts';
-import { ObjectImage } from './object-image.ts';
+import type { ObjectImage } from './object-image.ts';
 import { liveBlock, type ObjectFacts } from './object.ts';
 import { alignOf, parseSchema, signatureOf, type ObjectSchema, type Shape, type StructShape } from './schema.ts';
 
@@ -92,7 +92,10 @@ export class TypedWalk {
     const signature = signatureOf(schema, schema.root);
     const wanted = signature === undefined ? undefined : fingerprintOf(signature);
     if (wanted?.low !== image.u32(META.rootType) || wanted.high !== image.u32(META.rootType + 4)) {
-      findings.add('RootType', `the root's fingerprint is not that of ${schema.root} in the schema text`, { object: id, at: META.rootType });
+      findings.add('RootType', `the root's fingerprint is not that of ${schema.root} in the schema text`, {
+        object: id,
+        at: META.rootType,
+      });
       return;
     }
     const root = image.u32(META.root);
@@ -113,7 +116,12 @@ export class TypedWalk {
     const signature = struct === undefined ? undefined : signatureOf(schema, name);
     if (struct === undefined || signature === undefined) return undefined;
     const { low, high } = fingerprintOf(signature);
-    const type = { schema, struct, key: `${name} ${high}.${low}`, align: alignOf(schema, { kind: 'struct', type: name, size: struct.size }) };
+    const type = {
+      schema,
+      struct,
+      key: `${name} ${high}.${low}`,
+      align: alignOf(schema, { kind: 'struct', type: name, size: struct.size }),
+    };
     ofSchema.set(name, type);
     return type;
   }
@@ -149,13 +157,25 @@ export class TypedWalk {
   /** A pointer at `from` of object `holder` leads to a struct at `at` of `target`: is there room for it, and was it visited? */
   #enter(target: ObjectId, facts: ObjectFacts, at: number, type: TypeOf, from: number, holder: ObjectId, local?: Visit[]): void {
     if (at % type.align !== 0) {
-      this.#bad('PointerBounds', holder, from, `leads to ${at} of ${target}, which is not aligned for ${type.struct.name}`, `a multiple of ${type.align}`);
+      this.#bad(
+        'PointerBounds',
+        holder,
+        from,
+        `leads to ${at} of ${target}, which is not aligned for ${type.struct.name}`,
+        `a multiple of ${type.align}`,
+      );
       return;
     }
     const block = liveBlock(facts, at);
     if (block === undefined) return;
     if (block.at + block.size - at < type.struct.size) {
-      this.#bad('PointerType', holder, from, `leads to ${block.at + block.size - at} bytes at ${at} of ${target}`, `${type.struct.size} bytes for ${type.struct.name}`);
+      this.#bad(
+        'PointerType',
+        holder,
+        from,
+        `leads to ${block.at + block.size - at} bytes at ${at} of ${target}`,
+        `${type.struct.size} bytes for ${type.struct.name}`,
+      );
       return;
     }
     const key = `${target} ${type.key}`;
@@ -232,7 +252,8 @@ export class TypedWalk {
     }
     const block = liveBlock(facts, offset);
     if (block === undefined) this.#bad('PointerFree', id, at, `${name} is at ${offset}, which is not allocated`, 'a live block');
-    else if (block.at !== offset || length > block.size) this.#bad('PointerBounds', id, at, `${name} is ${length} bytes at ${offset}`, `a block of ${block.size} bytes at ${block.at}`);
+    else if (block.at !== offset || length > block.size)
+      this.#bad('PointerBounds', id, at, `${name} is ${length} bytes at ${offset}`, `a block of ${block.size} bytes at ${block.at}`);
   }
 
   #pointer(id: ObjectId, facts: ObjectFacts, at: number, shape: TypeOf | 'link' | undefined, local: Visit[], name: string): void {
@@ -307,7 +328,11 @@ export class TypedWalk {
       for (const [index, found] of counts) {
         const entry = facts.image.fotEntry(index);
         if (entry === undefined || entry.count >= found) continue;
-        this.#source.findings.add('FotCount', `entry ${index} counts ${entry.count} pointers; there are ${found}`, { object: id, at: entry.at + FOT.count, expected: `at least ${found}` });
+        this.#source.findings.add('FotCount', `entry ${index} counts ${entry.count} pointers; there are ${found}`, {
+          object: id,
+          at: entry.at + FOT.count,
+          expected: `at least ${found}`,
+        });
         this.#source.findings.counted(id, index, found);
       }
     }

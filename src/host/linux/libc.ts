@@ -63,17 +63,25 @@ export const MAP = { shared: 0x01, private: 0x02, fixed: 0x10, anonymous: 0x20, 
 export const MADV_DONTNEED = 4;
 export const LOCK = { exclusive: 2, nonBlocking: 4, unlock: 8 } as const;
 
+const NAMES: Readonly<Record<string, ErrorName>> = {
+  ENOMEM: 'OutOfMemory',
+  ENFILE: 'TooManyFiles',
+  EMFILE: 'TooManyFiles',
+  ENOENT: 'FileMissing',
+  ENOTDIR: 'FileMissing',
+  EACCES: 'ReadOnly',
+  EPERM: 'ReadOnly',
+  EROFS: 'ReadOnly',
+  ENOSPC: 'DiskFull',
+  EDQUOT: 'DiskFull',
+  EFBIG: 'DiskFull',
+};
+
 /** The error of the call that just failed. */
 export function lastError(what: string): TwzError {
   const { errno, errors } = libc();
   const number = errno();
-  const names: readonly (readonly [number | undefined, ErrorName])[] = [
-    [errors['ENOMEM'], 'OutOfMemory'],
-    [errors['ENFILE'], 'TooManyFiles'],
-    [errors['EMFILE'], 'TooManyFiles'],
-    [errors['ENOENT'], 'FileMissing'],
-    [errors['EACCES'], 'ReadOnly'],
-  ];
-  const name = names.find(([value]) => value === number)?.[1] ?? 'IoError';
-  return new TwzError(name, `${what}: errno ${number}`, { errno: number });
+  const code = Object.keys(NAMES).find((each) => errors[each] === number);
+  const name = code === undefined ? undefined : NAMES[code];
+  return new TwzError(name ?? 'IoError', `${what}: ${code ?? `errno ${number}`}`, { errno: code ?? number });
 }

@@ -206,7 +206,7 @@ const RULES: Readonly<Record<string, Rule>> = {
   'file name': ruleFileName,
   words: ruleWords,
   feature: ruleFeature,
-  any: forbid(/(?<=(?::|\bas|<|\||&|=>)\s*)any\b(?!\s*[:(.=])|(?<=,\s*)any(?=\s*>)/, 'no any', (s) => inSrc(s) || s.area === 'test'),
+  any: forbid(/(?<=(?::|\bas|<|\||&|=>)\s*)any\b(?!\s*[:(.])|(?<=,\s*)any(?=\s*>)/, 'no any', (s) => inSrc(s) || s.area === 'test'),
   'double cast': forbid(/\bas unknown as\b/, 'no `as unknown as`'),
   'non-null': forbid(/[\w$)\]]!(?![=\w])/, 'no `!` for what may be missing', inSrc),
   'empty catch': forbid(/\bcatch\s*(?:\([^)]*\))?\s*\{\s*\}/, 'an error is handled, or passed on'),

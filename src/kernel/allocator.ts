@@ -50,7 +50,13 @@ export function allocateBlock(h: Handle, size: number): number {
 /** Can a block of class `c` begin at `at`? What the free list and the bump offset say is not believed unseen. */
 function holdsBlock(h: Handle, at: number, c: number, blockSize: number): boolean {
   const inPage = at & (PAGE - 1);
-  return inPage % blockSize === 0 && inPage + blockSize <= PAGE && at >= PAGE && at + blockSize <= h.size && pageEntry(h, at >>> 12) === (PAGE_KIND.span | (c << 4));
+  return (
+    inPage % blockSize === 0 &&
+    inPage + blockSize <= PAGE &&
+    at >= PAGE &&
+    at + blockSize <= h.size &&
+    pageEntry(h, at >>> 12) === (PAGE_KIND.span | (c << 4))
+  );
 }
 
 export function releaseBlock(h: Handle, at: number): void {

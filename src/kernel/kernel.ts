@@ -432,15 +432,19 @@ export class Kernel {
   close(): void {
     if (this.closed) return;
     this.idle('close');
+    let clean = false;
     try {
-      if (this.log.failure === undefined) this.checkpointer.run();
+      if (this.log.failure === undefined) {
+        this.checkpointer.run();
+        clean = true;
+      }
     } finally {
-      this.release();
+      this.release(clean);
     }
   }
 
   /** Lets go of everything as it is: what the log holds is recovered by the next opening. */
-  release(): void {
+  release(clean = false): void {
     if (this.closed) return;
     for (const snapshot of this.snapshots) snapshot.close();
     this.closed = true;
@@ -452,7 +456,7 @@ export class Kernel {
     this.serial = -1;
     this.transaction = undefined;
     this.checkpointer.stop();
-    this.log.close();
+    this.log.close(clean);
     this.windows.close();
     this.#lock.release();
   }

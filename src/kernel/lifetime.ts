@@ -5,7 +5,20 @@
  * tie, and in a ring the IDs of those deleted last, so that following a reference to one says "deleted" rather than "missing".
  */
 import { TwzError, assert } from '../abi/errors.ts';
-import { FLAG, KIND, META, OBJECT_FORMAT, OBJECT_MAGIC, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE, PAGE_KIND, RIGHTS_ALL, TIES_MAX, type Kind } from '../abi/format.ts';
+import {
+  FLAG,
+  KIND,
+  META,
+  OBJECT_FORMAT,
+  OBJECT_MAGIC,
+  OBJECT_SIZE_MAX,
+  OBJECT_SIZE_MIN,
+  PAGE,
+  PAGE_KIND,
+  RIGHTS_ALL,
+  TIES_MAX,
+  type Kind,
+} from '../abi/format.ts';
 import { readId, writeId, type ObjectId } from '../abi/id.ts';
 import { allocatePages } from './allocator.ts';
 import { fotEntries, referTo, settleCounts, unreferEntry } from './fot.ts';
@@ -56,7 +69,8 @@ export function createObject(kernel: Kernel, options: CreateOptions = {}, wellKn
   const rights = options.rights ?? RIGHTS_ALL;
   const reserve = options.reserve ?? 0;
   if (kind === KIND.immutable) throw new TwzError('InvalidArgument', 'an immutable object is made from another with `seal`');
-  if (!(reserve >= 0 && reserve <= OBJECT_SIZE_MAX)) throw new TwzError('ObjectTooLarge', `cannot reserve ${reserve} bytes; the limit is ${OBJECT_SIZE_MAX}`, { reserve });
+  if (!(reserve >= 0 && reserve <= OBJECT_SIZE_MAX))
+    throw new TwzError('ObjectTooLarge', `cannot reserve ${reserve} bytes; the limit is ${OBJECT_SIZE_MAX}`, { reserve });
   const nonce = wellKnown ?? kernel.random(16);
   const key = new Uint8Array(16);
   if (options.key !== undefined) writeId(key, 0, options.key);
@@ -173,7 +187,11 @@ export function sealObject(kernel: Kernel, from: Handle): Handle {
 export function importObject(kernel: Kernel, bytes: Uint8Array): Handle {
   const transaction = running(kernel, 'an object was imported');
   if (bytes.length < OBJECT_SIZE_MIN || bytes.length % PAGE !== 0 || bytes.length > OBJECT_SIZE_MAX) {
-    throw new TwzError('ObjectCorrupt', `an object file of ${bytes.length} bytes; expected a multiple of ${PAGE} from ${OBJECT_SIZE_MIN} to ${OBJECT_SIZE_MAX}`, { length: bytes.length });
+    throw new TwzError(
+      'ObjectCorrupt',
+      `an object file of ${bytes.length} bytes; expected a multiple of ${PAGE} from ${OBJECT_SIZE_MIN} to ${OBJECT_SIZE_MAX}`,
+      { length: bytes.length },
+    );
   }
   const id = readId(bytes, META.id);
   if (kernel.has(id)) throw new TwzError('ObjectExists', `object ${id} is in the space already`, { id });
@@ -198,7 +216,6 @@ function system(kernel: Kernel): Handle {
   h.setU32(META.root, at);
   return h;
 }
-
 
 /** Was this object deleted, as far as the space remembers? */
 export function wasDeleted(kernel: Kernel, id: ObjectId): boolean {
@@ -284,7 +301,7 @@ function destroy(kernel: Kernel, h: Handle): void {
 function settleDeleted(kernel: Kernel): void {
   if (!kernel.has(wellKnownId(kernel, SYSTEM))) return;
   const list = system(kernel);
-  for (let again = true; again; ) {
+  for (let again = true; again;) {
     again = false;
     for (const entry of fotEntries(list)) {
       if (entry.id === undefined || entry.count === 0) continue;
@@ -299,4 +316,3 @@ function settleDeleted(kernel: Kernel): void {
     }
   }
 }
-

@@ -436,10 +436,10 @@ export class Log {
     this.#spill();
   }
 
-  close(): void {
+  /** `clean`: a checkpoint has just made the log needless, so the next opening need not read the tail. */
+  close(clean: boolean): void {
     this.#timer?.cancel();
-    // Everything is in the segments: spare the next opening the reading of the tail.
-    if (this.written === this.end && this.failure === undefined) this.words[0] = 0;
+    if (clean) this.words[0] = 0;
     for (const segment of this.#segments.values()) {
       this.#host.close(segment.file);
       this.#host.close(segment.through);

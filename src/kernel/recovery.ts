@@ -39,14 +39,17 @@ export function recover(kernel: Kernel): Opened {
   const { host, directory, options } = kernel;
   const started = host.now();
   const controlPath = `${directory}/space.twz`;
+  let made: ReadonlySet<string> = new Set();
   if (!host.exists(controlPath)) {
-    if (hasObjects(host, directory)) throw new TwzError('SpaceCorrupt', `${directory} holds objects, and its control file is gone`, { directory });
+    if (hasObjects(host, directory))
+      throw new TwzError('SpaceCorrupt', `${directory} holds objects, and its control file is gone`, { directory });
     if (!options.create) throw new TwzError('SpaceMissing', `${directory} holds no space`, { directory });
+    made = missingAbove(host, directory);
     host.makeDirectory(directory);
   }
   const lock = host.lock(`${directory}/lock`);
   try {
-    if (!host.exists(controlPath)) createSpace(host, directory, options.segmentSize);
+    if (!host.exists(controlPath)) createSpace(host, directory, options.segmentSize, made);
     const control = readControl(host, controlPath);
     requireSegment(host, directory, control);
     const replay = new Replay(kernel);
@@ -54,7 +57,16 @@ export function recover(kernel: Kernel): Opened {
     scan.run();
     // A checkpoint that is late finds twice its log; with that many segments in store, new ones need no zeroes written.
     const spares = Math.ceil((2 * options.checkpointBytes) / control.segmentSize) + 1;
-    const log = new Log(host, `${directory}/log`, control.space, control.segmentSize, spares, kernel.windows, scan.segmentsEnd, control.lsn);
+    const log = new Log(
+      host,
+      `${directory}/log`,
+      control.space,
+      control.segmentSize,
+      spares,
+      kernel.windows,
+      scan.segmentsEnd,
+      control.lsn,
+    );
     if (scan.adopted.length > 0) log.adopt(scan.adopted, scan.adoptedLsn, scan.committed);
     const outcome = replay.finish(log.end);
     const recovery: Recovery = {
@@ -84,8 +96,24 @@ function requireSegment(host: Host, directory: string, control: Control): void {
   throw new TwzError('LogCorrupt', `${directory}: log segment ${name}, where replay starts, is gone`, { directory, segment: name });
 }
 
-/** A new space appears whole or not at all: its control file is renamed into place last. */
-function createSpace(host: Host, directory: string, segmentSize: number): void {
+function parentOf(path: string): string {
+  const trimmed = path.replace(/(?<=.)\/+$/, '');
+  const cut = trimmed.lastIndexOf('/');
+  return cut < 0 ? '.' : trimmed.slice(0, Math.max(1, cut));
+}
+
+/** The directories above that are not there yet. */
+function missingAbove(host: Host, directory: string): Set<string> {
+  const missing = new Set<string>();
+  for (let at = parentOf(directory); !host.exists(at) && !missing.has(at); at = parentOf(at)) missing.add(at);
+  return missing;
+}
+
+/**
+ * A new space appears whole or not at all: its control file is renamed into place last, when the names of all directories are durable.
+ * `made`: the directories above that were made for it.
+ */
+function createSpace(host: Host, directory: string, segmentSize: number, made: ReadonlySet<string>): void {
   host.makeDirectory(`${directory}/objects`);
   host.makeDirectory(`${directory}/log`);
   const control: Control = { generation: 0, space: host.random(16), lsn: segmentSize + SEGMENT_HEADER, chain: 0, segmentSize };
@@ -98,7 +126,10 @@ function createSpace(host: Host, directory: string, segmentSize: number): void {
   } finally {
     host.close(file);
   }
-  host.syncDirectory(`${directory}`);
+  host.syncDirectory(directory);
+  let above = parentOf(directory);
+  for (; made.has(above); above = parentOf(above)) host.syncDirectory(above);
+  host.syncDirectory(above);
   host.rename(draft, `${directory}/space.twz`);
   host.syncDirectory(directory);
 }
@@ -199,7 +230,7 @@ class Scan {
 
   #frames(file: File, from: number): void {
     let size = FIRST_READ;
-    for (let offset = from; offset + FRAME.header <= this.#segmentSize; ) {
+    for (let offset = from; offset + FRAME.header <= this.#segmentSize;) {
       const bytes = new Uint8Array(Math.min(size, this.#segmentSize - offset));
       const words = new Int32Array(bytes.buffer, 0, this.#host.read(file, bytes, offset) >> 2);
       let at = 0;
@@ -209,7 +240,8 @@ class Scan {
       }
       offset += at * 4;
       // A frame that was cut off by the reading may go on behind it; anything else ends the log.
-      const cut = at >= words.length - HEADER_WORDS || (claimedLength(words, at) > 0 && at + (claimedLength(words, at) >> 2) > words.length);
+      const cut =
+        at >= words.length - HEADER_WORDS || (claimedLength(words, at) > 0 && at + (claimedLength(words, at) >> 2) > words.length);
       if (!cut || words.length * 4 < bytes.length || (at === 0 && size === NEXT_READ)) return;
       size = NEXT_READ;
     }
@@ -261,7 +293,7 @@ function frameLength(words: Int32Array, at: number): number {
 
 /** Does the chain of lengths end inside these words? */
 function endsWithin(words: Int32Array): boolean {
-  for (let at = 0; at < words.length; ) {
+  for (let at = 0; at < words.length;) {
     const length = words[at] as number;
     if (length < FRAME.header || length % 8 !== 0) return true;
     at += length / 4;
@@ -304,7 +336,13 @@ class Replay {
   /** The handle of the ID at a word. Transactions often change the same object again. */
   #handle(words: Int32Array, at: number): Handle {
     const { idWords } = this.#last ?? { idWords: NO_ID };
-    if (this.#last !== undefined && words[at] === idWords[0] && words[at + 1] === idWords[1] && words[at + 2] === idWords[2] && words[at + 3] === idWords[3]) {
+    if (
+      this.#last !== undefined &&
+      words[at] === idWords[0] &&
+      words[at + 1] === idWords[1] &&
+      words[at + 2] === idWords[2] &&
+      words[at + 3] === idWords[3]
+    ) {
       return this.#last;
     }
     const id = readId(new Uint8Array(words.buffer, words.byteOffset + at * 4, 16), 0);

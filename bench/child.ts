@@ -72,7 +72,8 @@ export function inChild(args: readonly (string | number)[]): {
   const child = spawnSync(process.execPath, [fileURLToPath(import.meta.url), ...args.map(String)], {
     encoding: 'utf8',
   });
-  if (child.status !== 0 && child.signal !== 'SIGKILL') throw new Error(`${args[0]} ended with ${child.status ?? child.signal ?? 'nothing'}: ${child.stderr}`);
+  if (child.status !== 0 && child.signal !== 'SIGKILL')
+    throw new Error(`${args[0]} ended with ${child.status ?? child.signal ?? 'nothing'}: ${child.stderr}`);
   return { stdout: child.stdout, signal: child.signal };
 }
 

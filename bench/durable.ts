@@ -7,7 +7,17 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import { type Space, open } from '../src/index.ts';
 import { type Node, makeChain, nodesOf } from './graph.ts';
-import { type Absent, type Benchmark, type Context, type Side, compare, concurrently, generator, nanoseconds, rateAsync } from './harness.ts';
+import {
+  type Absent,
+  type Benchmark,
+  type Context,
+  type Side,
+  compare,
+  concurrently,
+  generator,
+  nanoseconds,
+  rateAsync,
+} from './harness.ts';
 import { classicLevel, isAbsent, lmdb } from './peers.ts';
 
 const PREALLOCATED = 16 << 20;
@@ -169,7 +179,10 @@ async function run(context: Context): Promise<void> {
         return (nanoseconds() - start) / single / 1000;
       },
     },
-    peers: [{ side: floor(context.directory, bytes, single, false), target: 1.25 }, { side: floor(context.directory, bytes, single, true) }],
+    peers: [
+      { side: floor(context.directory, bytes, single, false), target: 1.25 },
+      { side: floor(context.directory, bytes, single, true) },
+    ],
   });
   const name = (many: number): string => `${many} in flight`;
   await compare(context, 'durable', {

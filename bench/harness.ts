@@ -26,6 +26,8 @@ export interface Result {
   readonly rounds: number;
   readonly skipped?: string;
   readonly note?: string;
+  /** The peer is no rival, but another case of ours, a limit, or what there is without us. */
+  readonly reference?: true;
 }
 
 /** One who takes part: `measure` runs one round and returns its figure in the unit of the comparison. */
@@ -44,6 +46,8 @@ export interface Absent {
 export interface Peer {
   readonly side: Side | Absent;
   readonly target?: number;
+  /** Not a rival: another case of ours, or what there is without us. */
+  readonly reference?: true;
 }
 
 export interface Comparison {
@@ -142,7 +146,7 @@ export async function compare(context: Context, benchmark: string, comparison: C
     better,
     rounds: context.rounds,
   };
-  for (const { side, target } of peers) {
+  for (const { side, target, reference } of peers) {
     if ('absent' in side) {
       context.report({
         ...common,
@@ -168,6 +172,7 @@ export async function compare(context: Context, benchmark: string, comparison: C
       range: [Math.min(...ratios), Math.max(...ratios)],
       target: target ?? null,
       met: context.quick ? null : isMet(ratio, better, target),
+      ...(reference === undefined ? {} : { reference }),
       ...(note === '' ? {} : { note }),
     });
   }
@@ -189,6 +194,7 @@ function reportLimit(context: Context, benchmark: string, comparison: Comparison
     better,
     target: 1,
     met: context.quick ? null : isMet(ratio, better, 1),
+    reference: true,
     rounds: figures.length,
     ...(ours.note === undefined ? {} : { note: ours.note }),
   });

@@ -78,7 +78,8 @@ function chosen(names: readonly string[]): readonly Benchmark[] {
   if (names.includes('all')) return BENCHMARKS;
   return names.map((name) => {
     const found = BENCHMARKS.find((benchmark) => benchmark.name === name);
-    if (found === undefined) throw new UsageError(`no benchmark "${name}": ${BENCHMARKS.map((benchmark) => benchmark.name).join(', ')} or all`);
+    if (found === undefined)
+      throw new UsageError(`no benchmark "${name}": ${BENCHMARKS.map((benchmark) => benchmark.name).join(', ')} or all`);
     return found;
   });
 }

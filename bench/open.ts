@@ -128,14 +128,18 @@ async function run(context: Context): Promise<void> {
     better: 'lower',
     limit: 5,
     ours: opening('10 GB', big, bigId, 'the 10 GB are 20 objects of 512 MiB, sparse files with a byte written in every MiB'),
-    peers: [{ side: reference, target: 2 }, { side: await openingLmdb(context.directory, records) }, { side: openingSqlite(context.directory, records) }],
+    peers: [
+      { side: reference, target: 2, reference: true },
+      { side: await openingLmdb(context.directory, records) },
+      { side: openingSqlite(context.directory, records) },
+    ],
   });
   await compare(context, 'open', {
     name: 'open and read a field',
     unit: 'ms',
     better: 'lower',
     ours: opening('10,000 objects', many, manyId),
-    peers: [{ side: reference }],
+    peers: [{ side: reference, reference: true }],
   });
   await recovery(context);
 }

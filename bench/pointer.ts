@@ -7,7 +7,18 @@ import { join } from 'node:path';
 import { type ObjectId, type Space, array, moveCursor, objectOf, offsetOf, open, ref, struct } from '../src/index.ts';
 import { compile } from './c.ts';
 import { Chain, Node, type NodeCursor, fieldOffsets, inSlices, makeChain, nodeCursor, nodesOf, words } from './graph.ts';
-import { type Absent, type Benchmark, type Context, type Side, compare, generator, median, nanoseconds, shuffled, timeEach } from './harness.ts';
+import {
+  type Absent,
+  type Benchmark,
+  type Context,
+  type Side,
+  compare,
+  generator,
+  median,
+  nanoseconds,
+  shuffled,
+  timeEach,
+} from './harness.ts';
 import { isAbsent } from './peers.ts';
 
 const SPOKES = 500;
@@ -112,14 +123,14 @@ async function rings(context: Context, space: Space): Promise<void> {
     unit,
     better,
     ours: side('another object, cursor', () => ringCursor(far, cross, hops)),
-    peers: [{ side: near, target: 2.5 }],
+    peers: [{ side: near, target: 2.5, reference: true }],
   });
   await compare(context, 'pointer', {
     name,
     unit,
     better,
     ours: side('another object, accessors', () => ringAccessors(cross, hops)),
-    peers: [{ side: nearAccessor, target: 2.5 }],
+    peers: [{ side: nearAccessor, target: 2.5, reference: true }],
   });
 }
 
@@ -243,7 +254,8 @@ async function stores(context: Context, space: Space): Promise<void> {
   context.progress(`pointer: making an object with ${many} foreign entries`);
   const small = storing(space, 10, count);
   const large = storing(space, many, count);
-  if (small.entries !== 10 || large.entries !== many) throw new Error(`the objects have ${small.entries} and ${large.entries} foreign entries`);
+  if (small.entries !== 10 || large.entries !== many)
+    throw new Error(`the objects have ${small.entries} and ${large.entries} foreign entries`);
   await compare(context, 'pointer', { ...common, limit: 100, ours: small.side(10), peers: [{ side: storingByHand(10, count) }] });
   await compare(context, 'pointer', { ...common, limit: 100, ours: large.side(10), peers: [] });
   await compare(context, 'pointer', {

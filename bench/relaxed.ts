@@ -16,7 +16,13 @@ import { type LmdbOptions, betterSqlite3, isAbsent, lmdb } from './peers.ts';
 const TURN = 256;
 
 /** Transactions a second of `transaction`, which is handed two random nodes and a value never written before. */
-function side(name: string, nodes: number, transactions: number, transaction: (a: number, b: number, value: number) => void, note?: string): Side {
+function side(
+  name: string,
+  nodes: number,
+  transactions: number,
+  transaction: (a: number, b: number, value: number) => void,
+  note?: string,
+): Side {
   const random = generator(11);
   let value = 0;
   const measure = (): Promise<number> =>

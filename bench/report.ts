@@ -21,7 +21,7 @@ function verdict(result: Result): string {
 }
 
 function loses(result: Result): boolean {
-  if (result.ratio === null || result.peer === 'the limit set') return false;
+  if (result.ratio === null || result.reference === true) return false;
   return result.better === 'lower' ? result.ratio > 1 : result.ratio < 1;
 }
 

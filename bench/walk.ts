@@ -75,7 +75,8 @@ function inC(program: Program | Absent, file: string, first: number, count: numb
     name: 'C -O2, same file mapped',
     measure() {
       const [each, sum, done] = program.run([file, first]);
-      if (each === undefined || sum !== (count * (count - 1)) / 2 || done !== count) throw new Error(`the C walk did ${done} hops and summed up ${sum}`);
+      if (each === undefined || sum !== (count * (count - 1)) / 2 || done !== count)
+        throw new Error(`the C walk did ${done} hops and summed up ${sum}`);
       return each;
     },
   };

@@ -39,7 +39,8 @@ for (const name of BENCHMARKS) {
     assert.ok(results.length > 0);
     for (const result of results) {
       assert.ok(typeof result === 'object' && result !== null);
-      for (const field of ['benchmark', 'name', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'better', 'target', 'met']) assert.ok(field in result, field);
+      for (const field of ['benchmark', 'name', 'ours', 'unit', 'peer', 'theirs', 'ratio', 'better', 'target', 'met'])
+        assert.ok(field in result, field);
       assert.ok('benchmark' in result && result.benchmark === name);
       assert.ok('ours' in result && typeof result.ours === 'number' && result.ours > 0);
       assert.ok('theirs' in result && (result.theirs === null ? 'skipped' in result : Number(result.theirs) > 0));

@@ -170,7 +170,7 @@ const BEHAVIOURS: Readonly<Record<string, (machine: Machine) => void | Promise<v
     window.drop(8 * PAGE, PAGE);
     assert.equal(bytes[8 * PAGE], 200);
     host.close(file);
-    window.clear(8 * PAGE, 2 * PAGE);
+    window.clear(8 * PAGE, 2 * PAGE, true);
     assert.ok(bytes.subarray(8 * PAGE, 10 * PAGE).every((byte) => byte === 0));
     window.close();
   },
@@ -185,7 +185,7 @@ const BEHAVIOURS: Readonly<Record<string, (machine: Machine) => void | Promise<v
       const read = new Uint8Array(3);
       host.read(file, read, PAGE + 5);
       assert.deepEqual([...read], [1, 2, 3]);
-      window.clear(4 * PAGE, 2 * PAGE);
+      window.clear(4 * PAGE, 2 * PAGE, true);
       host.read(file, read, PAGE + 5);
       assert.deepEqual([...read], [1, 2, 3]);
     } else assert.equal(host.name, 'portable');
@@ -224,7 +224,8 @@ const BEHAVIOURS: Readonly<Record<string, (machine: Machine) => void | Promise<v
 };
 
 const HOSTS: readonly Host['name'][] = process.platform === 'linux' ? ['simulated', 'portable', 'linux'] : ['simulated', 'portable'];
-for (const name of HOSTS) for (const [what, behaves] of Object.entries(BEHAVIOURS)) test(`${what} (${name})`, async (t) => behaves(machine(name, t)));
+for (const name of HOSTS)
+  for (const [what, behaves] of Object.entries(BEHAVIOURS)) test(`${what} (${name})`, async (t) => behaves(machine(name, t)));
 
 // --- what only the simulated host can do ----------------------------------------------------------------------------------------
 
@@ -326,7 +327,12 @@ test('T8: simulated: after a failed sync the bytes are readable, and gone when t
 });
 
 test('T8: simulated: faults come when the plan says; interrupted and short calls go unseen', () => {
-  const host = new SimulatedHost({ faults: [{ kinds: ['open'], at: 1, fault: 'TooManyFiles' }, { kinds: ['read'], at: 0, times: 3, fault: 'interrupted' }] });
+  const host = new SimulatedHost({
+    faults: [
+      { kinds: ['open'], at: 1, fault: 'TooManyFiles' },
+      { kinds: ['read'], at: 0, times: 3, fault: 'interrupted' },
+    ],
+  });
   const file = host.open('/a', 'create');
   host.write(file, filled(10, 1), 0);
   fails('TooManyFiles', () => host.open('/a', 'read'));

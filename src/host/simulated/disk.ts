@@ -101,7 +101,8 @@ export class Disk {
     let at = this.#root;
     for (const part of components(path)) {
       let next = at.entries.get(part);
-      if (next instanceof SimulatedFile) throw new TwzError('FileMissing', `${path}: ${part} is not a directory`, { path, errno: 'ENOTDIR' });
+      if (next instanceof SimulatedFile)
+        throw new TwzError('FileMissing', `${path}: ${part} is not a directory`, { path, errno: 'ENOTDIR' });
       if (next === undefined) {
         next = new Directory();
         at.change(this.nextChange(), undefined, part, next);

@@ -92,7 +92,7 @@ export class SimulatedFile {
 
   read(into: Uint8Array, offset: number): number {
     const count = Math.max(0, Math.min(into.length, this.#length - offset));
-    for (let done = 0; done < count; ) {
+    for (let done = 0; done < count;) {
       const at = offset + done;
       const within = at % PAGE;
       const n = Math.min(PAGE - within, count - done);
@@ -106,7 +106,7 @@ export class SimulatedFile {
 
   write(from: Uint8Array, offset: number, change: number): void {
     this.#own();
-    for (let done = 0; done < from.length; ) {
+    for (let done = 0; done < from.length;) {
       const at = offset + done;
       const within = at % PAGE;
       const n = Math.min(PAGE - within, from.length - done);

@@ -35,7 +35,8 @@ export class Schedule {
   async step(ms = Infinity): Promise<boolean> {
     await turn();
     let next: Event | undefined;
-    for (const event of this.#events) if (next === undefined || event.due < next.due || (event.due === next.due && event.order < next.order)) next = event;
+    for (const event of this.#events)
+      if (next === undefined || event.due < next.due || (event.due === next.due && event.order < next.order)) next = event;
     if (next === undefined || next.due > this.now + ms) return false;
     this.#take(next);
     this.now = Math.max(this.now, next.due);

@@ -232,11 +232,25 @@ export class SimulatedHost implements Host {
   /** Of a write that fails, a random part has happened. */
   #store(open: OpenFile, from: Uint8Array, offset: number, fault: ErrorName | undefined): number {
     if (this.full && open.file.needsRoom(offset, from.length)) fault ??= 'DiskFull';
-    const length = fault === undefined ? from.length : fault === 'DiskFull' ? open.file.roomAt(offset, from.length) : this.#random.below(from.length + 1);
+    const length =
+      fault === undefined
+        ? from.length
+        : fault === 'DiskFull'
+          ? open.file.roomAt(offset, from.length)
+          : this.#random.below(from.length + 1);
     const change = this.#disk.nextChange();
     if (length > 0) open.file.write(from.subarray(0, length), offset, change);
     if (fault !== undefined) throw this.#error(fault, 'write', open.path);
     return change;
+  }
+
+  readFile(path: string, into: Uint8Array): number {
+    const file = this.open(path, 'read');
+    try {
+      return this.read(file, into, 0);
+    } finally {
+      this.close(file);
+    }
   }
 
   write(file: File, from: Uint8Array, offset: number): void {

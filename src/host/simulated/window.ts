@@ -79,8 +79,10 @@ export class SimulatedWindow implements Window {
     this.#mappings = this.#mappings.filter((mapping) => !gone(mapping));
   }
 
-  clear(at: number, length: number): void {
+  clear(at: number, length: number, mapped: boolean): void {
+    const count = this.#mappings.length;
     this.#unmap(at, length);
+    if (!mapped && count !== this.#mappings.length) throw new Error('cleared as if no file were mapped, and one is');
     new Uint8Array(this.buffer, at, length).fill(0);
   }
 

@@ -268,11 +268,17 @@ export class Kernel {
   }
 
   /**
-   * Fills a slot with the first `size` bytes of an object's image: a large file's pages stay shared, private ones are copied.
-   * True where the slot now shows a file.
+   * Fills a slot with the first `size` bytes of an object's image, as it is in the running transaction or as far as it is committed: a
+   * large file's pages stay shared, private ones are copied. True where the slot now shows a file.
    */
-  copyImage(from: Handle, slot: Slot, size: number): boolean {
+  copyImage(from: Handle, slot: Slot, size: number, state: 'current' | 'committed'): boolean {
     const into = new Uint8Array(slot.window.buffer, slot.at, size);
+    // From the slot: the views of an object that is being deleted are gone.
+    const image = from.slot === undefined ? from.u8 : new Uint8Array(from.slot.window.buffer, from.slot.at, from.size);
+    if (from.snapshot !== undefined) {
+      into.set(image.subarray(0, size));
+      return false;
+    }
     const shared = Math.min(size, from.fileSize);
     if (shared > 0) {
       const file = this.host.open(this.path(from.id), 'read');
@@ -285,7 +291,8 @@ export class Kernel {
     }
     const copy = (page: number): void => {
       const at = page * PAGE;
-      if (at < size) into.set(from.raw?.bytes(page) ?? from.u8.subarray(at, at + PAGE), at);
+      if (at >= size) return;
+      into.set(state === 'committed' && from.raw !== undefined ? from.raw.bytes(page) : image.subarray(at, at + PAGE), at);
     };
     for (const page of from.pendingPages) copy(page);
     if (from.serial === this.serial) {
@@ -381,7 +388,7 @@ export class Kernel {
     h.pins++;
     const larger = this.takeSlot(size);
     h.pins--;
-    const mapped = this.copyImage(h, larger, h.size);
+    const mapped = this.copyImage(h, larger, h.size, 'current');
     h.place(larger, size);
     this.windows.give(slot, h.fileMapped);
     this.setMapped(h, mapped);

@@ -26,6 +26,7 @@ import { contentNonce, deriveId } from './identity.ts';
 import type { Kernel } from './kernel.ts';
 import { Handle } from './object.ts';
 import { enter, type Transaction } from './transaction.ts';
+import type { Slot } from './windows.ts';
 
 export interface CreateOptions {
   readonly kind?: Kind;
@@ -49,18 +50,37 @@ function running(kernel: Kernel, what: string): Transaction {
 
 /** A fresh handle with zeroed memory of `size` bytes, part of the running transaction. */
 function fresh(kernel: Kernel, transaction: Transaction, id: ObjectId, size: number, reserve: number): Handle {
+  const h = vacant(kernel, id);
+  const slot = kernel.takeSlot(Math.max(size, reserve));
+  begin(kernel, transaction, h, slot, size);
+  h.rights = RIGHTS_ALL;
+  h.kind = KIND.owned;
+  return h;
+}
+
+/** The handle for an object that is about to be made. */
+function vacant(kernel: Kernel, id: ObjectId): Handle {
   const h = kernel.handle(id);
+  if (h.state === 'deleting') throw new TwzError('ObjectDeleted', `object ${id} was deleted by this transaction; another can make it anew`, { id });
   assert(h.slot === undefined, 'a fresh object that is mapped');
+  return h;
+}
+
+/** From here on the object exists, for the running transaction. */
+function begin(kernel: Kernel, transaction: Transaction, h: Handle, slot: Slot, size: number): void {
   h.state = 'live';
   h.fresh = true;
   h.verified = true;
   h.version = 0;
-  h.rights = RIGHTS_ALL;
-  h.kind = KIND.owned;
-  h.place(kernel.takeSlot(Math.max(size, reserve)), size);
+  h.place(slot, size);
   kernel.link(h);
   enter(kernel, transaction, h);
-  return h;
+}
+
+/** Takes the creation of an object back that could not be completed: nothing refers to it yet. */
+export function forsake(h: Handle): void {
+  h.state = 'deleting';
+  h.hide();
 }
 
 export function createObject(kernel: Kernel, options: CreateOptions = {}, wellKnown?: Uint8Array): Handle {
@@ -112,22 +132,21 @@ export function wellKnownId(kernel: Kernel, n: number): ObjectId {
 /** Memory that shows what `from` shows now; file pages stay shared until one side stores to them. */
 function duplicate(kernel: Kernel, from: Handle, id: ObjectId): Handle {
   const transaction = running(kernel, 'an object was copied');
+  const h = vacant(kernel, id);
+  // Raw stores so far are stores of this transaction.
+  from.raw?.collect();
   const size = from.size;
   from.pins++;
   try {
-    const h = kernel.handle(id);
-    h.state = 'live';
-    h.fresh = true;
-    h.whole = true;
-    h.verified = true;
-    h.version = 0;
     const slot = kernel.takeSlot(size);
-    const mapped = kernel.copyImage(from, slot, size);
-    h.place(slot, size);
-    kernel.setMapped(h, mapped);
-    kernel.link(h);
-    // Uncommitted raw stores are not part of the state that is copied.
-    enter(kernel, transaction, h);
+    try {
+      kernel.setMapped(h, kernel.copyImage(from, slot, size, 'current'));
+    } catch (error) {
+      kernel.windows.give(slot, true);
+      throw error;
+    }
+    begin(kernel, transaction, h, slot, size);
+    h.whole = true;
     return h;
   } finally {
     from.pins--;
@@ -137,8 +156,10 @@ function duplicate(kernel: Kernel, from: Handle, id: ObjectId): Handle {
 /** A new object with the same content, owned or volatile. */
 export function copyObject(kernel: Kernel, from: Handle, options: CreateOptions = {}): Handle {
   if (from.cold) from.warm();
-  settleCounts(from);
   const kind = KIND[options.kind ?? 'owned'];
+  if (kind === KIND.immutable) throw new TwzError('InvalidArgument', 'an immutable object is made from another with `seal`');
+  running(kernel, 'an object was copied');
+  settleCounts(from);
   const rights = options.rights ?? (from.kind === KIND.immutable ? RIGHTS_ALL : from.rights);
   const nonce = kernel.random(16).slice();
   const key = from.u8.slice(META.key, META.key + 16);
@@ -148,7 +169,7 @@ export function copyObject(kernel: Kernel, from: Handle, options: CreateOptions 
   h.u8.set(nonce, META.nonce);
   h.dv.setUint32(META.rights, rights, true);
   h.dv.setUint32(META.kind, kind, true);
-  h.dv.setUint32(META.flags, options.counted === true ? FLAG.counted : 0, true);
+  h.dv.setUint32(META.flags, (h.flags & FLAG.raw) | (options.counted === true ? FLAG.counted : 0), true);
   h.dv.setUint32(META.tieCount, 0, true);
   h.u8.fill(0, META.ties, META.ties + 16 * TIES_MAX);
   h.kind = kind;
@@ -167,13 +188,20 @@ export function sealObject(kernel: Kernel, from: Handle): Handle {
   const rights = from.rights & ~2;
   view.setUint32(META.rights, rights, true);
   view.setUint32(META.kind, KIND.immutable, true);
-  view.setUint32(META.flags, 0, true);
+  view.setUint32(META.flags, from.flags & FLAG.raw, true);
   view.setUint32(META.tieCount, 0, true);
   bytes.fill(0, META.ties, META.ties + 16 * TIES_MAX);
   const nonce = contentNonce(kernel.host, bytes);
   const key = bytes.slice(META.key, META.key + 16);
   const id = deriveId(kernel.host, nonce, key, rights, KIND.immutable);
   if (kernel.has(id)) return kernel.open(id);
+  const there = kernel.handle(id);
+  if (there.state === 'deleting') {
+    // Deleted by this transaction, and here it is again, the same by its name.
+    there.state = 'live';
+    there.show();
+    return there;
+  }
   const h = duplicate(kernel, from, id);
   h.u8.set(bytes);
   writeId(h.u8, META.id, id);
@@ -195,10 +223,16 @@ export function importObject(kernel: Kernel, bytes: Uint8Array): Handle {
   }
   const id = readId(bytes, META.id);
   if (kernel.has(id)) throw new TwzError('ObjectExists', `object ${id} is in the space already`, { id });
+  const probe = new Handle(kernel, id);
+  probe.u8 = bytes.slice();
+  probe.dv = new DataView(probe.u8.buffer);
+  probe.words = new Int32Array(probe.u8.buffer);
+  probe.size = bytes.length;
+  kernel.verify(probe);
   const h = fresh(kernel, transaction, id, bytes.length, 0);
   h.whole = true;
-  h.u8.set(bytes);
-  kernel.verify(h);
+  h.u8.set(probe.u8);
+  kernel.adopt(h);
   return h;
 }
 
@@ -267,8 +301,14 @@ export function untie(kernel: Kernel, h: Handle, to: ObjectId): void {
   if ((h.flags & FLAG.deleted) !== 0) settleDeleted(kernel);
 }
 
-function kept(kernel: Kernel, h: Handle): boolean {
-  return ties(h).some((id) => kernel.has(id));
+/** Does a tie keep it? Objects that are deleted and tied to each other alone do not keep each other. */
+function kept(kernel: Kernel, h: Handle, seen: Set<Handle> = new Set()): boolean {
+  seen.add(h);
+  return ties(h).some((id) => {
+    if (!kernel.has(id)) return false;
+    const to = kernel.open(id);
+    return !seen.has(to) && ((to.flags & FLAG.deleted) === 0 || kept(kernel, to, seen));
+  });
 }
 
 /** Deletes now, or as soon as nothing that the object is tied to is left. */
@@ -280,7 +320,7 @@ export function deleteObject(kernel: Kernel, h: Handle): 'deleted' | 'kept' {
   if (kept(kernel, h)) {
     if ((h.flags & FLAG.deleted) !== 0) return 'kept';
     h.setU32(META.flags, h.flags | FLAG.deleted);
-    if (!h.volatile) referTo(system(kernel), h);
+    referTo(system(kernel), h);
     return 'kept';
   }
   destroy(kernel, h);

@@ -96,6 +96,8 @@ export class Handle implements ObjectHandle {
 
   /** Why it must stay where it is: raw views, WebAssembly instances, cursors. */
   pins = 0;
+  /** How many of them are raw views. */
+  views = 0;
   raw: RawState | undefined;
   readonly snapshot: Snapshot | undefined;
 
@@ -193,9 +195,9 @@ export class Handle implements ObjectHandle {
     if (this.serial !== this.kernel.serial) this.kernel.enlist(this);
     const line = at >>> 6;
     if (this.dirty[line] === 1) return;
-    this.dirty[line] = 1;
     const n = this.count;
     if (n === this.lines.length) this.#growLines();
+    this.dirty[line] = 1;
     this.lines[n] = line;
     this.count = n + 1;
     if (this.fresh) return;
@@ -215,6 +217,8 @@ export class Handle implements ObjectHandle {
   }
 
   #growLines(): void {
+    // One that was made by this very transaction is part of it. It never has lines, so that this is the place to find out.
+    if (this.kind === KIND.immutable) throw this.#immutable();
     const length = Math.max(16, this.lines.length * 2);
     const lines = new Int32Array(length);
     lines.set(this.lines);
@@ -223,6 +227,10 @@ export class Handle implements ObjectHandle {
     const undo = new Int32Array(length * LINE_WORDS);
     undo.set(this.undo);
     this.undo = undo;
+  }
+
+  #immutable(): TwzError {
+    return new TwzError('ObjectImmutable', `object ${this.id} is immutable`, { id: this.id });
   }
 
   /** A fresh object keeps no undo; the array must catch up before it is marked as an old one. */
@@ -293,28 +301,31 @@ export class Handle implements ObjectHandle {
 
   expose(): void {
     if (this.kernel.serial !== this.serial || this.cold) this.kernel.enlist(this);
+    if (this.kind === KIND.immutable) throw this.#immutable();
+    this.raw ??= new RawState(this);
     this.pins++;
-    if (this.raw !== undefined) return;
-    this.raw = new RawState(this);
+    if (++this.views > 1) return;
     this.kernel.exposed.add(this);
     if ((this.flags & FLAG.raw) === 0) this.setU32(META.flags, this.flags | FLAG.raw);
   }
 
   unexpose(): void {
-    if (this.raw === undefined || this.pins === 0) return;
+    if (this.raw === undefined) return;
+    if (this.views === 1) this.kernel.idle('letting go of raw views');
     this.pins--;
-    if (this.pins > 0) return;
-    this.kernel.idle('letting go of raw views');
+    if (--this.views > 0) return;
     this.raw.restore();
     this.raw = undefined;
     this.kernel.exposed.delete(this);
   }
 
   wasm(): WasmView {
-    this.expose();
+    if (this.cold) this.warm();
     const { slot } = this;
-    if (slot?.window.memory === undefined) throw new TwzError('NotSupported', 'this host has no WebAssembly memory behind its objects', { id: this.id });
-    return { memory: slot.window.memory, address: slot.at };
+    const memory = slot?.window.memory;
+    if (slot === undefined || memory === undefined) throw new TwzError('NotSupported', 'this host has no WebAssembly memory behind its objects', { id: this.id });
+    this.expose();
+    return { memory, address: slot.at };
   }
 
   pin(): void {

@@ -44,7 +44,7 @@ export class Snapshot {
 
   /** Before the lines of a committed transaction are forgotten: keeps their old bytes, once a line. */
   keep(h: Handle): void {
-    if (h.fresh || this.#mapped(h)) return;
+    if (h.fresh || h.createdAt > this.at || this.#mapped(h)) return;
     let kept = this.#kept.get(h);
     if (kept === undefined) {
       kept = { lines: new Map(), size: h.sizeBefore, version: h.version };
@@ -62,7 +62,7 @@ export class Snapshot {
 
   /** The object is about to be deleted: take its image while it is there. */
   rescue(h: Handle): void {
-    if (h.createdAt <= this.at && !this.#mapped(h)) this.map(this.handle(h.id), h);
+    if (!h.fresh && h.createdAt <= this.at && !this.#mapped(h)) this.map(this.handle(h.id), h);
   }
 
   map(own: Handle, from: Handle = this.#kernel.handle(own.id)): void {
@@ -75,14 +75,19 @@ export class Snapshot {
     const enlisted = from.serial === this.#kernel.serial;
     const size = kept?.size ?? (enlisted ? from.sizeBefore : from.size);
     const slot = this.#kernel.takeSlot(size);
-    this.#kernel.copyImage(from, slot, size);
+    try {
+      this.#kernel.copyImage(from, slot, size, 'committed');
+    } catch (error) {
+      this.#kernel.giveSlot(slot);
+      throw error;
+    }
     own.place(slot, size);
     own.kind = from.kind;
     own.rights = from.rights;
     own.version = kept?.version ?? from.version;
     own.fileSize = from.fileSize;
     own.verified = true;
-    own.pins = 1;
+    own.pins++;
     // Newest first: what the running transaction changed, then what commits since the snapshot changed.
     if (enlisted) {
       for (let i = 0; i < from.count; i++) {
@@ -112,10 +117,12 @@ export class Snapshot {
   #forget(): void {
     this.#kept.clear();
     for (const own of this.#handles.values()) {
-      own.pins = 0;
       own.fot = [];
       const slot = own.unplace();
-      if (slot !== undefined) this.#kernel.giveSlot(slot);
+      if (slot === undefined) continue;
+      own.pins--;
+      // A cursor that still stands there goes on seeing the old version, not what would take its place.
+      if (own.pins === 0) this.#kernel.giveSlot(slot);
     }
   }
 

@@ -37,7 +37,7 @@ export function run<T>(kernel: Kernel, body: () => T): T {
   let result: T;
   try {
     result = body();
-    if (isPromise(result)) throw new TwzError('TransactionAsync', 'the function of a transaction returned a promise; nothing was changed');
+    if (isPromise(result)) throw refuseAsync(result);
     if (transaction.isDoomed) throw transaction.doomed;
     commit(kernel, transaction);
   } catch (error) {
@@ -47,14 +47,22 @@ export function run<T>(kernel: Kernel, body: () => T): T {
   return result;
 }
 
-function isPromise(value: unknown): boolean {
+/** The caller learns it from this error; what becomes of the rest of its function is nobody's to wait for. */
+function refuseAsync(result: PromiseLike<unknown>): TwzError {
+  result.then(undefined, () => undefined);
+  return new TwzError('TransactionAsync', 'the function of a transaction returned a promise; nothing was changed');
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 function runNested<T>(transaction: Transaction, body: () => T): T {
   transaction.depth++;
   try {
-    return body();
+    const result = body();
+    if (isPromise(result)) throw refuseAsync(result);
+    return result;
   } catch (error) {
     transaction.isDoomed = true;
     transaction.doomed = error;
@@ -124,7 +132,9 @@ function commit(kernel: Kernel, transaction: Transaction): void {
     if (h.fotChanged.length > 0 && h.state === 'live') settleCounts(h);
     if (!h.volatile) bytes += SECTION.header + (h.whole ? h.size >>> 6 : h.count) * LINE_BYTES;
   }
-  kernel.log.reserve(bytes + (bytes / (kernel.log.frameMax / 2)) * (FRAME.header + SECTION.header));
+  // What does not fit one frame takes a header and a section more for each further one.
+  bytes += Math.ceil(bytes / (kernel.log.frameMax / 2)) * (FRAME.header + SECTION.header);
+  kernel.log.reserve(bytes);
   if (kernel.snapshots.size > 0) for (const snapshot of kernel.snapshots) {
     for (const h of transaction.handles) {
       if (h.state === 'deleting') snapshot.rescue(h);
@@ -295,6 +305,7 @@ function shrink(h: Handle): void {
 function discard(kernel: Kernel, h: Handle): void {
   kernel.exposed.delete(h);
   h.raw = undefined;
+  forgetCounts(h);
   h.pendingPages = [];
   h.pending = new Uint8Array(0);
   h.count = 0;
@@ -343,6 +354,8 @@ function undo(h: Handle): void {
   h.count = 0;
   shrink(h);
   forgetCounts(h);
+  // While it still has the size that raw stores could reach.
+  h.raw?.restore();
   const { slot } = h;
   if (slot !== undefined && h.size !== h.sizeBefore) h.place(slot, h.sizeBefore);
 }

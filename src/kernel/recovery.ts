@@ -49,8 +49,11 @@ export function recover(kernel: Kernel): Opened {
   }
   const lock = host.lock(`${directory}/lock`);
   try {
-    if (!host.exists(controlPath)) createSpace(host, directory, options.segmentSize, made);
+    const fresh = !host.exists(controlPath);
+    if (fresh) createSpace(host, directory, options.segmentSize, made);
     const control = readControl(host, controlPath);
+    // Who made the space may have died before the control file's name was durable.
+    if (!fresh && control.generation === 0) host.syncDirectory(directory);
     requireSegment(host, directory, control);
     const replay = new Replay(kernel);
     const scan = new Scan(host, `${directory}/log`, control, (words, at) => replay.apply(words, at));

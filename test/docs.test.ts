@@ -22,7 +22,10 @@ interface Example {
 }
 
 function examplesOf(text: string): Example[] {
-  return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => ({ line: text.slice(0, match.index).split('\n').length + 1, code: match[1] ?? '' }));
+  return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => ({
+    line: text.slice(0, match.index).split('\n').length + 1,
+    code: match[1] ?? '',
+  }));
 }
 
 /** `expression; // -> value` and `statement; // throws Name` become checks, on the line where they stand. */
@@ -53,7 +56,16 @@ function project(): void {
   fs.symlinkSync(ROOT, path.join(scratch, 'node_modules/twizzler'));
   fs.symlinkSync(path.join(ROOT, 'node_modules/@types/node'), path.join(scratch, 'node_modules/@types/node'));
   fs.writeFileSync(path.join(scratch, 'package.json'), '{ "type": "module" }');
-  const compilerOptions = { target: 'es2023', lib: ['es2023', 'esnext.disposable'], module: 'nodenext', strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true, skipLibCheck: true, types: ['node'] };
+  const compilerOptions = {
+    target: 'es2023',
+    lib: ['es2023', 'esnext.disposable'],
+    module: 'nodenext',
+    strict: true,
+    exactOptionalPropertyTypes: true,
+    noUncheckedIndexedAccess: true,
+    skipLibCheck: true,
+    types: ['node'],
+  };
   fs.writeFileSync(path.join(scratch, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['*.ts'] }));
 }
 
@@ -66,7 +78,10 @@ test('T19 docs: every example compiles and gives what it says', (t) => {
     if (found.length === 0) continue;
     examples += found.length;
     const name = file.replaceAll(/\W/g, '-');
-    fs.writeFileSync(path.join(scratch, `${name}.ts`), `${CHECKS}\n${found.map((example) => `// ${file}:${example.line}\n${checked(example, file)}`).join('\n')}`);
+    fs.writeFileSync(
+      path.join(scratch, `${name}.ts`),
+      `${CHECKS}\n${found.map((example) => `// ${file}:${example.line}\n${checked(example, file)}`).join('\n')}`,
+    );
     programs.push(`${name}.js`);
   }
   const tsc = spawnSync(process.execPath, [path.join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', scratch], { encoding: 'utf8' });
@@ -94,7 +109,14 @@ function* markdown(directory = ''): Generator<string> {
 }
 
 const anchorsOf = (text: string): Set<string> =>
-  new Set([...text.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) => title.toLowerCase().replaceAll(/[^\w\- ]/g, '').replaceAll(' ', '-')));
+  new Set(
+    [...text.matchAll(/^#+ (.+)$/gm)].map(([, title = '']) =>
+      title
+        .toLowerCase()
+        .replaceAll(/[^\w\- ]/g, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
 
 test('T19 docs: every link leads to a file, and to a heading in it', (t) => {
   let links = 0;
@@ -116,7 +138,9 @@ test('T19 docs: every link leads to a file, and to a heading in it', (t) => {
 test('T19 docs: error names in the documents exist', () => {
   const names = new Set(Object.keys(ERRORS));
   for (const file of PAGES) {
-    for (const [, name = ''] of page(file).matchAll(/; \/\/ throws (\w+)$|`((?:Object|Space|Name|Type|Pointer|Fot|Log|Snapshot|Transaction)[A-Z]\w+)`/gm)) {
+    for (const [, name = ''] of page(file).matchAll(
+      /; \/\/ throws (\w+)$|`((?:Object|Space|Name|Type|Pointer|Fot|Log|Snapshot|Transaction)[A-Z]\w+)`/gm,
+    )) {
       if (name !== '' && name !== 'Error') assert.ok(names.has(name), `${file}: ${name}`);
     }
   }

@@ -31,7 +31,10 @@ interface ReaderRun {
 }
 
 function secondReader(target: string): ReaderRun {
-  return spawnSync('python3', [path.join(GOLDEN, 'reader.py'), target], { encoding: 'utf8', env: { ...process.env, PYTHONIOENCODING: 'utf-8' } });
+  return spawnSync('python3', [path.join(GOLDEN, 'reader.py'), target], {
+    encoding: 'utf8',
+    env: { ...process.env, PYTHONIOENCODING: 'utf-8' },
+  });
 }
 
 function readBySecond(target: string): unknown {
@@ -41,7 +44,8 @@ function readBySecond(target: string): unknown {
 }
 
 const golden = (name: string): string => fs.readFileSync(path.join(GOLDEN, name), 'utf8');
-const ids = (text: string): Readonly<Record<string, ObjectId>> => Object.fromEntries(Object.entries(JSON.parse(text)).map(([name, id]) => [name, parseId(String(id))]));
+const ids = (text: string): Readonly<Record<string, ObjectId>> =>
+  Object.fromEntries(Object.entries(JSON.parse(text)).map(([name, id]) => [name, parseId(String(id))]));
 
 function copyOfGolden(): string {
   const directory = path.join(scratch, `space${fs.readdirSync(scratch).length}`);
@@ -94,7 +98,8 @@ test('T4 formats: the second reader reads the golden space: object files, log an
 function anonymous(text: string, known: Readonly<Record<string, string>>): unknown {
   const labels = new Map(Object.entries(known).map(([name, id]) => [id, name]));
   const { objects, names, deleted } = JSON.parse(text);
-  for (const [name, entry] of Object.entries<{ namespace?: string }>(names)) if (entry.namespace !== undefined) labels.set(entry.namespace, name);
+  for (const [name, entry] of Object.entries<{ namespace?: string }>(names))
+    if (entry.namespace !== undefined) labels.set(entry.namespace, name);
   const label = (id: string): string => labels.get(id) ?? 'system';
   const renamed: unknown = JSON.parse(JSON.stringify({ names, deleted }).replaceAll(/[0-9a-f]{32}/g, label));
   const each = Object.entries(objects).map(([id, object]) => `${label(id)} ${JSON.stringify(object).replaceAll(/[0-9a-f]{32}/g, label)}`);
@@ -145,7 +150,10 @@ test('T2 formats: the library refuses changed rights, with a checksum to match o
     [false, 'ObjectCorrupt'],
     [true, 'ObjectForged'],
   ] as const) {
-    assert.throws(() => space.relaxed(() => space.import(withOtherRights(mend))), (error) => isTwzError(error, name));
+    assert.throws(
+      () => space.relaxed(() => space.import(withOtherRights(mend))),
+      (error) => isTwzError(error, name),
+    );
   }
   assert.deepEqual([...space.ids()], []);
   space.close();
@@ -184,7 +192,10 @@ test('T4 formats: the library reads the golden space', () => {
   const sealed = space.get(id('sealed'), Person);
   assert.equal(objectOf(sealed).kind, 'immutable');
   assert.ok(same(sealed.friend, alice), 'a late-bound reference follows the name');
-  assert.throws(() => space.get(id('eve'), Person), (error) => isTwzError(error, 'ObjectDeleted'));
+  assert.throws(
+    () => space.get(id('eve'), Person),
+    (error) => isTwzError(error, 'ObjectDeleted'),
+  );
   assert.ok(same(space.names.get('/a', Person), alice));
   assert.deepEqual(
     space.names.list('/people').map(({ name, owns }) => ({ name, owns })),
@@ -200,7 +211,10 @@ test('T4 formats: an object file is entered in another space and leaves it as it
   const point = object.root(Point);
   assert.equal(point.label, 'here');
   assert.equal(point.next?.x, 3);
-  assert.throws(() => point.next?.next, (error) => isTwzError(error, 'ObjectMissing'));
+  assert.throws(
+    () => point.next?.next,
+    (error) => isTwzError(error, 'ObjectMissing'),
+  );
   assert.deepEqual(plain(object.export()), plain(bytes));
   space.close();
 });

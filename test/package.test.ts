@@ -46,7 +46,8 @@ test('T19 package: it holds what it exports and the documents, and no tests', ()
   for (const [name, { types, default: code }] of Object.entries(manifest.exports)) {
     for (const file of [types, code]) assert.ok(files.has(file.replace('./', '')), `${name}: ${file}`);
   }
-  for (const file of ['README.md', 'LICENSE', 'CAVEATS.md', 'docs/guide.md', 'docs/formats/object.md', 'dist/src/cli/main.js']) assert.ok(files.has(file), file);
+  for (const file of ['README.md', 'LICENSE', 'CAVEATS.md', 'docs/guide.md', 'docs/formats/object.md', 'dist/src/cli/main.js'])
+    assert.ok(files.has(file), file);
   const stray = [...files].filter((file) => /(^|\/)(test|bench|node_modules|examples)\//.test(file) || file.endsWith('.test.js'));
   assert.deepEqual(stray, []);
   assert.ok(packed.unpackedSize < 2 ** 21, `${packed.unpackedSize} bytes unpacked`);
@@ -55,7 +56,11 @@ test('T19 package: it holds what it exports and the documents, and no tests', ()
 test('T19 package: every entry can be imported', () => {
   for (const name of Object.keys(manifest.exports)) {
     const specifier = path.posix.join('twizzler', name);
-    run(process.execPath, ['--input-type=module', '-e', `const entry = await import('${specifier}'); if (Object.keys(entry).length === 0) process.exit(1);`], scratch);
+    run(
+      process.execPath,
+      ['--input-type=module', '-e', `const entry = await import('${specifier}'); if (Object.keys(entry).length === 0) process.exit(1);`],
+      scratch,
+    );
   }
 });
 
@@ -71,7 +76,10 @@ ${rest}`;
     fs.writeFileSync(path.join(scratch, 'use.ts'), program(rest));
     return spawnSync(process.execPath, [path.join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', scratch], { encoding: 'utf8' }).stdout;
   };
-  assert.equal(compile('const n: number = alice.age; const name: string | undefined = alice.friend?.friend?.name; export { n, name };'), '');
+  assert.equal(
+    compile('const n: number = alice.age; const name: string | undefined = alice.friend?.friend?.name; export { n, name };'),
+    '',
+  );
   assert.match(compile("alice.age = 'old';"), /error TS2322/);
   assert.match(compile('alice.friend.name;'), /error TS18047/);
   assert.match(compile('alice.nme;'), /error TS2551/);

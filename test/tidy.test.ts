@@ -36,8 +36,18 @@ const MAINS: ReadonlySet<string> = new Set(['src/testing/sim.ts', 'src/testing/c
 
 /** Breaches that stand, each with its reason. One that is no longer there is a breach, too. */
 const STANDING: readonly { readonly rule: string; readonly file: string; readonly code: string; readonly because: string }[] = [
-  { rule: 'print', file: 'src/space.ts', code: 'console.error', because: 'the default for the one line that says why the portable host is used' },
-  { rule: 'any', file: 'src/lib/struct.ts', code: 'any', because: 'a tighter constraint makes TypeScript resolve getters that refer to the struct being declared' },
+  {
+    rule: 'print',
+    file: 'src/space.ts',
+    code: 'console.error',
+    because: 'the default for the one line that says why the portable host is used',
+  },
+  {
+    rule: 'any',
+    file: 'src/lib/struct.ts',
+    code: 'any',
+    because: 'a tighter constraint makes TypeScript resolve getters that refer to the struct being declared',
+  },
 ];
 
 // --- reading ------------------------------------------------------------------------------------------------------------------
@@ -83,7 +93,7 @@ function blank(text: string): string {
     }
     return text.length;
   };
-  for (let i = 0; i < text.length; ) {
+  for (let i = 0; i < text.length;) {
     const c = text[i] ?? '';
     const rest = text.slice(i, i + 2);
     if (rest === '//' || rest === '/*') {
@@ -131,8 +141,7 @@ const lineOf = (text: string, at: number): number => text.slice(0, at).split('\n
 type Rule = (s: Source) => Iterable<{ readonly at: number; readonly code: string; readonly message: string }>;
 
 /** A rule that forbids what a pattern finds in the code, comments and strings apart. */
-const forbid =
-  (pattern: RegExp, message: string, where: (s: Source) => boolean = () => true): Rule =>
+const forbid = (pattern: RegExp, message: string, where: (s: Source) => boolean = () => true): Rule =>
   function* (s) {
     if (!where(s)) return;
     for (const match of s.code.matchAll(new RegExp(pattern, 'g'))) yield { at: match.index, code: match[0].trim(), message };
@@ -156,7 +165,8 @@ const ruleImports: Rule = function* (s) {
       if (s.area !== 'src') continue;
       if (specifier.startsWith('node:') ? !NODE_MODULES_IN.has(s.layer) : !(PACKAGES[s.layer] ?? []).includes(specifier)) {
         yield { at, code: specifier, message: `${s.layer} does not import ${specifier}` };
-      } else if (HOST_ONLY.test(specifier) && s.layer !== 'host' && s.layer !== 'testing') yield { at, code: specifier, message: `only host/ imports ${specifier}` };
+      } else if (HOST_ONLY.test(specifier) && s.layer !== 'host' && s.layer !== 'testing')
+        yield { at, code: specifier, message: `only host/ imports ${specifier}` };
       continue;
     }
     if (!specifier.endsWith('.ts')) yield { at, code: specifier, message: 'a relative import names a .ts file' };
@@ -164,7 +174,8 @@ const ruleImports: Rule = function* (s) {
     if (s.area !== 'src') continue;
     const to = source(target, '').layer;
     if (to === '') yield { at, code: specifier, message: 'src/ imports src/ only' };
-    else if (to !== s.layer && !(LAYERS[s.layer] ?? []).includes(to)) yield { at, code: specifier, message: `${s.layer} does not import ${to}` };
+    else if (to !== s.layer && !(LAYERS[s.layer] ?? []).includes(to))
+      yield { at, code: specifier, message: `${s.layer} does not import ${to}` };
   }
 };
 
@@ -175,7 +186,8 @@ const ruleLength: Rule = function* (s) {
 };
 
 const ruleFileName: Rule = function* (s) {
-  if (/(^|\/)(utils?|common|helpers?|types|misc|shared)(\.ts$|\/)/.test(s.file)) yield { at: 0, code: s.file, message: 'a name that says nothing' };
+  if (/(^|\/)(utils?|common|helpers?|types|misc|shared)(\.ts$|\/)/.test(s.file))
+    yield { at: 0, code: s.file, message: 'a name that says nothing' };
 };
 
 const ruleLayer: Rule = function* (s) {
@@ -185,8 +197,10 @@ const ruleLayer: Rule = function* (s) {
 /** Comments and strings count here. */
 const ruleWords: Rule = function* (s) {
   if (s.file === 'test/tidy.test.ts') return;
-  for (const match of s.text.matchAll(/\b(TODO|FIXME|XXX|HACK)\b|@ts-(ignore|expect-error|nocheck)/g)) yield { at: match.index, code: match[0], message: 'finish it, or write an issue' };
-  for (const match of s.text.matchAll(/(?<![\w.:/])\/(home|root|work|Users)\/\w+/g)) yield { at: match.index, code: match[0], message: 'a path of one machine' };
+  for (const match of s.text.matchAll(/\b(TODO|FIXME|XXX|HACK)\b|@ts-(ignore|expect-error|nocheck)/g))
+    yield { at: match.index, code: match[0], message: 'finish it, or write an issue' };
+  for (const match of s.text.matchAll(/(?<![\w.:/])\/(home|root|work|Users)\/\w+/g))
+    yield { at: match.index, code: match[0], message: 'a path of one machine' };
 };
 
 const ruleFeature: Rule = function* (s) {
@@ -210,14 +224,26 @@ const RULES: Readonly<Record<string, Rule>> = {
   'double cast': forbid(/\bas unknown as\b/, 'no `as unknown as`'),
   'non-null': forbid(/[\w$)\]]!(?![=\w])/, 'no `!` for what may be missing', inSrc),
   'empty catch': forbid(/\bcatch\s*(?:\([^)]*\))?\s*\{\s*\}/, 'an error is handled, or passed on'),
-  'dropped rejection': forbid(/\.catch\(\s*\(?\w*\)?\s*=>\s*(?:\{\s*\}|undefined|null)\s*\)/, 'a rejection is handled, or passed on', inSrc),
+  'dropped rejection': forbid(
+    /\.catch\(\s*\(?\w*\)?\s*=>\s*(?:\{\s*\}|undefined|null)\s*\)/,
+    'a rejection is handled, or passed on',
+    inSrc,
+  ),
   clock: forbid(/\bDate\.now\b|\bnew Date\b|\bMath\.random\b/, 'time and chance come from the host', (s) => inSrc(s) && s.layer !== 'host'),
   timer: forbid(/\bperformance\.now\b|\bset(?:Timeout|Interval|Immediate)\b|\bqueueMicrotask\b/, 'time comes from the host', timeless),
-  print: forbid(/\bconsole\.\w+|\bprocess\.(?:stdout|stderr|stdin|env|argv|exit\w*)\b/, 'only cli/ prints or reads the environment', prints),
+  print: forbid(
+    /\bconsole\.\w+|\bprocess\.(?:stdout|stderr|stdin|env|argv|exit\w*)\b/,
+    'only cli/ prints or reads the environment',
+    prints,
+  ),
   'default export': forbid(/\bexport\s+default\b/, 'exports have names'),
   enum: forbid(/\b(?:const\s+)?enum\s+\w/, 'no enums: a constant object'),
   'interface name': forbid(/\b(?:interface|class)\s+(?:I[A-Z][a-z]\w*|\w+Manager)\b/, 'no I prefix, no Manager'),
-  sleep: forbid(/\bsetTimeout\s*\(\s*(?:resolve|r|done)\b|\btimers\/promises|\bsleep\(/, 'a test waits for what happens, not for time', (s) => s.area === 'test'),
+  sleep: forbid(
+    /\bsetTimeout\s*\(\s*(?:resolve|r|done)\b|\btimers\/promises|\bsleep\(/,
+    'a test waits for what happens, not for time',
+    (s) => s.area === 'test',
+  ),
   focus: forbid(/\b(?:test|describe|it)\.(?:only|todo)\b/, 'no test is left out', (s) => s.area === 'test'),
 };
 
@@ -261,7 +287,11 @@ test('tidy: the house rules hold', (t) => {
   for (const { rule, file, code } of standing) breaches.push(`${file}:1: ${rule}: "${code}" may stand and does not: take it off the list`);
   t.diagnostic(`${sources.length} files, ${lines} lines, ${imports} imports, ${Object.keys(RULES).length} rules`);
   assert.equal(breaches.length, 0, `\n${breaches.join('\n')}\n`);
-  for (const layer of ['abi', 'host', 'kernel', 'lib', 'services', 'entry', 'cli']) assert.ok(sources.some((s) => s.layer === layer), `read nothing of ${layer}`);
+  for (const layer of ['abi', 'host', 'kernel', 'lib', 'services', 'entry', 'cli'])
+    assert.ok(
+      sources.some((s) => s.layer === layer),
+      `read nothing of ${layer}`,
+    );
   assert.ok(sources.length > 80 && lines > 8000 && imports > 300, 'read too little');
 });
 
@@ -300,7 +330,11 @@ test('tidy: each rule finds the breach that it is for, and nothing in clean code
     const found = [...breachesIn(source(file, text))].map((breach) => breach.rule);
     assert.deepEqual(found, [rule], `${file}: ${text.slice(0, 60)}`);
   }
-  assert.deepEqual(Object.keys(RULES).filter((rule) => !CANARIES.some(([name]) => name === rule)), []);
-  const clean = "/* any as unknown as enum X */ const a = 'catch {} any'; const b = /any!/; const c = `any ${a} as unknown as`; if (a !== b && !c) f(a);";
+  assert.deepEqual(
+    Object.keys(RULES).filter((rule) => !CANARIES.some(([name]) => name === rule)),
+    [],
+  );
+  const clean =
+    "/* any as unknown as enum X */ const a = 'catch {} any'; const b = /any!/; const c = `any ${a} as unknown as`; if (a !== b && !c) f(a);";
   assert.deepEqual([...breachesIn(source('src/lib/a.ts', clean))], []);
 });

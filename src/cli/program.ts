@@ -21,12 +21,17 @@ export async function runMain(argv: readonly string[]): Promise<number> {
   const ending: Ending = { code: EXIT.done };
   const program = buildProgram(ending);
   try {
+    if (argv.length === 0) {
+      out.write(program.helpInformation());
+      out.line(TOPICS);
+      return EXIT.done;
+    }
     await program.parseAsync([...argv], { from: 'user' });
     return ending.code;
   } catch (error) {
     if (error instanceof CommanderError) {
       if (error.exitCode === 0) return EXIT.done;
-      return report(new UsageError(error.message.replace(/^error: /, '')), json);
+      return report(new UsageError(error.message.replace(/^error: /, '').replaceAll('\n', ' ')), json);
     }
     return report(error, json);
   }
@@ -49,15 +54,11 @@ function buildProgram(ending: Ending): Command {
     .enablePositionalOptions()
     .helpCommand('help [COMMAND]', 'print help for a command')
     .helpOption('-h, --help', 'print help')
-    .option('-V, --version', 'print the version')
+    .version(VERSION, '-V, --version', 'print the version')
     .addHelpText('after', TOPICS)
     .configureOutput({ writeOut: (text) => out.write(text), writeErr: () => undefined })
     .showSuggestionAfterError(true)
     .exitOverride();
-  program.action((options: { version?: boolean }) => {
-    if (options.version === true) out.line(VERSION);
-    else program.outputHelp();
-  });
   addMeta(program);
   addSpaceCommands(program, ending);
   addNameCommands(program);

@@ -16,7 +16,7 @@ import { CONTROL_FILE } from './check/control.ts';
 import { Findings, type Finding, type FindingName } from './check/findings.ts';
 import { SpaceImage } from './check/image.ts';
 import { NamesWalk, WELL_KNOWN, wellKnownId } from './check/names.ts';
-import { checkObject, type ObjectFacts } from './check/object.ts';
+import { checkObject, factsOf, type ObjectFacts } from './check/object.ts';
 import { TypedWalk } from './check/typed.ts';
 import { repair, type RepairOptions, type RepairStep } from './check/repair.ts';
 
@@ -77,6 +77,8 @@ export class Checker {
   readonly #ids: ReadonlySet<ObjectId>;
   readonly #cache = new Map<ObjectId, ObjectFacts>();
   #cached = 0;
+  /** Objects checked so far, and whether their headers can be trusted. */
+  readonly #usable = new Map<ObjectId, boolean>();
   #bytes = 0;
   #deleted: ReadonlySet<ObjectId> | undefined;
   readonly #walk = new TypedWalk(this);
@@ -130,6 +132,7 @@ export class Checker {
       return;
     }
     const facts = checkObject(this.image.host, id, read.bytes, this.findings, { stamped: read.stamped });
+    this.#usable.set(id, facts.usable);
     if (!facts.usable) return;
     this.#keep(id, facts);
     this.#lifetime(id, facts);
@@ -152,7 +155,7 @@ export class Checker {
   facts(id: ObjectId): ObjectFacts | undefined {
     const known = this.#cache.get(id);
     if (known !== undefined) return known;
-    if (!this.#ids.has(id)) return undefined;
+    if (!this.#ids.has(id) || this.#usable.get(id) === false) return undefined;
     let read;
     try {
       read = this.image.object(id);
@@ -161,7 +164,9 @@ export class Checker {
       throw error;
     }
     if (read === undefined || read.bytes.length < PAGE) return undefined;
-    const facts = checkObject(this.image.host, id, read.bytes, new Findings(), { stamped: read.stamped });
+    const facts = this.#usable.has(id)
+      ? factsOf(this.image.host, id, read.bytes)
+      : checkObject(this.image.host, id, read.bytes, new Findings(), { stamped: read.stamped });
     if (!facts.usable) return undefined;
     this.#keep(id, facts);
     return facts;

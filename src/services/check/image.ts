@@ -202,7 +202,7 @@ export class SpaceImage {
       });
     } else if (reader.torn) findings.add('LogTorn', `the frame at ${reader.lsn} is not whole`, { file, at });
     if (open.length > 0)
-      findings.add('LogUncommitted', `${open.length} frames at the end belong to no committed transaction`, { file, at });
+      findings.add('LogUncommitted', `frames at the end that belong to no committed transaction: ${open.length}`, { file, at });
   }
 
   #take(frame: LogFrame): void {

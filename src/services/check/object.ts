@@ -27,7 +27,7 @@ import {
 } from '../../abi/format.ts';
 import { NULL_ID, foldId, type ObjectId } from '../../abi/id.ts';
 import type { Host } from '../../host/host.ts';
-import type { FindingName, Findings } from './findings.ts';
+import { Findings, type FindingName } from './findings.ts';
 import { CLASSES, ObjectImage, type ClassRecord } from './object-image.ts';
 
 const KNOWN_FLAGS = FLAG.deleted | FLAG.counted | FLAG.raw;
@@ -90,6 +90,14 @@ export function checkObject(host: Host, id: ObjectId, bytes: Uint8Array, finding
     checkRoot(inspection);
   }
   return { image, free: inspection.free, usable };
+}
+
+/** What the rest of the check needs to know of an object that was checked before. */
+export function factsOf(host: Host, id: ObjectId, bytes: Uint8Array): ObjectFacts {
+  const image = new ObjectImage(bytes);
+  const inspection = new Inspection(host, id, image, new Findings());
+  checkAllocator(inspection);
+  return { image, free: inspection.free, usable: true };
 }
 
 // --- 1: header --------------------------------------------------------------------------------------------------------------
@@ -410,7 +418,7 @@ function checkFotFreeList(it: Inspection, free: Set<number>): void {
     index = entry.next;
   }
   if (free.size > 0)
-    it.findings.add('FotFreeList', `${free.size} free entries are not in the free list`, {
+    it.findings.add('FotFreeList', `free entries that are not in the free list: ${free.size}`, {
       object: it.id,
       at: META.fotFree,
       expected: 'all of them',

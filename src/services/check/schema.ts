@@ -20,6 +20,8 @@ export type Shape =
 
 export interface StructField {
   readonly name: string;
+  /** With the struct's name in front. */
+  readonly label: string;
   readonly offset: number;
   readonly shape: Shape;
 }
@@ -107,7 +109,7 @@ function structOf(name: string, raw: Readonly<Record<string, unknown>>, sizes: R
     const offset = natural(field['offset'], `${name}.${fieldName}.offset`, size);
     const shape = shapeOf(field['shape'], `${name}.${fieldName}`, sizes, 0);
     if (offset + shape.size > size) throw new Malformed(`${name}.${fieldName} ends at ${offset + shape.size} of ${size}`);
-    return { name: fieldName, offset, shape };
+    return { name: fieldName, label: `${name}.${fieldName}`, offset, shape };
   });
   return { name, size, version: natural(raw['version'], `${name}.version`, 2 ** 32), fields };
 }

@@ -8,7 +8,7 @@ import type { ObjectId } from '../../abi/id.ts';
 import { fingerprintOf } from '../../lib/fingerprint.ts';
 import type { FindingName, Findings } from './findings.ts';
 import type { SpaceImage } from './image.ts';
-import type { ObjectImage } from './object-image.ts';
+import type { FotRecord, ObjectImage } from './object-image.ts';
 import { liveBlock, type ObjectFacts } from './object.ts';
 import { alignOf, parseSchema, signatureOf, type ObjectSchema, type Shape, type StructShape } from './schema.ts';
 
@@ -32,9 +32,21 @@ interface TypeOf {
   readonly align: number;
 }
 
+/** A pointer that was found: where it leads, as what, and where it stands. */
 interface Visit {
+  /** 0: the root. */
   readonly at: number;
-  readonly type: TypeOf;
+  readonly type: TypeOf | undefined;
+  readonly holder: ObjectId;
+  readonly from: number;
+  readonly name: string;
+}
+
+interface Passed {
+  found: number;
+  /** What the entry counts, and where. */
+  readonly stored: number;
+  readonly at: number;
 }
 
 /** Where in an object a type has been visited: a bit for each 8 bytes, and a set for the odd ones. */
@@ -44,6 +56,10 @@ class Visited {
 
   constructor(size: number) {
     this.#bits = new Uint8Array(Math.ceil(size / 64));
+  }
+
+  has(at: number): boolean {
+    return at % 8 === 0 ? ((this.#bits[at >>> 6] ?? 0) & (1 << ((at >>> 3) & 7))) !== 0 : this.#odd.has(at);
   }
 
   /** False where it was there before. */
@@ -70,7 +86,7 @@ export class TypedWalk {
   /** Where pointers were seen: a struct may be visited as part of another, too. */
   readonly #seen = new Map<ObjectId, Visited>();
   /** Pointers found through each FOT entry. */
-  readonly #through = new Map<ObjectId, Map<number, number>>();
+  readonly #through = new Map<ObjectId, Map<number, Passed>>();
   pointers = 0;
   structs = 0;
 
@@ -100,7 +116,7 @@ export class TypedWalk {
     }
     const root = image.u32(META.root);
     const type = this.#type(schema, schema.root);
-    if (root !== 0 && type !== undefined) this.#enter(id, facts, root, type, META.root, id);
+    if (root !== 0) this.#drain(id, facts, [{ at: root, type, holder: id, from: META.root, name: 'the root' }]);
   }
 
   /** A type of a schema. Schemas that describe a struct alike give one type, so that it is visited once. */
@@ -136,70 +152,87 @@ export class TypedWalk {
     return schema;
   }
 
+  /** Goes where pointers from other objects lead, until no new place is found. Each object is read once for all that lead to it. */
   run(progress?: (done: number) => void): void {
     while (this.#pending.size > 0) {
       for (const [id, visits] of this.#pending) {
         this.#pending.delete(id);
         const facts = this.#source.facts(id);
-        if (facts === undefined) continue;
-        // Grows while it is read: local pointers of this object come in here.
-        for (let visit = visits.pop(); visit !== undefined; visit = visits.pop()) {
-          this.#struct(id, facts, visit.at, visit.type.struct, visit.type, visits);
-          if ((++this.structs & 1023) === 0) progress?.(this.structs);
-        }
+        if (facts !== undefined) this.#drain(id, facts, visits);
+        progress?.(this.structs);
       }
     }
     this.#counts();
   }
 
-  // --- one struct -----------------------------------------------------------------------------------------------------------
+  /** Grows while it is read: pointers within the object come in here. */
+  #drain(id: ObjectId, facts: ObjectFacts, visits: Visit[]): void {
+    for (let visit = visits.pop(); visit !== undefined; visit = visits.pop()) {
+      const at = visit.at === 0 ? facts.image.u32(META.root) : visit.at;
+      const { type } = visit;
+      if (!this.#arrives(id, facts, at, visit) || type === undefined || !this.#visit(id, facts, type).add(at)) continue;
+      this.structs++;
+      this.#struct(id, facts, at, type.struct, type, visits);
+    }
+  }
 
-  /** A pointer at `from` of object `holder` leads to a struct at `at` of `target`: is there room for it, and was it visited? */
-  #enter(target: ObjectId, facts: ObjectFacts, at: number, type: TypeOf, from: number, holder: ObjectId, local?: Visit[]): void {
-    if (at % type.align !== 0) {
-      this.#bad(
-        'PointerBounds',
-        holder,
-        from,
-        `leads to ${at} of ${target}, which is not aligned for ${type.struct.name}`,
-        `a multiple of ${type.align}`,
-      );
-      return;
-    }
-    const block = liveBlock(facts, at);
-    if (block === undefined) return;
-    if (block.at + block.size - at < type.struct.size) {
-      this.#bad(
-        'PointerType',
-        holder,
-        from,
-        `leads to ${block.at + block.size - at} bytes at ${at} of ${target}`,
-        `${type.struct.size} bytes for ${type.struct.name}`,
-      );
-      return;
-    }
-    const key = `${target} ${type.key}`;
+  #visit(id: ObjectId, facts: ObjectFacts, type: TypeOf): Visited {
+    const key = `${id} ${type.key}`;
     let visited = this.#visited.get(key);
     if (visited === undefined) {
       visited = new Visited(facts.image.size);
       this.#visited.set(key, visited);
     }
-    if (!visited.add(at)) return;
-    if (local !== undefined) local.push({ at, type });
-    else {
-      const visits = this.#pending.get(target);
-      if (visits === undefined) this.#pending.set(target, [{ at, type }]);
-      else visits.push({ at, type });
-    }
+    return visited;
   }
 
+  /** Does the pointer lead to live memory with room for its type? */
+  #arrives(id: ObjectId, facts: ObjectFacts, at: number, { type, holder, from, name }: Visit): boolean {
+    const { size } = facts.image;
+    if (at < PAGE || at >= size) {
+      this.#bad('PointerBounds', holder, from, `${name} leads to ${at} of ${id}`, `${PAGE} to ${size - 1}`);
+      return false;
+    }
+    if (type !== undefined && at % type.align !== 0) {
+      this.#bad(
+        'PointerBounds',
+        holder,
+        from,
+        `${name} leads to ${at} of ${id}, which is not aligned for ${type.struct.name}`,
+        `a multiple of ${type.align}`,
+      );
+      return false;
+    }
+    const block = liveBlock(facts, at);
+    if (block === undefined) {
+      this.#bad('PointerFree', holder, from, `${name} leads to ${at} of ${id}, which is not allocated`, 'a live block');
+      return false;
+    }
+    const room = block.at + block.size - at;
+    if (type !== undefined && room < type.struct.size) {
+      this.#bad(
+        'PointerType',
+        holder,
+        from,
+        `${name} leads to ${room} bytes at ${at} of ${id}`,
+        `${type.struct.size} bytes for ${type.struct.name}`,
+      );
+      return false;
+    }
+    return true;
+  }
+
+  // --- one struct -----------------------------------------------------------------------------------------------------------
+
   #bad(name: FindingName, id: ObjectId, at: number, message: string, expected?: string): void {
+    // Where the root lies has been judged with the header, and it is no pointer that could be cleared.
+    if (at === META.root && name !== 'PointerType') return;
     this.#source.findings.add(name, message, { object: id, at, expected });
     if (name.startsWith('Pointer') && name !== 'PointerType') this.#source.findings.clearable(id, at);
   }
 
   #struct(id: ObjectId, facts: ObjectFacts, at: number, struct: StructShape, type: TypeOf, local: Visit[]): void {
-    for (const field of struct.fields) this.#value(id, facts, at + field.offset, field.shape, type, local, `${struct.name}.${field.name}`);
+    for (const field of struct.fields) this.#value(id, facts, at + field.offset, field.shape, type, local, field.label);
   }
 
   #value(id: ObjectId, facts: ObjectFacts, at: number, shape: Shape, type: TypeOf, local: Visit[], name: string): void {
@@ -222,7 +255,7 @@ export class TypedWalk {
         return;
       case 'array':
         if (shape.of.kind === 'number' || shape.of.kind === 'bigint') return;
-        for (let i = 0; i < shape.length; i++) this.#value(id, facts, at + i * shape.stride, shape.of, type, local, `${name}[${i}]`);
+        for (let i = 0; i < shape.length; i++) this.#value(id, facts, at + i * shape.stride, shape.of, type, local, name);
         return;
       case 'struct': {
         const inner = type.schema.types.get(shape.type);
@@ -264,8 +297,7 @@ export class TypedWalk {
     if (first) this.pointers++;
     if (index === 0) {
       // A link to its own object holds an offset only so as not to be null.
-      if (shape === 'link') return;
-      if (this.#leads(id, facts, offset, at, id, name) && type !== undefined) this.#enter(id, facts, offset, type, at, id, local);
+      if (shape !== 'link') local.push({ at: offset, type, holder: id, from: at, name });
       return;
     }
     const entry = index < facts.image.u32(META.fotCount) ? facts.image.fotEntry(index) : undefined;
@@ -273,7 +305,7 @@ export class TypedWalk {
       this.#bad('PointerFot', id, at, `${name} names entry ${index} of the FOT, which is not in use`, 'an entry in use');
       return;
     }
-    if (first) this.#count(id, index);
+    if (first) this.#count(id, entry);
     if (entry.id === undefined) return;
     if (!this.#source.ids.has(entry.id)) {
       // Reported once for the entry; the pointer itself is only noted.
@@ -281,10 +313,11 @@ export class TypedWalk {
       return;
     }
     if (shape === 'link') return;
-    const target = this.#source.facts(entry.id);
-    if (target === undefined) return;
-    const to = offset === 0 ? target.image.u32(META.root) : offset;
-    if (this.#leads(entry.id, target, to, at, id, name) && type !== undefined) this.#enter(entry.id, target, to, type, at, id);
+    if (type !== undefined && this.#visited.get(`${entry.id} ${type.key}`)?.has(offset) === true) return;
+    const visit = { at: offset, type, holder: id, from: at, name };
+    const visits = this.#pending.get(entry.id);
+    if (visits === undefined) this.#pending.set(entry.id, [visit]);
+    else visits.push(visit);
   }
 
   #firstSight(id: ObjectId, facts: ObjectFacts, at: number): boolean {
@@ -296,46 +329,38 @@ export class TypedWalk {
     return seen.add(at);
   }
 
-  /** Does the pointer lead to live memory of the target? */
-  #leads(target: ObjectId, facts: ObjectFacts, offset: number, at: number, holder: ObjectId, name: string): boolean {
-    if (offset < PAGE || offset >= facts.image.size) {
-      this.#bad('PointerBounds', holder, at, `${name} leads to ${offset} of ${target}`, `${PAGE} to ${facts.image.size - 1}`);
-      return false;
-    }
-    if (liveBlock(facts, offset) === undefined) {
-      this.#bad('PointerFree', holder, at, `${name} leads to ${offset} of ${target}, which is not allocated`, 'a live block');
-      return false;
-    }
-    return true;
-  }
-
   // --- counts ---------------------------------------------------------------------------------------------------------------
 
-  #count(id: ObjectId, index: number): void {
+  #count(id: ObjectId, entry: FotRecord): void {
     let counts = this.#through.get(id);
     if (counts === undefined) {
       counts = new Map();
       this.#through.set(id, counts);
     }
-    counts.set(index, (counts.get(index) ?? 0) + 1);
+    const passed = counts.get(entry.index);
+    if (passed === undefined) counts.set(entry.index, { found: 1, stored: entry.count, at: entry.at + FOT.count });
+    else passed.found++;
   }
 
   /** An entry that counts too few pointers would be freed under those that are left. */
   #counts(): void {
     for (const [id, counts] of this.#through) {
-      const facts = this.#source.facts(id);
-      if (facts === undefined || (facts.image.u32(META.flags) & FLAG.raw) !== 0 || facts.image.u32(META.kind) === KIND.immutable) continue;
-      for (const [index, found] of counts) {
-        const entry = facts.image.fotEntry(index);
-        if (entry === undefined || entry.count >= found) continue;
-        this.#source.findings.add('FotCount', `entry ${index} counts ${entry.count} pointers; there are ${found}`, {
+      for (const [index, { found, stored, at }] of counts) {
+        if (stored >= found || !this.#counted(id)) continue;
+        this.#source.findings.add('FotCount', `entry ${index} counts ${stored} pointers; there are ${found}`, {
           object: id,
-          at: entry.at + FOT.count,
+          at,
           expected: `at least ${found}`,
         });
         this.#source.findings.counted(id, index, found);
       }
     }
+  }
+
+  /** Objects whose counts are relied on. */
+  #counted(id: ObjectId): boolean {
+    const image = this.#source.facts(id)?.image;
+    return image !== undefined && (image.u32(META.flags) & FLAG.raw) === 0 && image.u32(META.kind) !== KIND.immutable;
   }
 }
 

@@ -3,7 +3,8 @@
  * written from those pages and shares no code with the library. Both must find the same in old files and in files written now.
  */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -157,6 +158,47 @@ test('T2 formats: the library refuses changed rights, with a checksum to match o
   }
   assert.deepEqual([...space.ids()], []);
   space.close();
+});
+
+// --- killed processes -------------------------------------------------------------------------------------------------------
+
+/** Lets the writer run for so many transactions and kills it. */
+async function killedSpace(directory: string, seed: number, transactions: number): Promise<void> {
+  const child = spawn(process.execPath, [fileURLToPath(new URL('golden/writer.js', import.meta.url)), directory, String(seed)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const ended = new Promise((resolve) => child.once('close', resolve));
+  let seen = 0;
+  for await (const chunk of child.stdout) {
+    seen += String(chunk).length / 2;
+    if (seen >= transactions) child.kill('SIGKILL');
+  }
+  await ended;
+}
+
+test('T8 formats: what a killed process leaves is read the same by both readers, object by object', needsPython, async (t) => {
+  for (const [seed, transactions] of [
+    [1, 20],
+    [2, 300],
+    [3, 2000],
+  ] as const) {
+    const directory = path.join(scratch, `killed${seed}`);
+    await killedSpace(directory, seed, transactions);
+    const { status, stdout, stderr } = spawnSync('python3', [path.join(GOLDEN, 'reader.py'), '--hashes', directory], { encoding: 'utf8' });
+    assert.equal(status, 0, `seed ${seed}: ${stderr}`);
+    const second = JSON.parse(stdout);
+    const space = open(directory);
+    const first: Record<string, string> = {};
+    for (const id of space.ids())
+      first[id] = createHash('sha256')
+        .update(plain(space.object(id).export()))
+        .digest('hex');
+    t.diagnostic(`seed ${seed}: ${Object.keys(first).length} objects, ${second.transactions} transactions replayed`);
+    assert.equal(space.stat().recovery.transactions, second.transactions, `seed ${seed}`);
+    assert.deepEqual(first, second.objects, `seed ${seed}`);
+    assert.ok(Object.keys(first).length > 2);
+    space.close();
+  }
 });
 
 // --- the library ------------------------------------------------------------------------------------------------------------

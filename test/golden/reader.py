@@ -2,6 +2,7 @@
 
     python3 reader.py DIRECTORY     the state of a space, as JSON: object files with the log laid over them
     python3 reader.py FILE.twz      one object file
+    python3 reader.py --hashes DIRECTORY    of each object, SHA-256 over all but version and checksum
 
 It checks all that the documents say a reader checks, and stops with a message at the first thing that does not hold.
 """
@@ -328,7 +329,8 @@ def sections(frame):
     need(len(frame) - at in (0, 4), f"a frame of {len(frame)} bytes ends at {at}")
 
 
-def read_space(directory):
+def objects_of(directory):
+    """All objects as the log leaves them, their versions, and what else was learned on the way."""
     control = read_control(f"{directory}/space.twz")
     log = Log(directory, control)
     state, versions, stamped = {}, {}, set()
@@ -361,6 +363,17 @@ def read_space(directory):
                     data[at : at + 8] = word
                 versions[name] = version
     objects = {name: Object(bytes(data), name, name in stamped) for name, data in sorted(state.items())}
+    return control, log, objects, versions
+
+
+def hashes(directory):
+    _, log, objects, _ = objects_of(directory)
+    plain = {name: each.data[:72] + bytes(8) + each.data[80:112] + bytes(4) + each.data[116:] for name, each in objects.items()}
+    return {"transactions": len(log.transactions), "objects": {name: hashlib.sha256(data).hexdigest() for name, data in plain.items()}}
+
+
+def read_space(directory):
+    control, log, objects, versions = objects_of(directory)
     known = {n: derive(bytes.fromhex(control["space"])[:15] + bytes([bytes.fromhex(control["space"])[15] ^ n]), bytes(16), 7, 1).hex() for n in (1, 2)}
     return {
         "control": control,
@@ -415,7 +428,9 @@ def name_hash(text):
 
 
 def main(path):
-    if os.path.isdir(path):
+    if path == "--hashes":
+        result = hashes(sys.argv[2])
+    elif os.path.isdir(path):
         result = read_space(path)
     else:
         data = open(path, "rb").read()

@@ -343,7 +343,7 @@ def objects_of(directory):
         for file in sorted(os.listdir(f"{directory}/objects/{part}")):
             name = file.removesuffix(".twz")
             state[name] = load(name)
-            versions[name] = u64(state[name], 72)
+            versions[name] = u64(state[name], 72) if len(state[name]) >= PAGE else 0
             stamped.add(name)
     for transaction in log.transactions:
         for frame in transaction:

@@ -110,7 +110,7 @@ export class Space {
     if (kernel.transaction !== undefined) {
       const { serial } = kernel;
       // The outer function is synchronous: it has ended when this goes on.
-      await undefined;
+      await Promise.resolve();
       if (kernel.abortedSerial === serial) throw new TwzError('TransactionNested', 'the transaction around this one was aborted');
     }
     kernel.checkpointer.pace();

@@ -226,7 +226,7 @@ function describe(root: StructImage): Schema {
  */
 // oxlint-disable-next-line typescript/no-explicit-any -- see above
 export function struct<const F extends Record<string, any>>(name: string, fields: F, options: StructOptions = {}): Struct<F> {
-  return new StructType(name, fields, options.version ?? 1) as StructType & { readonly [STRUCT]?: F };
+  return new StructType(name, fields, options.version ?? 1);
 }
 
 /** A reference to a struct, in the same object or in another. Reads as an accessor, or null. */

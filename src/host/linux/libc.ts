@@ -55,7 +55,7 @@ export function libc(): Libc {
 
 /** The address of a buffer's first byte: memmove of nothing returns its destination. */
 export function addressOf(bytes: Uint8Array): number {
-  return Number(libc().memmove(bytes, bytes, 0));
+  return libc().memmove(bytes, bytes, 0);
 }
 
 export const PROT = { none: 0, read: 1, readWrite: 3 } as const;

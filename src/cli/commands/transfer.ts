@@ -1,21 +1,18 @@
 /** Commands that bring things in and out, and run programs: import, export, run, shell. */
 import type { Command } from 'commander';
-import { TwzError } from '../../abi/errors.ts';
-import { readWhole } from '../../services/check/control.ts';
 import { UsageError } from '../failure.ts';
 import { out, size } from '../output.ts';
 import type { Ending } from '../program.ts';
 import { runProgram } from '../run.ts';
 import { shell } from '../shell.ts';
+import { addImport } from './import.ts';
 import { common, findTarget, theHost, withSpace, type Common } from '../space.ts';
 
 export function addTransferCommands(program: Command, ending: Ending): void {
   common(program.command('export <target> [file]').description('write an object to a file, byte for byte; `-` is standard output'))
     .option('-f, --force', 'replace the file if it is there')
     .action(exportObject);
-  common(program.command('import <file>').description('enter an object file that `export` wrote, under its own ID'))
-    .option('-n, --name <path>', 'give it this name')
-    .action(importObject);
+  addImport(program, ending);
   common(
     program
       .command('run <file> [args...]')
@@ -63,18 +60,4 @@ function writeFile(path: string, bytes: Uint8Array, force: boolean): void {
   } finally {
     host.close(handle);
   }
-}
-
-async function importObject(file: string, options: Common & { name?: string }): Promise<void> {
-  const bytes = readWhole(theHost(), file);
-  if (bytes === undefined) throw new TwzError('FileMissing', `there is no file ${file}`, { file });
-  await withSpace(options, (space) => {
-    const id = space.relaxed(() => {
-      const object = space.import(bytes);
-      if (options.name !== undefined) space.names.set(options.name, object);
-      return object.id;
-    });
-    if (options.json === true) out.json({ id, bytes: bytes.length, name: options.name });
-    else out.line(`${id}  ${size(bytes.length)}${options.name === undefined ? '' : `  ${options.name}`}`);
-  });
 }

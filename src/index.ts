@@ -33,6 +33,16 @@ export {
   type FixedArray,
 } from './lib/fields.ts';
 export { Obj } from './lib/object.ts';
-export { ref, struct, type Infer, type Init, type Instance, type Schema, type SchemaType, type Struct, type StructOptions } from './lib/struct.ts';
+export {
+  ref,
+  struct,
+  type Infer,
+  type Init,
+  type Instance,
+  type Schema,
+  type SchemaType,
+  type Struct,
+  type StructOptions,
+} from './lib/struct.ts';
 export { Names, type NameEntry, type SetOptions } from './services/naming.ts';
 export { open, Snapshot, Space, type OpenOptions, type SpaceStat, type Target } from './space.ts';

@@ -8,7 +8,17 @@ import { parseId, type ObjectId } from './abi/id.ts';
 import { chooseHost } from './host/choose.ts';
 import type { Host } from './host/host.ts';
 import { Kernel, type Resolver } from './kernel/kernel.ts';
-import { copyObject, createObject, deleteObject, importObject, sealObject, tie, ties, untie, type CreateOptions } from './kernel/lifetime.ts';
+import {
+  copyObject,
+  createObject,
+  deleteObject,
+  importObject,
+  sealObject,
+  tie,
+  ties,
+  untie,
+  type CreateOptions,
+} from './kernel/lifetime.ts';
 import { Handle } from './kernel/object.ts';
 import { objectIds, reclaim, type Reclaimed } from './kernel/reclaim.ts';
 import type { Recovery } from './kernel/recovery.ts';
@@ -41,7 +51,14 @@ export interface SpaceStat {
   readonly directory: string;
   /** 32 hexadecimal digits. */
   readonly id: string;
-  readonly log: { readonly end: number; readonly synced: number; readonly checkpoint: number; readonly appended: number; readonly syncs: number; readonly checkpoints: number };
+  readonly log: {
+    readonly end: number;
+    readonly synced: number;
+    readonly checkpoint: number;
+    readonly appended: number;
+    readonly syncs: number;
+    readonly checkpoints: number;
+  };
   readonly transactions: { readonly commits: number; readonly aborts: number };
   readonly mapped: { readonly objects: number; readonly bytes: number; readonly maps: number; readonly evictions: number };
   readonly recovery: Recovery;
@@ -60,13 +77,22 @@ export function open(directory: string, options: OpenOptions = {}): Space {
   const { host, notice, ...rest } = options;
   const settings = { ...DEFAULTS, ...rest };
   if (!(settings.segmentSize >= 65536 && settings.segmentSize % 4096 === 0)) {
-    throw new TwzError('InvalidArgument', `segmentSize: ${settings.segmentSize} is not a multiple of 4096 from 65536 up`, { segmentSize: settings.segmentSize });
+    throw new TwzError('InvalidArgument', `segmentSize: ${settings.segmentSize} is not a multiple of 4096 from 65536 up`, {
+      segmentSize: settings.segmentSize,
+    });
   }
   return new Space(new Kernel(host ?? chooseHost(notice ?? console.error), directory, settings));
 }
 
 function handleOf(kernel: Kernel, target: Target): Handle {
-  const handle = typeof target === 'string' ? kernel.open(parseId(target)) : target instanceof Obj ? target.handle : isAccessor(target) ? target.$h : undefined;
+  const handle =
+    typeof target === 'string'
+      ? kernel.open(parseId(target))
+      : target instanceof Obj
+        ? target.handle
+        : isAccessor(target)
+          ? target.$h
+          : undefined;
   if (!(handle instanceof Handle)) throw new TwzError('InvalidArgument', 'expected an object, an accessor or an object ID');
   if (handle.kernel !== kernel) throw new TwzError('WrongSpace', `object ${handle.id} is of another space`, { id: handle.id });
   return handle;
@@ -265,7 +291,14 @@ export class Space {
       host: host.name,
       directory,
       id: Array.from(spaceId, (byte) => byte.toString(16).padStart(2, '0')).join(''),
-      log: { end: log.end, synced: log.synced, checkpoint: checkpointer.lsn, appended: log.appended, syncs: log.syncs, checkpoints: checkpointer.checkpoints },
+      log: {
+        end: log.end,
+        synced: log.synced,
+        checkpoint: checkpointer.lsn,
+        appended: log.appended,
+        syncs: log.syncs,
+        checkpoints: checkpointer.checkpoints,
+      },
       transactions: { commits, aborts },
       mapped: { objects: this.#kernel.mappedObjects, bytes: windows.used, maps, evictions },
       recovery,

@@ -263,7 +263,10 @@ test('T8: simulated: power loss keeps what was synced and any mixture of the res
       assert.ok(found.subarray(at, at + 512).every((byte) => byte === found[at]));
     }
   }
-  assert.deepEqual([...seen].sort((a, b) => a - b), [1, 2, 3]);
+  assert.deepEqual(
+    [...seen].sort((a, b) => a - b),
+    [1, 2, 3],
+  );
   assert.deepEqual(written(host.kill(), '/a', PAGE), new Uint8Array(PAGE).fill(3));
   assert.deepEqual(written(host.kill().crash({ mode: 'lose' }), '/a', PAGE), new Uint8Array(PAGE).fill(1));
 });

@@ -1,7 +1,13 @@
 /** The smallest program: two persistent objects, one refers to the other. Run it again and again; kill it whenever you like. */
 import { open, ref, struct, text, u32 } from '../../src/index.ts';
 
-const Person = struct('Person', { name: text, visits: u32, get friend() { return ref(Person); } });
+const Person = struct('Person', {
+  name: text,
+  visits: u32,
+  get friend() {
+    return ref(Person);
+  },
+});
 
 const space = open(process.argv[2] ?? './space');
 const alice = space.relaxed(() => {

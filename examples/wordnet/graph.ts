@@ -78,7 +78,8 @@ export type LinkName = (typeof LINKS)[number];
 /** Lists of references between senses. */
 export const LEXICAL = ['antonyms', 'derivations', 'related'] as const;
 
-const lists = (names: readonly string[], to: string): Record<string, { refs: string }> => Object.fromEntries(names.map((name) => [name, { refs: to }]));
+const lists = (names: readonly string[], to: string): Record<string, { refs: string }> =>
+  Object.fromEntries(names.map((name) => [name, { refs: to }]));
 
 export const mapping = {
   collections: {

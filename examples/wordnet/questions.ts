@@ -79,7 +79,7 @@ export function chain(wordnet: Import, from: string, to: string): Step[] {
 
 function unwind(end: Synset, reached: Places<{ readonly before: Synset | undefined; readonly by: LinkName | undefined }>): Step[] {
   const steps: Step[] = [];
-  for (let synset: Synset | undefined = end; synset !== undefined; ) {
+  for (let synset: Synset | undefined = end; synset !== undefined;) {
     const step = reached.get(synset);
     steps.unshift({ synset, by: step?.by });
     synset = step?.before;

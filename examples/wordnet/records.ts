@@ -72,7 +72,13 @@ function* linesOf(file: string): Generator<string> {
 }
 
 function* recordsOf({ id, words, fields, pointers, gloss }: Line): Generator<object> {
-  const synset: Record<string, unknown> = { kind: 'synset', id, pos: POS_OF[fields[2] ?? ''], gloss, senses: words.map((_, i) => `${id}.${i + 1}`) };
+  const synset: Record<string, unknown> = {
+    kind: 'synset',
+    id,
+    pos: POS_OF[fields[2] ?? ''],
+    gloss,
+    senses: words.map((_, i) => `${id}.${i + 1}`),
+  };
   const lexical: Record<string, string[]>[] = words.map(() => ({}));
   const count = Number(fields[pointers]);
   for (let i = 0; i < count; i++) {
@@ -83,7 +89,8 @@ function* recordsOf({ id, words, fields, pointers, gloss }: Line): Generator<obj
     else push(lexical[from - 1] ?? {}, LEXICAL_OF[symbol] ?? 'related', `${to}.${Number.parseInt(numbers.slice(2), 16)}`);
   }
   yield synset;
-  for (const [i, form] of words.entries()) yield { kind: 'sense', id: `${id}.${i + 1}`, form, word: form.toLowerCase(), synset: id, ...lexical[i] };
+  for (const [i, form] of words.entries())
+    yield { kind: 'sense', id: `${id}.${i + 1}`, form, word: form.toLowerCase(), synset: id, ...lexical[i] };
 }
 
 function push(into: Record<string, unknown>, field: string, value: string): void {

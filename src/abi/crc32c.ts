@@ -1,6 +1,11 @@
 /** CRC-32C (Castagnoli, polynomial 0x1edc6f41 reflected), four bytes a step. Little-endian words, as everywhere in the formats. */
 
-const TABLES: readonly [Int32Array, Int32Array, Int32Array, Int32Array] = [new Int32Array(256), new Int32Array(256), new Int32Array(256), new Int32Array(256)];
+const TABLES: readonly [Int32Array, Int32Array, Int32Array, Int32Array] = [
+  new Int32Array(256),
+  new Int32Array(256),
+  new Int32Array(256),
+  new Int32Array(256),
+];
 for (let n = 0; n < 256; n++) {
   let c = n;
   for (let bit = 0; bit < 8; bit++) c = (c & 1) !== 0 ? (c >>> 1) ^ 0x82f63b78 : c >>> 1;

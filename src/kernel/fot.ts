@@ -33,7 +33,11 @@ export function entryAt(h: Handle, index: number): number {
 function usedEntry(h: Handle, index: number, pointerAt: number): number {
   const at = index === 0 || index >= h.dv.getUint32(META.fotCount, true) ? 0 : entryAt(h, index);
   if (at === 0 || (h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.used) === 0) {
-    throw new TwzError('FotCorrupt', `object ${h.id} at offset ${pointerAt}: the pointer names FOT entry ${index}, which is not in use`, { id: h.id, at: pointerAt, index });
+    throw new TwzError('FotCorrupt', `object ${h.id} at offset ${pointerAt}: the pointer names FOT entry ${index}, which is not in use`, {
+      id: h.id,
+      at: pointerAt,
+      index,
+    });
   }
   return at;
 }
@@ -64,9 +68,16 @@ function changeOf(h: Handle, index: number): number {
 
 export function readEntry(h: Handle, index: number, at: number): FotEntry {
   const pointers = h.dv.getUint32(at + FOT.count, true) + changeOf(h, index);
-  if ((h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.name) === 0) return { index, count: pointers, id: readId(h.u8, at), path: undefined, resolver: undefined };
+  if ((h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.name) === 0)
+    return { index, count: pointers, id: readId(h.u8, at), path: undefined, resolver: undefined };
   const resolverAt = h.dv.getUint32(at + FOT.resolver, true);
-  return { index, count: pointers, id: undefined, path: textAt(h, h.dv.getUint32(at, true)), resolver: resolverAt === 0 ? '' : textAt(h, resolverAt) };
+  return {
+    index,
+    count: pointers,
+    id: undefined,
+    path: textAt(h, h.dv.getUint32(at, true)),
+    resolver: resolverAt === 0 ? '' : textAt(h, resolverAt),
+  };
 }
 
 /** All entries in use. */
@@ -162,7 +173,8 @@ function newEntry(h: Handle): number {
   const free = h.dv.getUint32(META.fotFree, true);
   if (free !== 0) {
     const at = free < h.dv.getUint32(META.fotCount, true) ? entryAt(h, free) : 0;
-    if (at === 0 || (h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.used) !== 0) h.corrupt(META.fotFree, `the FOT's free list leads to entry ${free}`);
+    if (at === 0 || (h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.used) !== 0)
+      h.corrupt(META.fotFree, `the FOT's free list leads to entry ${free}`);
     h.setU32(META.fotFree, h.dv.getUint32(at + FOT.next, true));
     h.setU32(at + FOT.next, 0);
     return free;

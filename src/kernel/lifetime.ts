@@ -61,7 +61,8 @@ function fresh(kernel: Kernel, transaction: Transaction, id: ObjectId, size: num
 /** The handle for an object that is about to be made. */
 function vacant(kernel: Kernel, id: ObjectId): Handle {
   const h = kernel.handle(id);
-  if (h.state === 'deleting') throw new TwzError('ObjectDeleted', `object ${id} was deleted by this transaction; another can make it anew`, { id });
+  if (h.state === 'deleting')
+    throw new TwzError('ObjectDeleted', `object ${id} was deleted by this transaction; another can make it anew`, { id });
   assert(h.slot === undefined, 'a fresh object that is mapped');
   return h;
 }

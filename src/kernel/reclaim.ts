@@ -58,7 +58,7 @@ export function reclaim(kernel: Kernel): Reclaimed {
     }
   };
   drain();
-  for (let again = true; again; ) {
+  for (let again = true; again;) {
     again = false;
     for (const h of counted) {
       if (reached.has(h.id) || !ties(h).some((id) => reached.has(id))) continue;

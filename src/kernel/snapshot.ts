@@ -92,7 +92,8 @@ export class Snapshot {
     if (enlisted) {
       for (let i = 0; i < from.count; i++) {
         const line = from.lines[i] as number;
-        if ((line + 1) * LINE_WORDS <= own.words.length) own.words.set(from.undo.subarray(i * LINE_WORDS, (i + 1) * LINE_WORDS), line * LINE_WORDS);
+        if ((line + 1) * LINE_WORDS <= own.words.length)
+          own.words.set(from.undo.subarray(i * LINE_WORDS, (i + 1) * LINE_WORDS), line * LINE_WORDS);
       }
     }
     for (const [line, old] of kept?.lines ?? []) if ((line + 1) * LINE_WORDS <= own.words.length) own.words.set(old, line * LINE_WORDS);

@@ -84,7 +84,8 @@ export class Windows {
       }
       if (this.#buddies.length >= this.#max) return undefined;
       const window = this.#host.openWindow();
-      if (window.size < 2 ** order) throw new TwzError('ObjectTooLarge', `an object of ${length} bytes does not fit a window of ${window.size}`, { length });
+      if (window.size < 2 ** order)
+        throw new TwzError('ObjectTooLarge', `an object of ${length} bytes does not fit a window of ${window.size}`, { length });
       this.#buddies.push(new Buddy(window));
     }
   }

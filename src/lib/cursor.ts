@@ -34,7 +34,9 @@ export function cursor<F>(type: Struct<F>, at: Instance<F>): Cursor<F> {
  * A reference to the same type gives the next position, 0 for null; where it leads into another object the reader goes along, and
  * positions from before are no longer its own. A position that it did not give is checked against the object's bounds by each read.
  */
-export type Reader<F> = { readonly [K in keyof Instance<F> & keyof F]: (at: number) => Exclude<Instance<F>[K], null> extends Instance<F> ? number : Instance<F>[K] };
+export type Reader<F> = {
+  readonly [K in keyof Instance<F> & keyof F]: (at: number) => Exclude<Instance<F>[K], null> extends Instance<F> ? number : Instance<F>[K];
+};
 
 /** A reader of the object that an accessor lies in. The object stays mapped where it is until `closeCursor`. */
 export function reader<F>(type: Struct<F>, at: Instance<F>): Reader<F> {

@@ -163,7 +163,8 @@ export class Emitter {
     try {
       return new Function(...this.#names, `'use strict'; ${this.#prelude.join('\n')}\n${source}`)(...this.#values);
     } catch (cause) {
-      if (cause instanceof EvalError) throw new TwzError('NotSupported', 'accessors are compiled, and this environment forbids code generation', {}, cause);
+      if (cause instanceof EvalError)
+        throw new TwzError('NotSupported', 'accessors are compiled, and this environment forbids code generation', {}, cause);
       throw cause;
     }
   }
@@ -185,7 +186,13 @@ function accessorSource(emit: Emitter, name: string, fields: readonly LayoutFiel
 }
 
 /** The cursor: the same getters over a pinned object, so that a load is one load, and no allocation to follow a reference. */
-function cursorSource(emit: Emitter, name: string, layout: Layout, targets: ReadonlyMap<string, StructImage>, own: StructImage | undefined): string {
+function cursorSource(
+  emit: Emitter,
+  name: string,
+  layout: Layout,
+  targets: ReadonlyMap<string, StructImage>,
+  own: StructImage | undefined,
+): string {
   const at = (offset: number): string => `(this.$o + ${offset})`;
   const members = layout.fields.map(({ name: field, offset, field: type }) => {
     emit.what = `${name}.${field}`;
@@ -196,7 +203,10 @@ function cursorSource(emit: Emitter, name: string, layout: Layout, targets: Read
   });
   const cases = layout.fields
     .filter(({ name: field }) => targets.has(field))
-    .map(({ name: field, offset }) => `case ${JSON.stringify(field)}: { ${emit.followRef(targets.get(field) as StructImage, own, at(offset))} }`);
+    .map(
+      ({ name: field, offset }) =>
+        `case ${JSON.stringify(field)}: { ${emit.followRef(targets.get(field) as StructImage, own, at(offset))} }`,
+    );
   return `class ${name}Cursor {
       constructor(h, o) { this.$h = h; this.$o = o; this.$dv = h.dv; this.$end = h.size - ${layout.size}; this.$mask = ${layout.align - 1}; h.pin(); }
       ${members.join('\n      ')}
@@ -254,12 +264,21 @@ function readerSource(emit: Emitter, name: string, layout: Layout, targets: Read
 }
 
 /** Compiles the classes of a layout. */
-export function compile(name: string, layout: Layout, own: StructImage, targets: ReadonlyMap<string, StructImage>): { accessor: AccessorClass; cursor: CursorClass; reader: ReaderClass } {
+export function compile(
+  name: string,
+  layout: Layout,
+  own: StructImage,
+  targets: ReadonlyMap<string, StructImage>,
+): { accessor: AccessorClass; cursor: CursorClass; reader: ReaderClass } {
   const accessors = new Emitter();
   const accessor = accessors.build(`return ${accessorSource(accessors, name, layout.fields)}`) as AccessorClass;
   const cursors = new Emitter();
   const wrong = cursors.constant((field: string): never => {
-    throw new TwzError('InvalidArgument', `${name}.${field} is not a reference that this cursor can follow; give it a cursor of the target's type`, { field });
+    throw new TwzError(
+      'InvalidArgument',
+      `${name}.${field} is not a reference that this cursor can follow; give it a cursor of the target's type`,
+      { field },
+    );
   });
   const source = cursorSource(cursors, name, layout, targets, own);
   const cursor = cursors.build(`const wrong = ${wrong}; return ${source}`) as CursorClass;

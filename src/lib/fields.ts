@@ -59,7 +59,8 @@ function scalar<T>(kind: NumberKind, shape: 'number' | 'bigint' | 'bool' = 'numb
     signature: kind.type,
     describe: { kind: shape, type: kind.type },
     load: (_emit, at) => `return h.dv.${kind.get}(${at}${endian(kind)});`,
-    store: (emit, at) => `if (!(${kind.fits})) ${emit.unfit(kind.type)}; const o = ${at}; if (h.dirty[o >>> 6] !== 1) h.mark(o); h.dv.${kind.set}(o, v${endian(kind)});`,
+    store: (emit, at) =>
+      `if (!(${kind.fits})) ${emit.unfit(kind.type)}; const o = ${at}; if (h.dirty[o >>> 6] !== 1) h.mark(o); h.dv.${kind.set}(o, v${endian(kind)});`,
     drop: () => '',
   };
 }
@@ -72,8 +73,20 @@ export const u32: Field<number> = scalar({ type: 'u32', size: 4, get: 'getUint32
 export const i32: Field<number> = scalar({ type: 'i32', size: 4, get: 'getInt32', set: 'setInt32', fits: '(v | 0) === v' });
 export const f32: Field<number> = scalar({ type: 'f32', size: 4, get: 'getFloat32', set: 'setFloat32', fits: "typeof v === 'number'" });
 export const f64: Field<number> = scalar({ type: 'f64', size: 8, get: 'getFloat64', set: 'setFloat64', fits: "typeof v === 'number'" });
-export const bigU64: Field<bigint> = scalar({ type: 'u64', size: 8, get: 'getBigUint64', set: 'setBigUint64', fits: "typeof v === 'bigint' && v >= 0n && v <= 0xffffffffffffffffn" }, 'bigint');
-export const bigI64: Field<bigint> = scalar({ type: 'i64', size: 8, get: 'getBigInt64', set: 'setBigInt64', fits: "typeof v === 'bigint' && v >= -0x8000000000000000n && v <= 0x7fffffffffffffffn" }, 'bigint');
+export const bigU64: Field<bigint> = scalar(
+  { type: 'u64', size: 8, get: 'getBigUint64', set: 'setBigUint64', fits: "typeof v === 'bigint' && v >= 0n && v <= 0xffffffffffffffffn" },
+  'bigint',
+);
+export const bigI64: Field<bigint> = scalar(
+  {
+    type: 'i64',
+    size: 8,
+    get: 'getBigInt64',
+    set: 'setBigInt64',
+    fits: "typeof v === 'bigint' && v >= -0x8000000000000000n && v <= 0x7fffffffffffffffn",
+  },
+  'bigint',
+);
 
 /** 64 bits read as a number: no BigInt. A stored value past ±(2^53 - 1) throws OutOfRange when it is read. */
 function wide(type: 'u64' | 'i64', high: 'getUint32' | 'getInt32', fits: string): Field<number> {
@@ -82,7 +95,8 @@ function wide(type: 'u64' | 'i64', high: 'getUint32' | 'getInt32', fits: string)
     align: 8,
     signature: type,
     describe: { kind: 'number', type },
-    load: (emit, at) => `const o = ${at}; const v = h.dv.${high}(o + 4, true) * 4294967296 + h.dv.getUint32(o, true); if (!Number.isSafeInteger(v)) ${emit.unsafe(type)}; return v;`,
+    load: (emit, at) =>
+      `const o = ${at}; const v = h.dv.${high}(o + 4, true) * 4294967296 + h.dv.getUint32(o, true); if (!Number.isSafeInteger(v)) ${emit.unsafe(type)}; return v;`,
     store: (emit, at) =>
       `if (!(${fits})) ${emit.unfit(`${type} up to 2^53 - 1`)}; const o = ${at}; if (h.dirty[o >>> 6] !== 1) h.mark(o); h.dv.setUint32(o, v >>> 0, true); h.dv.setInt32(o + 4, Math.floor(v / 4294967296), true);`,
     drop: () => '',
@@ -98,7 +112,8 @@ export const bool: Field<boolean> = {
   signature: 'bool',
   describe: { kind: 'bool', type: 'bool' },
   load: (_emit, at) => `return h.dv.getUint8(${at}) !== 0;`,
-  store: (emit, at) => `if (v !== true && v !== false) ${emit.unfit('bool')}; const o = ${at}; if (h.dirty[o >>> 6] !== 1) h.mark(o); h.dv.setUint8(o, v ? 1 : 0);`,
+  store: (emit, at) =>
+    `if (v !== true && v !== false) ${emit.unfit('bool')}; const o = ${at}; if (h.dirty[o >>> 6] !== 1) h.mark(o); h.dv.setUint8(o, v ? 1 : 0);`,
   drop: () => '',
 };
 
@@ -116,7 +131,8 @@ export function oneOf<const V extends readonly [string, ...string[]]>(...values:
     align: size,
     signature: type,
     describe: { kind: 'oneOf', type, values },
-    load: (emit, at) => `const o = ${at}; const v = ${emit.constant(values)}[h.dv.getUint${bits}(o${little})]; if (v === undefined) h.corrupt(o, 'not a value of the enumeration'); return v;`,
+    load: (emit, at) =>
+      `const o = ${at}; const v = ${emit.constant(values)}[h.dv.getUint${bits}(o${little})]; if (v === undefined) h.corrupt(o, 'not a value of the enumeration'); return v;`,
     store: (emit, at) =>
       `const n = ${emit.constant(new Map(values.map((value, i) => [value, i])))}.get(v); if (n === undefined) ${emit.unfit(`one of ${values.join(', ')}`)}; const o = ${at}; if (h.dirty[o >>> 6] !== 1) h.mark(o); h.dv.setUint${bits}(o, n${little});`,
     drop: () => '',
@@ -194,7 +210,8 @@ export interface FixedArray<T, I = T> extends Iterable<T> {
 
 /** `length` elements in place. */
 export function array<T, I>(of: Field<T, I>, length: number): Field<FixedArray<T, I>, Iterable<I>> {
-  if (!Number.isInteger(length) || length < 1) throw new TwzError('TypeInvalid', `array(…, ${length}): the length must be a positive integer`, { length });
+  if (!Number.isInteger(length) || length < 1)
+    throw new TwzError('TypeInvalid', `array(…, ${length}): the length must be a positive integer`, { length });
   const stride = Math.ceil(of.size / of.align) * of.align;
   const type = `array(${of.signature},${length})`;
   return {

@@ -14,7 +14,7 @@ export function fingerprintOf(signature: string): Fingerprint {
     const product = low * 0x1b3;
     const carried = Math.floor(product / 2 ** 32) + high * 0x1b3 + low * 0x100;
     low = product >>> 0;
-    high = carried % 2 ** 32 >>> 0;
+    high = (carried % 2 ** 32) >>> 0;
   }
   return { low, high };
 }

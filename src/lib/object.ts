@@ -87,7 +87,8 @@ export class Obj {
   /** A copy of `length` bytes from `at`. Throws OutOfRange. */
   bytes(at = 0, length = this.size - at): Uint8Array {
     const h = this.#warm();
-    if (!(at >= 0 && length >= 0 && at + length <= h.size)) throw new TwzError('OutOfRange', `bytes ${at} to ${at + length} of an object of ${h.size}`, { at, length, size: h.size });
+    if (!(at >= 0 && length >= 0 && at + length <= h.size))
+      throw new TwzError('OutOfRange', `bytes ${at} to ${at + length} of an object of ${h.size}`, { at, length, size: h.size });
     return h.u8.slice(at, at + length);
   }
 
@@ -97,7 +98,8 @@ export class Obj {
    */
   raw(at = 4096, length = this.size - at): Uint8Array {
     const h = this.#warm();
-    if (!(at >= 0 && length >= 0 && at + length <= h.size)) throw new TwzError('OutOfRange', `bytes ${at} to ${at + length} of an object of ${h.size}`, { at, length, size: h.size });
+    if (!(at >= 0 && length >= 0 && at + length <= h.size))
+      throw new TwzError('OutOfRange', `bytes ${at} to ${at + length} of an object of ${h.size}`, { at, length, size: h.size });
     h.expose();
     return h.u8.subarray(at, at + length);
   }

@@ -36,12 +36,17 @@ function show(value: unknown): string {
 }
 
 export function unfit(field: string, value: unknown, expected: string): never {
-  const name = typeof value === 'number' && !/string|Uint8Array|bool|one of|reference|accessor/.test(expected) ? 'OutOfRange' : 'ValueMismatch';
+  const name =
+    typeof value === 'number' && !/string|Uint8Array|bool|one of|reference|accessor/.test(expected) ? 'OutOfRange' : 'ValueMismatch';
   throw new TwzError(name, `${field}: ${show(value)} is not ${expected}`, { field });
 }
 
 export function unsafe(field: string, value: number, type: string): never {
-  throw new TwzError('OutOfRange', `${field}: the stored ${type} (about ${value}) is not exact as a number; declare it as big${type.toUpperCase()}`, { field });
+  throw new TwzError(
+    'OutOfRange',
+    `${field}: the stored ${type} (about ${value}) is not exact as a number; declare it as big${type.toUpperCase()}`,
+    { field },
+  );
 }
 
 export function outOfRange(field: string, index: unknown, length: number): never {
@@ -160,7 +165,8 @@ export function followFar(h: ObjectHandle, at: number, high: number, low: number
   place.h = target;
   place.at = low === 0 ? rootOf(target, type) : low;
   const { size, align } = type.layout;
-  if (place.at < PAGE || place.at > target.size - size || place.at % align !== 0) h.corrupt(at, `the pointer leads to offset ${place.at} of object ${target.id}, where no ${type.name} can be`);
+  if (place.at < PAGE || place.at > target.size - size || place.at % align !== 0)
+    h.corrupt(at, `the pointer leads to offset ${place.at} of object ${target.id}, where no ${type.name} can be`);
 }
 
 /** Offset of an object's root. Throws TypeMismatch where it is of another type. */
@@ -168,9 +174,14 @@ export function rootOf(h: ObjectHandle, type: StructImage): number {
   if (h.cold) h.warm();
   const root = h.dv.getUint32(META.root, true);
   const { fingerprint, size } = type.layout;
-  if (root === 0) throw new TwzError('TypeMismatch', `object ${h.id} has no root; expected ${type.name}`, { id: h.id, expected: type.name });
+  if (root === 0)
+    throw new TwzError('TypeMismatch', `object ${h.id} has no root; expected ${type.name}`, { id: h.id, expected: type.name });
   if (h.dv.getUint32(META.rootType, true) !== fingerprint.low || h.dv.getUint32(META.rootType + 4, true) !== fingerprint.high) {
-    throw new TwzError('TypeMismatch', `object ${h.id} does not hold ${type.name} version ${type.version} as it is declared here`, { id: h.id, expected: type.name, version: type.version });
+    throw new TwzError('TypeMismatch', `object ${h.id} does not hold ${type.name} version ${type.version} as it is declared here`, {
+      id: h.id,
+      expected: type.name,
+      version: type.version,
+    });
   }
   if (root < PAGE || root + size > h.size) h.corrupt(META.root, `the root lies at ${root}`);
   return root;
@@ -189,7 +200,8 @@ export function storeLink(h: ObjectHandle, at: number, value: unknown, field: st
     h.mark(at);
     storePointer(h, at, h.referByName(value.path, value.resolver), 0);
   } else {
-    const target = value instanceof Obj ? value.handle : isAccessor(value) ? value.$h : unfit(field, value, 'a reference to an object, or null');
+    const target =
+      value instanceof Obj ? value.handle : isAccessor(value) ? value.$h : unfit(field, value, 'a reference to an object, or null');
     h.mark(at);
     // A link to its own object still needs something that is not null.
     if (target.id === h.id) storePointer(h, at, 0, PAGE);
@@ -208,7 +220,8 @@ export function storeAll(target: Settable, values: unknown, field: string): void
   if (typeof values !== 'object' || values === null || !(Symbol.iterator in values)) unfit(field, values, 'an iterable');
   let i = 0;
   for (const value of values as Iterable<unknown>) {
-    if (i >= target.length) throw new TwzError('OutOfRange', `${field}: more than ${target.length} elements`, { field, length: target.length });
+    if (i >= target.length)
+      throw new TwzError('OutOfRange', `${field}: more than ${target.length} elements`, { field, length: target.length });
     target.set(i++, value);
   }
 }

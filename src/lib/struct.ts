@@ -100,9 +100,11 @@ class StructType {
     let at = 0;
     let align = 1;
     for (const name of Object.keys(this.#fields)) {
-      if (!NAME.test(name) || RESERVED.has(name)) throw new TwzError('TypeInvalid', `struct ${this.name}: "${name}" cannot be the name of a field`, { name });
+      if (!NAME.test(name) || RESERVED.has(name))
+        throw new TwzError('TypeInvalid', `struct ${this.name}: "${name}" cannot be the name of a field`, { name });
       const field = this.#fields[name];
-      if (!isField(field)) throw new TwzError('TypeInvalid', `struct ${this.name}: "${name}" is not a field; use u32, text, ref(…) and the like`, { name });
+      if (!isField(field))
+        throw new TwzError('TypeInvalid', `struct ${this.name}: "${name}" is not a field; use u32, text, ref(…) and the like`, { name });
       at = Math.ceil(at / field.align) * field.align;
       fields.push({ name, offset: at, field });
       at += field.size;
@@ -205,7 +207,11 @@ function describe(root: StructImage): Schema {
   const visit = (type: StructImage): void => {
     if (Object.hasOwn(types, type.name)) return;
     const { size, fields } = type.layout;
-    types[type.name] = { size, version: type.version, fields: fields.map(({ name, offset, field }) => ({ name, offset, shape: field.describe })) };
+    types[type.name] = {
+      size,
+      version: type.version,
+      fields: fields.map(({ name, offset, field }) => ({ name, offset, shape: field.describe })),
+    };
     for (const { field } of fields) visitField(field);
   };
   const visitField = (field: object): void => {

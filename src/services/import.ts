@@ -100,11 +100,18 @@ const stageOf = (name: string): string => `${IMPORTS}/.${name}.part`;
  * Imports all sources as one set of collections under /imports/NAME. Resolves when it is published and durable. Throws ImportRefused,
  * NameExists, InvalidArgument (the mapping), and what storing throws.
  */
-export async function importData(space: Space, name: string, mapping: unknown, sources: readonly ImportSource[], options: ImportOptions = {}): Promise<ImportReport> {
+export async function importData(
+  space: Space,
+  name: string,
+  mapping: unknown,
+  sources: readonly ImportSource[],
+  options: ImportOptions = {},
+): Promise<ImportReport> {
   if (!NAME.test(name) || name.length > 200) throw new TwzError('InvalidArgument', `"${name}" cannot be the name of an import`, { name });
   if (running.has(space)) throw new TwzError('NotSupported', 'an import is running in this space; one runs at a time');
   if (sources.length > SOURCES_MAX) throw new TwzError('InvalidArgument', `more than ${SOURCES_MAX} sources`);
-  if (options.replace !== true && space.names.lookup(`${IMPORTS}/${name}`) !== undefined) throw new TwzError('NameExists', `there is an import ${name} already`, { name });
+  if (options.replace !== true && space.names.lookup(`${IMPORTS}/${name}`) !== undefined)
+    throw new TwzError('NameExists', `there is an import ${name} already`, { name });
   const run = new Run(space, name, mapping, sources, options);
   running.add(space);
   try {
@@ -153,7 +160,11 @@ class Run {
     this.#options = options;
     const { collections } = this.#mapping;
     const keyIsText = (of: string): boolean => collections.find((each) => each.name === of)?.keyIsText ?? true;
-    this.#candidates = collections.map((collection, number) => ({ number, collection, read: collection.fields.map((field) => readerOf(field, keyIsText)) }));
+    this.#candidates = collections.map((collection, number) => ({
+      number,
+      collection,
+      read: collection.fields.map((field) => readerOf(field, keyIsText)),
+    }));
     if (sources.every(({ size }) => size !== undefined)) for (const { size } of sources) this.#total += size ?? 0;
     for (const source of sources) this.#routes(source);
   }
@@ -200,7 +211,10 @@ class Run {
   /** The places to look in, and which collections the records of each may belong to. */
   #routes(source: ImportSource): { places: (readonly string[])[]; candidates: Candidate[][] } {
     const chosen = this.#candidates.filter(({ collection }) => source.collection === undefined || collection.name === source.collection);
-    if (chosen.length === 0) throw new TwzError('InvalidArgument', `${source.name}: the mapping has no collection "${source.collection}"`, { source: source.name });
+    if (chosen.length === 0)
+      throw new TwzError('InvalidArgument', `${source.name}: the mapping has no collection "${source.collection}"`, {
+        source: source.name,
+      });
     const places: (readonly string[])[] = [];
     const candidates: Candidate[][] = [];
     for (const candidate of chosen) {
@@ -214,7 +228,11 @@ class Run {
     for (const list of candidates) {
       const [one, two] = list.filter(({ collection }) => collection.when.length === 0);
       if (one !== undefined && two !== undefined) {
-        throw new TwzError('InvalidArgument', `${source.name}: a record may belong to ${one.collection.name} or to ${two.collection.name}; tell them apart by "when", or give the source one collection`, { source: source.name });
+        throw new TwzError(
+          'InvalidArgument',
+          `${source.name}: a record may belong to ${one.collection.name} or to ${two.collection.name}; tell them apart by "when", or give the source one collection`,
+          { source: source.name },
+        );
       }
       // What is told apart by nothing takes what is left.
       list.sort((a, b) => b.collection.when.length - a.collection.when.length);
@@ -273,7 +291,8 @@ class Run {
       return;
     }
     try {
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new Unfit(`expected an object with fields, found ${JSON.stringify(value)?.slice(0, 40)}`);
+      if (typeof value !== 'object' || value === null || Array.isArray(value))
+        throw new Unfit(`expected an object with fields, found ${JSON.stringify(value)?.slice(0, 40)}`);
       this.#batch.push({ collection: candidate.number, values: candidate.read.map((read) => read(value, name)), source, line });
     } catch (error) {
       if (!(error instanceof Unfit)) throw error;
@@ -308,7 +327,12 @@ class Run {
     space.relaxed(() => {
       const root = space.create(ImportRoot, { mapping: JSON.stringify(this.#raw), seed });
       for (const [number, { collection }] of [...layouts.entries()].reverse()) {
-        const stored = space.make(ImportedCollection, root, { name: collection.name, count: stage.records(number), references: stage.references(number), next: root.collections });
+        const stored = space.make(ImportedCollection, root, {
+          name: collection.name,
+          count: stage.records(number),
+          references: stage.references(number),
+          next: root.collections,
+        });
         for (const part of stage.parts.toReversed()) if (part.collection === number) this.#part(stored, part);
         root.collections = stored;
       }
@@ -337,7 +361,16 @@ class Run {
       records += stage.records(number);
       references += stage.references(number);
     }
-    return { name: this.#name, records, references, skipped: this.#skipped, dangling, bytes: this.#bytes, objects: stage.parts.length + 1, runs };
+    return {
+      name: this.#name,
+      records,
+      references,
+      skipped: this.#skipped,
+      dangling,
+      bytes: this.#bytes,
+      objects: stage.parts.length + 1,
+      runs,
+    };
   }
 }
 

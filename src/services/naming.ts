@@ -71,7 +71,8 @@ export function splitPath(path: string): string[] {
   for (const part of parts) {
     if (part === '' || part === '.' || part === '..') throw bad('a component is empty, . or ..');
     if (part.includes('\0')) throw bad('a component has a NUL');
-    if (part.length * 3 > NAME_BYTES_MAX && new TextEncoder().encode(part).length > NAME_BYTES_MAX) throw bad(`a component has more than ${NAME_BYTES_MAX} bytes`);
+    if (part.length * 3 > NAME_BYTES_MAX && new TextEncoder().encode(part).length > NAME_BYTES_MAX)
+      throw bad(`a component has more than ${NAME_BYTES_MAX} bytes`);
   }
   return parts;
 }
@@ -113,7 +114,7 @@ function findEntry(space: Namespace, name: string): Entry | undefined {
 function* entriesOf(space: Namespace): Generator<Entry> {
   let left = space.count;
   for (let bucket = 0; bucket < space.buckets; bucket++) {
-    for (let entry = chain(space, bucketAt(space, bucket)); entry !== null; ) {
+    for (let entry = chain(space, bucketAt(space, bucket)); entry !== null;) {
       if (left-- <= 0) circular(space);
       const { next } = entry;
       yield entry;
@@ -195,7 +196,8 @@ export class Names {
 
   #enter(path: string, entry: Entry): Namespace {
     const { target } = entry;
-    if (entry.kind !== 'namespace' || target === null) throw new TwzError('NotNamespace', `"${path}": ${entry.name} is not a namespace`, { path, component: entry.name });
+    if (entry.kind !== 'namespace' || target === null)
+      throw new TwzError('NotNamespace', `"${path}": ${entry.name} is not a namespace`, { path, component: entry.name });
     return target.root(Namespace);
   }
 
@@ -258,7 +260,8 @@ export class Names {
     const { target, owns, kind } = entry;
     if (kind === 'namespace' && target !== null && this.#space.has(target.id)) {
       const inner = target.root(Namespace);
-      if (inner.count > 0 && !recursive) throw new TwzError('NamespaceNotEmpty', `"${path}" holds ${inner.count} names`, { path, count: inner.count });
+      if (inner.count > 0 && !recursive)
+        throw new TwzError('NamespaceNotEmpty', `"${path}" holds ${inner.count} names`, { path, count: inner.count });
       for (const child of [...entriesOf(inner)].map((each) => each.name)) this.#drop(`${path}/${child}`, inner, child, true);
     }
     this.#space.free(entry);
@@ -385,7 +388,11 @@ export class Names {
     else space = this.#enter(path, this.#require(path, true).entry);
     if (space === undefined) return [];
     const list: NameEntry[] = [];
-    const fot = new Map(objectOf(space).fot().map((entry) => [entry.index, entry.id]));
+    const fot = new Map(
+      objectOf(space)
+        .fot()
+        .map((entry) => [entry.index, entry.id]),
+    );
     const { handle } = objectOf(space);
     for (const entry of entriesOf(space)) {
       const { kind } = entry;

@@ -26,7 +26,8 @@ class MappedWindow implements Window {
 
   #map(at: number, length: number, flags: number, file: number, offset: number): void {
     const wanted = this.#base + at;
-    if (this.#libc.mmap(wanted, length, PROT.readWrite, flags | MAP.fixed, file, offset) !== wanted) throw lastError(`mmap of ${length} bytes`);
+    if (this.#libc.mmap(wanted, length, PROT.readWrite, flags | MAP.fixed, file, offset) !== wanted)
+      throw lastError(`mmap of ${length} bytes`);
   }
 
   mapPrivate(at: number, length: number, file: File, offset: number): void {

@@ -17,7 +17,14 @@ const RANGES: Readonly<Partial<Record<Scalar, readonly [number, number]>>> = {
   i64: [Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER],
 };
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
-const TRUTH: ReadonlyMap<unknown, boolean> = new Map<unknown, boolean>([[true, true], [false, false], ['true', true], ['false', false], ['1', true], ['0', false]]);
+const TRUTH: ReadonlyMap<unknown, boolean> = new Map<unknown, boolean>([
+  [true, true],
+  [false, false],
+  ['true', true],
+  ['false', false],
+  ['1', true],
+  ['0', false],
+]);
 
 function show(value: unknown): string {
   const text = typeof value === 'bigint' ? String(value) : (JSON.stringify(value) ?? String(value));
@@ -54,7 +61,8 @@ function scalar(type: Scalar, value: unknown, field: string): string | number | 
     // Empty cells of CSV and texts that happen to look like a number in another way are refused.
     const number = typeof value === 'string' && NUMBER.test(value) ? Number(value) : value;
     const range = RANGES[type];
-    if (typeof number === 'number' && (range === undefined || (Number.isInteger(number) && number >= range[0] && number <= range[1]))) return number;
+    if (typeof number === 'number' && (range === undefined || (Number.isInteger(number) && number >= range[0] && number <= range[1])))
+      return number;
   }
   throw new Unfit(`"${field}" is ${show(value)}, expected ${type}`);
 }
@@ -89,7 +97,10 @@ function elements(field: MappedField, value: unknown): readonly unknown[] {
 export type Value = string | number | boolean | undefined | readonly (string | number | boolean)[];
 
 /** How one field of a collection is read from a record. References are given as keys; the empty text of CSV is no number and no key. */
-export function readerOf(field: MappedField, keyIsTextOf: (collection: string) => boolean): (record: unknown, name: string | undefined) => Value {
+export function readerOf(
+  field: MappedField,
+  keyIsTextOf: (collection: string) => boolean,
+): (record: unknown, name: string | undefined) => Value {
   const { content, from, list, optional, name: field_ } = field;
   const keyIsText = content.kind === 'ref' && keyIsTextOf(content.to);
   const emptyIsAbsent = content.kind !== 'scalar' || (content.type !== 'text' && content.type !== 'json');

@@ -38,7 +38,9 @@ export class CsvParser implements Parser {
   constructor(sink: Sink, recordMax: number, options: CsvOptions = {}) {
     const { delimiter = ',', header } = options;
     if (!/^[\t\x20-\x7e]$/.test(delimiter) || delimiter === '"') {
-      throw new TwzError('InvalidArgument', `delimiter ${JSON.stringify(delimiter)}: expected one ASCII character that is no quote`, { delimiter });
+      throw new TwzError('InvalidArgument', `delimiter ${JSON.stringify(delimiter)}: expected one ASCII character that is no quote`, {
+        delimiter,
+      });
     }
     this.#sink = sink;
     this.#max = recordMax;
@@ -120,7 +122,11 @@ export class CsvParser implements Parser {
 
   #setHeader(names: readonly string[]): void {
     const twice = names.find((name, i) => names.indexOf(name) !== i || name === '__proto__');
-    if (twice !== undefined) throw new TwzError('ImportRefused', `line 1: the header has the column "${twice}" twice, or may not have it`, { line: 1, column: twice });
+    if (twice !== undefined)
+      throw new TwzError('ImportRefused', `line 1: the header has the column "${twice}" twice, or may not have it`, {
+        line: 1,
+        column: twice,
+      });
     this.#header = names;
   }
 
@@ -134,7 +140,7 @@ export class CsvParser implements Parser {
 /** The fields of a record that has quotes, and has them where they may be. */
 function unquote(text: string, delimiter: string): string[] {
   const fields: string[] = [];
-  for (let at = 0; ; ) {
+  for (let at = 0; ;) {
     if (text[at] === '"') {
       let field = '';
       let end = text.indexOf('"', at + 1);

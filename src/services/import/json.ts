@@ -68,7 +68,7 @@ export class JsonParser implements Parser {
 
   #scan(chunk: Uint8Array): void {
     const { length } = chunk;
-    for (let i = 0; i < length; ) {
+    for (let i = 0; i < length;) {
       if (this.#taking !== undefined) {
         const end = this.#take(chunk, i);
         if (end === -1) {
@@ -125,7 +125,11 @@ export class JsonParser implements Parser {
 
   #close(char: string): void {
     const top = this.#stack.pop();
-    if (top === undefined || char !== (top.array ? ']' : '}')) throw damaged(`expected "," or the end of the ${top?.array === true ? 'array' : 'object'} and found ${JSON.stringify(char)}`, this.#line);
+    if (top === undefined || char !== (top.array ? ']' : '}'))
+      throw damaged(
+        `expected "," or the end of the ${top?.array === true ? 'array' : 'object'} and found ${JSON.stringify(char)}`,
+        this.#line,
+      );
     this.#after();
   }
 
@@ -142,7 +146,12 @@ export class JsonParser implements Parser {
     }
     const depth = this.#stack.length;
     const step = top === undefined ? undefined : top.array ? '' : this.#name;
-    const routes = this.#places.map((_, i) => i).filter((i) => top === undefined || (top.routes.includes(i) && (this.#places[i]?.[depth - 1] === '*' || this.#places[i]?.[depth - 1] === step)));
+    const routes = this.#places
+      .map((_, i) => i)
+      .filter(
+        (i) =>
+          top === undefined || (top.routes.includes(i) && (this.#places[i]?.[depth - 1] === '*' || this.#places[i]?.[depth - 1] === step)),
+      );
     if (routes.length === 0 || (char !== '{' && char !== '[')) {
       this.#start('skipped', byte);
       return false;
@@ -157,7 +166,8 @@ export class JsonParser implements Parser {
   // --- values -------------------------------------------------------------------------------------------------------------
 
   #start(taking: 'record' | 'skipped' | 'name', byte: number): void {
-    if (byte === 44 || byte === 58 || byte === 93 || byte === 125) throw damaged(`expected a value and found ${JSON.stringify(String.fromCharCode(byte))}`, this.#line);
+    if (byte === 44 || byte === 58 || byte === 93 || byte === 125)
+      throw damaged(`expected a value and found ${JSON.stringify(String.fromCharCode(byte))}`, this.#line);
     this.#taking = taking;
     this.#begin = this.#line;
     this.#depth = 0;

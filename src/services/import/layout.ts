@@ -7,7 +7,26 @@
  * Records lie side by side in slabs, so that a walk over all of them reads memory in order.
  */
 import { TwzError } from '../../abi/errors.ts';
-import { array, bool, f32, f64, i16, i32, i64, i8, link, oneOf, optional, text, u16, u32, u64, u8, bytes, type Field } from '../../lib/fields.ts';
+import {
+  array,
+  bool,
+  f32,
+  f64,
+  i16,
+  i32,
+  i64,
+  i8,
+  link,
+  oneOf,
+  optional,
+  text,
+  u16,
+  u32,
+  u64,
+  u8,
+  bytes,
+  type Field,
+} from '../../lib/fields.ts';
 import { ref, struct, type Infer } from '../../lib/struct.ts';
 import type { DynamicStruct } from '../dynamic.ts';
 import { listOf } from './lists.ts';
@@ -98,7 +117,8 @@ export function offsetIn(type: DynamicStruct, name: string): number {
 export function layoutsOf(mapping: Mapping): readonly CollectionLayout[] {
   const names = new Set<string>();
   const unique = (name: string): string => {
-    if (names.has(name)) throw new TwzError('InvalidArgument', `mapping: two structs would have the name ${name}; give a collection another type`, { name });
+    if (names.has(name))
+      throw new TwzError('InvalidArgument', `mapping: two structs would have the name ${name}; give a collection another type`, { name });
     names.add(name);
     return name;
   };
@@ -151,7 +171,11 @@ function valueField(content: Content): AnyField {
   throw new TwzError('TypeInvalid', 'a reference is no value');
 }
 
-function recordStruct(collection: MappedCollection, target: (name: string) => DynamicStruct, cellOf: (collection: MappedCollection, field: MappedField) => DynamicStruct): DynamicStruct {
+function recordStruct(
+  collection: MappedCollection,
+  target: (name: string) => DynamicStruct,
+  cellOf: (collection: MappedCollection, field: MappedField) => DynamicStruct,
+): DynamicStruct {
   const fields: Record<string, AnyField> = {};
   for (const field of collection.fields) {
     const { name, content, list } = field;
@@ -167,7 +191,12 @@ function recordStruct(collection: MappedCollection, target: (name: string) => Dy
   return dynamic(collection.type, fields);
 }
 
-function layoutOf(mapping: Mapping, collection: MappedCollection, record: DynamicStruct, cellOf: (collection: MappedCollection, field: MappedField) => DynamicStruct): CollectionLayout {
+function layoutOf(
+  mapping: Mapping,
+  collection: MappedCollection,
+  record: DynamicStruct,
+  cellOf: (collection: MappedCollection, field: MappedField) => DynamicStruct,
+): CollectionLayout {
   const { type } = collection;
   const stride = Math.ceil(record.layout.size / record.layout.align) * record.layout.align;
   const room = Math.ceil((SLAB_RECORDS_MIN * stride + 64) / PAGE) * PAGE;

@@ -65,7 +65,7 @@ class IndexWriter {
   flush(): void {
     if (this.#filled === 0) return;
     this.#stage.space.relaxed(() => {
-      for (let done = 0; done < this.#filled; ) done += this.#store(done);
+      for (let done = 0; done < this.#filled;) done += this.#store(done);
     });
     this.#filled = 0;
   }
@@ -160,7 +160,8 @@ export async function linkAll(stage: Stage, sorter: Sorter, scratch: Scratch, op
   const parts = stage.parts.length;
   // Places in all objects, in steps of eight bytes, brought into 32 bits.
   const scale = Math.max(1, Math.ceil((parts * 2 ** 27) / 2 ** 32));
-  const place = (words: Uint32Array, at: number): number => Math.floor(((words[at] as number) * 2 ** 27 + (words[at + 1] as number) / 8) / scale);
+  const place = (words: Uint32Array, at: number): number =>
+    Math.floor(((words[at] as number) * 2 ** 27 + (words[at + 1] as number) / 8) / scale);
   const pointers = new Sorter(scratch, { width: 4, memory, rank: place });
   const gone = new Sorter(scratch, { width: 2, memory: memory / 16, rank: place });
   const dangling = await resolve(stage, sorter, pointers, gone, options);
@@ -184,7 +185,9 @@ export async function linkAll(stage: Stage, sorter: Sorter, scratch: Scratch, op
 
 /** Brings each reference to the record that it names, and enters the records into the index. */
 async function resolve(stage: Stage, sorter: Sorter, pointers: Sorter, gone: Sorter, options: LinkOptions): Promise<number> {
-  const indexes = stage.layouts.map((layout, i) => (layout.keyField === undefined ? undefined : new IndexWriter(stage, i, options.objectBytes)));
+  const indexes = stage.layouts.map((layout, i) =>
+    layout.keyField === undefined ? undefined : new IndexWriter(stage, i, options.objectBytes),
+  );
   const { total } = sorter;
   // The record at hand.
   const hash = new Uint32Array(4);
@@ -222,7 +225,11 @@ async function resolve(stage: Stage, sorter: Sorter, pointers: Sorter, gone: Sor
     } else {
       dangling++;
       stage.lost(words[at + ENTRY.object] as number);
-      options.dangling(`no record of ${stage.layout(collectionOf(tag)).collection.name} has the key that is referred to`, sourceOf(tag), words[at + ENTRY.line] as number);
+      options.dangling(
+        `no record of ${stage.layout(collectionOf(tag)).collection.name} has the key that is referred to`,
+        sourceOf(tag),
+        words[at + ENTRY.line] as number,
+      );
     }
   };
   await sorter.drain(take, async () => {
@@ -243,12 +250,9 @@ async function removeGone(stage: Stage, gone: Sorter, pause: () => Promise<void>
     });
     batch.length = 0;
   };
-  await gone.drain(
-    (words, at) => {
-      batch.push([words[at] as number, words[at + 1] as number]);
-      if (batch.length === 1024) flush();
-    },
-    pause,
-  );
+  await gone.drain((words, at) => {
+    batch.push([words[at] as number, words[at + 1] as number]);
+    if (batch.length === 1024) flush();
+  }, pause);
   flush();
 }

@@ -40,7 +40,7 @@ export function refs<F>(type: Struct<F>): Field<Instance<ListFields<F>> | null> 
 
 /** What a list refers to, in order. Null references are passed over. */
 export function* each<F>(list: Instance<ListFields<F>> | null): Generator<Instance<F>> {
-  for (let cell = list; cell !== null; ) {
+  for (let cell = list; cell !== null;) {
     const { value, next }: { value: Instance<F> | null; next: Instance<ListFields<F>> | null } = cell;
     if (value !== null) yield value;
     cell = next;

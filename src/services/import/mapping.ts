@@ -97,11 +97,14 @@ function parseCollection(name: string, value: unknown): MappedCollection {
   const raw = rawAt(value, where, ['type', 'at', 'when', 'key', 'fields']);
   const type = textAt(raw, 'type', where) ?? name;
   if (!NAME.test(type)) throw invalid(`${where}.type`, 'a name has letters, digits and underscores');
-  const fields = Object.entries(rawAt(raw['fields'], `${where}.fields`)).map(([field, spec]) => parseField(field, spec, `${where}.fields.${field}`));
+  const fields = Object.entries(rawAt(raw['fields'], `${where}.fields`)).map(([field, spec]) =>
+    parseField(field, spec, `${where}.fields.${field}`),
+  );
   if (fields.length === 0) throw invalid(`${where}.fields`, 'there are none');
   const key = textAt(raw, 'key', where);
   const keyField = fields.find((field) => field.name === key);
-  if (key !== undefined && (keyField === undefined || !isKey(keyField))) throw invalid(`${where}.key`, `"${key}" is not a field of type text or of an integer type that is always there`);
+  if (key !== undefined && (keyField === undefined || !isKey(keyField)))
+    throw invalid(`${where}.key`, `"${key}" is not a field of type text or of an integer type that is always there`);
   const when = Object.entries(raw['when'] === undefined ? {} : rawAt(raw['when'], `${where}.when`));
   return { name, type, at: parsePath(textAt(raw, 'at', where) ?? '', `${where}.at`), when, key, keyIsText: isText(keyField), fields };
 }
@@ -111,7 +114,9 @@ function isText(field: MappedField | undefined): boolean {
 }
 
 function isKey(field: MappedField): boolean {
-  return !field.list && !field.optional && field.content.kind === 'scalar' && (field.content.type === 'text' || /^[ui]/.test(field.content.type));
+  return (
+    !field.list && !field.optional && field.content.kind === 'scalar' && (field.content.type === 'text' || /^[ui]/.test(field.content.type))
+  );
 }
 
 /** "/a/b" to its components; "" and "/" are the top. */
@@ -134,7 +139,8 @@ function parseField(name: string, value: unknown, where: string): MappedField {
   const optional = raw['optional'] ?? false;
   if (typeof optional !== 'boolean') throw invalid(`${where}.optional`, 'expected true or false');
   const separator = textAt(raw, 'separator', where);
-  if (separator !== undefined && (!list || separator === '')) throw invalid(`${where}.separator`, 'a list is cut by it; it cannot be empty');
+  if (separator !== undefined && (!list || separator === ''))
+    throw invalid(`${where}.separator`, 'a list is cut by it; it cannot be empty');
   const from = parsePath(textAt(raw, 'from', where) ?? name, `${where}.from`);
   return { name, content: parseContent(kind, raw[kind], where), list, optional: optional && !list && kind !== 'ref', from, separator };
 }
@@ -147,7 +153,8 @@ function parseContent(kind: 'type' | 'values' | 'ref' | 'refs' | 'list', value: 
       if (typeof each !== 'string') throw invalid(`${where}.values`, 'expected an array of texts');
       return each;
     });
-    if (first === undefined || new Set(values).size !== values.length) throw invalid(`${where}.values`, 'expected different texts, one at least');
+    if (first === undefined || new Set(values).size !== values.length)
+      throw invalid(`${where}.values`, 'expected different texts, one at least');
     return { kind: 'oneOf', values: [first, ...rest] };
   }
   if (typeof value !== 'string') throw invalid(`${where}.${kind}`, 'expected a text');

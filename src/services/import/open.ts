@@ -77,10 +77,19 @@ export class Import {
       const { name: collection } = stored;
       const number = known.findIndex((layout) => layout.collection.name === collection);
       const layout = known[number];
-      if (layout === undefined) throw new TwzError('TypeMismatch', `import ${name}: its mapping has no collection ${collection}`, { name, collection });
+      if (layout === undefined)
+        throw new TwzError('TypeMismatch', `import ${name}: its mapping has no collection ${collection}`, { name, collection });
       const parts = [...chain(stored.parts)].map(handleOf);
       const indexParts = [...chain(stored.index)];
-      this.#collections.set(collection, { layout, number, count: stored.count, references: stored.references, parts, indexParts, index: [] });
+      this.#collections.set(collection, {
+        layout,
+        number,
+        count: stored.count,
+        references: stored.references,
+        parts,
+        indexParts,
+        index: [],
+      });
     }
   }
 
@@ -94,7 +103,12 @@ export class Import {
 
   #collection(name: string): OpenCollection {
     const found = this.#collections.get(name);
-    if (found === undefined) throw new TwzError('NameMissing', `import ${this.name} has no collection "${name}"; it has ${[...this.#collections.keys()].join(', ')}`, { name });
+    if (found === undefined)
+      throw new TwzError(
+        'NameMissing',
+        `import ${this.name} has no collection "${name}"; it has ${[...this.#collections.keys()].join(', ')}`,
+        { name },
+      );
     return found;
   }
 
@@ -112,7 +126,11 @@ export class Import {
     const { low, high } = layout.record.layout.fingerprint;
     const { fingerprint } = type.layout;
     if (fingerprint.low !== low || fingerprint.high !== high) {
-      throw new TwzError('TypeMismatch', `the records of ${this.name}/${layout.collection.name} are not ${type.name} as it is declared here`, { name: this.name, expected: type.name });
+      throw new TwzError(
+        'TypeMismatch',
+        `the records of ${this.name}/${layout.collection.name} are not ${type.name} as it is declared here`,
+        { name: this.name, expected: type.name },
+      );
     }
     return type;
   }
@@ -196,7 +214,8 @@ function handleOf(part: ImportPart): ObjectHandle {
 function checked(h: ObjectHandle, entry: number, target: ObjectHandle, layout: CollectionLayout): number {
   const at = h.dv.getUint32(entry + 8, true);
   const { size, align } = layout.record.layout;
-  if (at < 4096 || at + size > target.size || at % align !== 0) h.corrupt(entry, `the index leads to offset ${at} of object ${target.id}, where no record can be`);
+  if (at < 4096 || at + size > target.size || at % align !== 0)
+    h.corrupt(entry, `the index leads to offset ${at} of object ${target.id}, where no record can be`);
   return at;
 }
 

@@ -80,7 +80,7 @@ export class Sorter {
     for (let i = 0; i < count; i++) keys[i] = this.#rank(words, i * width) * ENTRIES_MAX + i;
     keys.sort();
     const order = new Uint32Array(count);
-    for (let i = 0; i < count; ) {
+    for (let i = 0; i < count;) {
       const rank = Math.floor((keys[i] as number) / ENTRIES_MAX);
       let end = i;
       while (end < count && Math.floor((keys[end] as number) / ENTRIES_MAX) === rank) {
@@ -134,7 +134,10 @@ export class Sorter {
 
   async #merge(take: (words: Uint32Array, at: number) => void, pause: () => Promise<void>): Promise<void> {
     const width = this.#width;
-    const heap = new Heap(this.#runs.map((run) => new RunReader(run, width)).filter((reader) => reader.more()), width);
+    const heap = new Heap(
+      this.#runs.map((run) => new RunReader(run, width)).filter((reader) => reader.more()),
+      width,
+    );
     for (let n = 1; heap.top !== undefined; n++) {
       const { top } = heap;
       take(top.words, top.at);
@@ -228,7 +231,7 @@ class Heap {
 
   #sink(from: number): void {
     const items = this.#items;
-    for (let i = from; ; ) {
+    for (let i = from; ;) {
       let least = i;
       for (const child of [2 * i + 1, 2 * i + 2]) if (child < items.length && this.#less(child, least)) least = child;
       if (least === i) return;

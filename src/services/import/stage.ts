@@ -261,7 +261,7 @@ export class Stage {
 
   #dropList(number: number, cell: CollectionLayout['record'], from: number, references: boolean): void {
     const h = (this.parts[number] as StagePart).handle;
-    for (let at = h.dv.getUint32(from, true); at !== 0; ) {
+    for (let at = h.dv.getUint32(from, true); at !== 0;) {
       const next = h.dv.getUint32(at + (cell.layout.fields[1]?.offset ?? 0), true);
       const accessor: object = accessorAt(cell, h, at);
       if (references && isSet(h, at)) this.lost(number);

@@ -4,7 +4,7 @@ import { styleText } from 'node:util';
 const COLUMN = 10;
 
 export class Screen {
-  readonly #colour: boolean = process.stdout.isTTY === true && process.env['NO_COLOR'] === undefined;
+  readonly #colour: boolean = process.stdout.isTTY && process.env['NO_COLOR'] === undefined;
   #label = '';
   #shown = false;
   #drawn = 0;
@@ -33,7 +33,7 @@ export class Screen {
   }
 
   progress(text: string): void {
-    if (process.stdout.isTTY !== true || performance.now() - this.#drawn < 100) return;
+    if (!process.stdout.isTTY || performance.now() - this.#drawn < 100) return;
     this.#drawn = performance.now();
     this.#shown = true;
     process.stdout.write(`\r\x1b[K  ${''.padEnd(COLUMN)}${this.#paint('dim', text)}`);

@@ -8,6 +8,7 @@
  *     early, and whatever a power failure tears, replay repairs it.
  *  2. The control file moves on only when all that it leaves behind is durable in the files.
  */
+import { isTwzError } from '../abi/errors.ts';
 import { META, PAGE } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import type { File } from '../host/host.ts';
@@ -64,8 +65,17 @@ export class Checkpointer {
     const grown = log.end - this.#control.lsn;
     if (grown < options.checkpointBytes) return;
     // The event loop gets its chance first; a program that never lets it turn pays here.
-    if (grown > 2 * options.checkpointBytes) this.run();
-    else if (!this.#running) this.#background();
+    if (grown <= 2 * options.checkpointBytes) {
+      if (!this.#running) this.#background();
+      return;
+    }
+    try {
+      this.run();
+    } catch (error) {
+      // The transaction that brought us here is committed, so it does not fail: the log still has everything, and the next commit tries
+      // again. A caller of `checkpoint` or `close` sees why.
+      if (!isTwzError(error)) throw error;
+    }
   }
 
   /** The whole checkpoint, now. */
@@ -111,23 +121,28 @@ export class Checkpointer {
       sliceEnd = host.now() + SLICE_MS;
     }
     this.#applyRemovals();
-    const unsynced = this.#unsynced;
+    this.#syncing = new Set([...this.#syncing, ...this.#unsynced]);
     this.#unsynced = new Set();
     try {
       await host.syncAllAsync(directory);
-    } catch (error) {
-      for (const path of unsynced) this.#unsynced.add(path);
-      throw error;
+    } catch (cause) {
+      throw this.#distrust(cause);
     }
+    this.#syncing = new Set();
     if (!this.#stopped) this.#advance(at);
   }
 
   #advance(at: { lsn: number; chain: number }): void {
     if (at.lsn <= this.#control.lsn) return;
+    const { log } = this.#kernel;
     const control = { ...this.#control, ...at, generation: this.#control.generation + 1 };
-    writeControl(this.#kernel.host, this.#file, control);
+    try {
+      writeControl(this.#kernel.host, this.#file, control);
+    } catch (cause) {
+      throw this.#distrust(cause);
+    }
     this.#control = control;
-    this.#kernel.log.recycle(at.lsn);
+    log.recycle(at.lsn);
     this.checkpoints++;
   }
 
@@ -135,6 +150,8 @@ export class Checkpointer {
 
   /** Files and directories changed since the last sync of them. */
   #unsynced = new Set<string>();
+  /** Those that a sync elsewhere is under way for. Until it is done, a checkpoint that goes past it must sync them itself. */
+  #syncing: ReadonlySet<string> = new Set();
 
   /** Writes every committed change to its file. Objects that the running transaction changes are left out. */
   applyAll(): void {
@@ -173,13 +190,8 @@ export class Checkpointer {
     const path = this.#kernel.path(h.id);
     const file = this.#openFor(h, path);
     try {
-      const length = host.length(file);
-      // Left by an earlier object of the same ID, or by a checkpoint that was cut short.
-      if (h.fileSize === 0 && length > 0) host.truncate(file, 0);
-      else if (length > h.size) host.truncate(file, h.size);
-      const pages = h.pendingPages;
-      pages.sort((a, b) => a - b);
-      if (pages[0] !== 0) pages.unshift(0);
+      if (host.length(file) > h.size) host.truncate(file, h.size);
+      const pages = [0, ...h.pendingPages.filter((page) => page !== 0).sort((a, b) => a - b)];
       for (const snapshot of snapshots) for (const page of pages) snapshot.detach(h.id, page);
       this.#writePages(h, file, pages);
       if (host.length(file) < h.size) host.truncate(file, h.size);
@@ -199,6 +211,8 @@ export class Checkpointer {
       this.#unsynced.add(`${directory}/objects`);
     }
     this.#unsynced.add(parent);
+    // Left by an earlier object of the same ID, or by a checkpoint that was cut short. Not emptied: a snapshot may show it.
+    if (host.exists(path)) host.remove(path);
     return host.open(path, 'create');
   }
 
@@ -227,7 +241,7 @@ export class Checkpointer {
     const kernel = this.#kernel;
     // A small object's memory is its own; it equals the file as it is.
     if (h.size <= SMALL_MAX && !h.fileMapped) return;
-    if (grown) {
+    if (grown || !h.fileMapped) {
       if (!h.fileMapped && kernel.mappings >= kernel.options.objectsMax && h.pins === 0) {
         kernel.unmap(h);
         return;
@@ -247,9 +261,20 @@ export class Checkpointer {
 
   #syncApplied(): void {
     const { host, directory } = this.#kernel;
-    if (this.#unsynced.size > SINGLE_SYNCS_MAX) host.syncAll(directory);
-    else for (const path of this.#unsynced) this.#syncPath(path);
+    const paths = new Set([...this.#syncing, ...this.#unsynced]);
+    try {
+      if (paths.size > SINGLE_SYNCS_MAX) host.syncAll(directory);
+      else for (const path of paths) this.#syncPath(path);
+    } catch (cause) {
+      throw this.#distrust(cause);
+    }
     this.#unsynced.clear();
+  }
+
+  /** After a failed sync nobody knows what the files hold, and another that succeeds would prove nothing. The log still has it all. */
+  #distrust(cause: unknown): unknown {
+    if (isTwzError(cause, 'TooManyFiles')) return cause;
+    return this.#kernel.log.fail(cause, 'the object files could not be synced');
   }
 
   #syncPath(path: string): void {
@@ -258,6 +283,8 @@ export class Checkpointer {
       host.syncDirectory(path);
       return;
     }
+    // Removed since.
+    if (!host.exists(path)) return;
     const file = host.open(path, 'write');
     try {
       host.sync(file);

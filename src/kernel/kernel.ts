@@ -441,10 +441,10 @@ export class Kernel {
     this.idle('close');
     let clean = false;
     try {
-      if (this.log.failure === undefined) {
-        this.checkpointer.run();
-        clean = true;
-      }
+      // What was committed and could not be made durable: the caller must hear of it.
+      if (this.log.failure !== undefined) throw this.log.failure;
+      this.checkpointer.run();
+      clean = true;
     } finally {
       this.release(clean);
     }

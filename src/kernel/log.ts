@@ -34,12 +34,25 @@ export interface LogPosition {
 }
 
 interface Segment {
-  readonly sequence: number;
+  /** Changes when the segment is used again. */
+  sequence: number;
   readonly file: File;
   readonly through: File;
   /** Plain writes so far, and how many of them are known to be durable. */
   writes: number;
   durableWrites: number;
+  /** Asynchronous writes that have not ended: until then it is not used again. */
+  writing: number;
+  /** Asynchronous writes and syncs that have not ended: until then its files stay open. A busy event loop hears of the end late. */
+  underWay: number;
+  closing: boolean;
+}
+
+/** A segment that is not in use, and will save a new one the writing of zeros. */
+interface Spare {
+  readonly path: string;
+  /** Its files, where this process has used it before. */
+  readonly segment: Segment | undefined;
 }
 
 interface Waiter {
@@ -64,7 +77,7 @@ export class Log {
   #reserved = 0;
   readonly #salt: number;
   readonly #segments = new Map<number, Segment>();
-  readonly #spare: string[] = [];
+  readonly #spares: Spare[] = [];
   readonly #sparesMax: number;
 
   /** The tail buffer and its words; frames are built in place. */
@@ -112,7 +125,7 @@ export class Log {
     this.#lastSync = host.now();
 
     const path = `${directory}/tail`;
-    for (const name of host.list(directory)) if (name.startsWith('spare')) this.#spare.push(`${directory}/${name}`);
+    for (const name of host.list(directory)) if (name.startsWith('spare')) this.#spares.push({ path: `${directory}/${name}`, segment: undefined });
     const slot: Slot | undefined = windows.take(this.#tailSize);
     assert(slot !== undefined, 'no slot for the log tail');
     let mapped = false;
@@ -141,20 +154,36 @@ export class Log {
     const open = this.#segments.get(sequence);
     if (open !== undefined) return open;
     const path = `${this.#directory}/${segmentName(sequence)}`;
-    if (!this.#host.exists(path)) this.#createSegment(sequence, path);
+    if (!this.#host.exists(path)) {
+      const again = this.#createSegment(sequence, path);
+      if (again !== undefined) {
+        again.sequence = sequence;
+        again.writes = 1;
+        again.durableWrites = 0;
+        this.#segments.set(sequence, again);
+        return again;
+      }
+    }
     const file = this.#host.open(path, 'write');
-    const through = this.#host.open(path, 'writeThrough');
+    let through: File;
+    try {
+      through = this.#host.open(path, 'writeThrough');
+    } catch (error) {
+      this.#host.close(file);
+      throw error;
+    }
     // What an earlier process wrote here may not have been synced.
-    const segment: Segment = { sequence, file, through, writes: 1, durableWrites: 0 };
+    const segment: Segment = { sequence, file, through, writes: 1, durableWrites: 0, writing: 0, underWay: 0, closing: false };
     this.#segments.set(sequence, segment);
     return segment;
   }
 
-  /** Builds the whole file under another name, so that a segment is either complete or absent. */
-  #createSegment(sequence: number, path: string): void {
+  /** Builds the whole file under another name, so that a segment is either complete or absent. Gives the spare whose files are open. */
+  #createSegment(sequence: number, path: string): Segment | undefined {
     const host = this.#host;
-    const draft = this.#spare.pop() ?? `${this.#directory}/draft`;
-    const file = host.open(draft, 'create');
+    const spare = this.#spares.pop();
+    const draft = spare?.path ?? `${this.#directory}/draft`;
+    const file = spare?.segment?.file ?? host.open(draft, 'create');
     try {
       const header = new Int32Array(SEGMENT_HEADER / 4);
       header[SEGMENT.magic >> 2] = LOG_MAGIC;
@@ -166,14 +195,17 @@ export class Log {
       host.preallocate(file, this.segmentSize);
       host.write(file, new Uint8Array(header.buffer), 0);
       host.sync(file);
+      host.rename(draft, path);
+      host.syncDirectory(this.#directory);
     } catch (error) {
-      host.close(file);
+      if (spare?.segment === undefined) host.close(file);
+      else this.#close(spare.segment);
       host.remove(draft);
+      host.remove(path);
       throw error;
     }
-    host.close(file);
-    host.rename(draft, path);
-    host.syncDirectory(this.#directory);
+    if (spare?.segment === undefined) host.close(file);
+    return spare?.segment;
   }
 
   /** Makes sure that `bytes` more can be appended, whatever the frames' sizes. Throws DiskFull and the like, with nothing changed. */
@@ -190,21 +222,39 @@ export class Log {
   /** Forgets all before `lsn`: its segments become spares for new ones, or go. */
   recycle(lsn: number): void {
     const first = this.#sequenceOf(lsn);
-    for (const [sequence, segment] of this.#segments) {
-      if (sequence >= first) continue;
-      this.#host.close(segment.file);
-      this.#host.close(segment.through);
-      this.#segments.delete(sequence);
-    }
     for (const name of this.#host.list(this.#directory)) {
       const match = /^(\d{8,})\.log$/.exec(name);
-      if (match === null || Number(match[1]) >= first) continue;
+      const sequence = Number(match?.[1] ?? Infinity);
+      const segment = this.#segments.get(sequence);
+      if (sequence >= first || (segment?.writing ?? 0) > 0) continue;
+      this.#segments.delete(sequence);
       const path = `${this.#directory}/${name}`;
-      if (this.#spare.length < this.#sparesMax) {
-        const spare = `${this.#directory}/spare${match[1]}`;
+      if (this.#spares.length < this.#sparesMax) {
+        const spare = `${this.#directory}/spare${match?.[1] ?? ''}`;
         this.#host.rename(path, spare);
-        this.#spare.push(spare);
-      } else this.#host.remove(path);
+        this.#spares.push({ path: spare, segment });
+        continue;
+      }
+      this.#host.remove(path);
+      if (segment !== undefined) this.#close(segment);
+    }
+  }
+
+  #close(segment: Segment): void {
+    segment.closing = true;
+    if (segment.underWay > 0) return;
+    this.#host.close(segment.file);
+    this.#host.close(segment.through);
+  }
+
+  /** Keeps a segment's files open while the work on them is under way. */
+  async #holding(segment: Segment, work: Promise<void>): Promise<void> {
+    segment.underWay++;
+    try {
+      await work;
+    } finally {
+      segment.underWay--;
+      if (segment.closing) this.#close(segment);
     }
   }
 
@@ -212,7 +262,8 @@ export class Log {
 
   /** Begins a frame of at most `bytes`, which is at most `frameMax`: returns the word index of its header. */
   begin(bytes: number): number {
-    if ((this.end % this.segmentSize) + bytes > this.segmentSize) this.#nextSegment();
+    // Never quite to its end: what follows would be the next segment's header.
+    if ((this.end % this.segmentSize) + bytes >= this.segmentSize) this.#nextSegment();
     if (this.#at + bytes > this.#tailSize) {
       this.#spill();
       this.#at = 0;
@@ -260,7 +311,7 @@ export class Log {
     try {
       this.#host.write(segment.file, this.#tail.subarray(from, this.#at), this.written % this.segmentSize);
     } catch (cause) {
-      throw this.#fail(cause);
+      throw this.fail(cause);
     }
     segment.writes++;
     this.written = this.end;
@@ -268,8 +319,9 @@ export class Log {
 
   // --- flushing -----------------------------------------------------------------------------------------------------------
 
-  #fail(cause: unknown): TwzError {
-    this.failure ??= new TwzError('LogFailed', `the log could not be written: ${cause instanceof Error ? cause.message : String(cause)}`, {}, cause);
+  /** Nothing is appended from now on. */
+  fail(cause: unknown, what = 'the log could not be written'): TwzError {
+    this.failure ??= new TwzError('LogFailed', `${what}: ${cause instanceof Error ? cause.message : String(cause)}`, {}, cause);
     for (const waiter of this.#waiters.splice(0)) waiter.reject(this.failure);
     return this.failure;
   }
@@ -300,7 +352,7 @@ export class Log {
         segment.durableWrites = segment.writes;
       }
     } catch (cause) {
-      throw this.#fail(cause);
+      throw this.fail(cause);
     }
     this.#reached(end);
   }
@@ -340,7 +392,7 @@ export class Log {
       },
       (cause: unknown) => {
         this.#flushing = false;
-        this.#fail(cause);
+        this.fail(cause);
       },
     );
   }
@@ -355,7 +407,7 @@ export class Log {
     try {
       this.#host.write(segment.through, this.#tail.subarray(this.written - this.#tailStart, this.#at), this.written % this.segmentSize);
     } catch (cause) {
-      this.#fail(cause);
+      this.fail(cause);
       return true;
     }
     this.written = end;
@@ -370,9 +422,12 @@ export class Log {
       // A copy: the tail may be reused before the device has read it.
       const bytes = this.#tail.slice(this.written - this.#tailStart, this.#at);
       const offset = this.written % this.segmentSize;
-      return this.#host.writeThroughAsync(segment.through, bytes, offset).then(() => {
-        if (this.written < end) this.written = end;
-      });
+      segment.writing++;
+      return this.#holding(segment, this.#host.writeThroughAsync(segment.through, bytes, offset))
+        .then(() => {
+          if (this.written < end) this.written = end;
+        })
+        .finally(() => segment.writing--);
     }
     try {
       this.#spill();
@@ -381,9 +436,9 @@ export class Log {
     }
     return Promise.all(
       this.#unsynced().map(async (other) => {
-        const writes = other.writes;
-        await this.#host.syncAsync(other.file);
-        other.durableWrites = Math.max(other.durableWrites, writes);
+        const { sequence, writes } = other;
+        await this.#holding(other, this.#host.syncAsync(other.file));
+        if (other.sequence === sequence) other.durableWrites = Math.max(other.durableWrites, writes);
       }),
     );
   }
@@ -410,10 +465,15 @@ export class Log {
       return;
     }
     // The event loop has not turned since the last flush began. Sync again without waiting, and now and then make sure.
-    if (++this.#unseen >= UNSEEN_MAX) this.sync();
-    else {
-      this.#spill();
-      for (const segment of this.#unsynced()) this.#host.syncAsync(segment.file).catch((cause: unknown) => this.#fail(cause));
+    try {
+      if (++this.#unseen >= UNSEEN_MAX) this.sync();
+      else {
+        this.#spill();
+        for (const segment of this.#unsynced()) this.#holding(segment, this.#host.syncAsync(segment.file)).catch((cause: unknown) => this.fail(cause));
+      }
+    } catch (error) {
+      // The transaction that was committed just now does not fail for it; the next one does.
+      if (error !== this.failure) throw error;
     }
   }
 
@@ -428,22 +488,22 @@ export class Log {
   /** Puts frames that were found only in the tail of a dead process at the end of the log. */
   adopt(frames: Uint8Array, first: number, at: LogPosition): void {
     assert(frames.length <= this.#tailSize, 'adopted frames exceed the tail');
-    this.#tail.set(frames, 0);
-    this.#at = frames.length;
-    this.#tailStart = this.written = first;
-    this.end = at.lsn;
+    // Into the segment first: until they are there, the tail is all there is of them.
+    const segment = this.#segment(this.#sequenceOf(first));
+    this.#host.write(segment.file, frames, first % this.segmentSize);
+    segment.writes++;
+    this.#at = 0;
+    this.#tailStart = this.written = this.end = at.lsn;
     this.chain = at.chain;
-    this.#spill();
+    this.words[0] = 0;
   }
 
   /** `clean`: a checkpoint has just made the log needless, so the next opening need not read the tail. */
   close(clean: boolean): void {
     this.#timer?.cancel();
     if (clean) this.words[0] = 0;
-    for (const segment of this.#segments.values()) {
-      this.#host.close(segment.file);
-      this.#host.close(segment.through);
-    }
+    for (const segment of this.#segments.values()) this.#close(segment);
+    for (const { segment } of this.#spares) if (segment !== undefined) this.#close(segment);
     this.#segments.clear();
     if (this.#tailFile !== undefined) this.#host.close(this.#tailFile);
     this.failure ??= new TwzError('SpaceClosed', 'the space was closed');

@@ -184,7 +184,7 @@ export class Import {
         for (let i = 0; i < used; i++) {
           const gone = nextWord(h, slab + layout.goneAt + (i >>> 5) * 4);
           if ((gone & (1 << (i & 31))) !== 0) continue;
-          yield accessorAt(struct as Struct<F>, h, slab + layout.recordsAt + i * size) as object;
+          yield accessorAt(struct as Struct<F>, h, slab + layout.recordsAt + i * size);
         }
       }
     }

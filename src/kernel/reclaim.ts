@@ -5,6 +5,7 @@
  * namespace); from them references are followed; a counted object that is not reached is deleted. Cycles of counted objects go too.
  * An object that is tied to a living one lives.
  */
+import { FLAG } from '../abi/format.ts';
 import { isId, type ObjectId } from '../abi/id.ts';
 import { fotEntries } from './fot.ts';
 import type { Kernel } from './kernel.ts';
@@ -54,7 +55,11 @@ export function reclaim(kernel: Kernel): Reclaimed {
   }
   const drain = (): void => {
     for (let h = todo.pop(); h !== undefined; h = todo.pop()) {
-      for (const entry of fotEntries(h)) if (entry.id !== undefined && kernel.has(entry.id)) reach(kernel.open(entry.id));
+      // What the running transaction took the last pointer from leads nowhere any more; its entry is freed at the commit.
+      const exact = (h.flags & FLAG.raw) === 0;
+      for (const entry of fotEntries(h)) {
+        if (entry.id !== undefined && !(exact && entry.count === 0) && kernel.has(entry.id)) reach(kernel.open(entry.id));
+      }
     }
   };
   drain();

@@ -29,6 +29,8 @@ export class Checkpointer {
   #control: Control;
   #changed = new Set<Handle>();
   #removed = new Set<ObjectId>();
+  /** An earlier process may have changed files and names, and died before it synced them: nobody knows which. */
+  #inherited: boolean;
   #running = false;
   #stopped = false;
   checkpoints = 0;
@@ -36,6 +38,7 @@ export class Checkpointer {
   constructor(kernel: Kernel, control: Control) {
     this.#kernel = kernel;
     this.#control = control;
+    this.#inherited = kernel.recovery.bytes > 0;
     this.#file = kernel.host.open(`${kernel.directory}/space.twz`, 'write');
   }
 
@@ -129,6 +132,7 @@ export class Checkpointer {
       throw this.#distrust(cause);
     }
     this.#syncing = new Set();
+    this.#inherited = false;
     if (!this.#stopped) this.#advance(at);
   }
 
@@ -263,8 +267,9 @@ export class Checkpointer {
     const { host, directory } = this.#kernel;
     const paths = new Set([...this.#syncing, ...this.#unsynced]);
     try {
-      if (paths.size > SINGLE_SYNCS_MAX) host.syncAll(directory);
+      if (this.#inherited || paths.size > SINGLE_SYNCS_MAX) host.syncAll(directory);
       else for (const path of paths) this.#syncPath(path);
+      this.#inherited = false;
     } catch (cause) {
       throw this.#distrust(cause);
     }

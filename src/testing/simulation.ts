@@ -2,31 +2,29 @@
  * The simulation: a random program on a simulated machine, and the power lost at every point of its life.
  *
  *   workload   transactions, relaxed and durable, aborts, checkpoints, closings, deaths        all from one seed
- *   step       before every write and every sync, and after every commit: here the world is forked and crashes, once a loss plan
+ *   step       before every write and every sync, and after commits: here the machine is forked and crashes, once a loss plan
  *   verdict    the space is opened on what is left, and its content must be that after some number of transactions,
  *              `acknowledged <= number <= committed` (and after the death of the process alone: exactly `committed`)
  *
  * While a commit runs the transaction may already be found, so then `committed + 1` is right, too. What is found is compared in two
  * ways: line by line with the plain model, and byte by byte, by checksum, with the objects as they were after that transaction.
  *
- * A failure names seed and step; the same seed gives the same steps.
+ * A machine is forked in the middle of a call of the kernel, and judged after it. A failure names seed and step; the same seed gives
+ * the same steps.
  */
 import type { ObjectId } from '../abi/id.ts';
 import { LOSS_MODES, type LossPlan } from '../host/simulated/loss.ts';
 import { Random } from '../host/simulated/random.ts';
 import { SimulatedHost, type SimulatedOptions } from '../host/simulated/simulated.ts';
-import { isTwzError, open, type OpenOptions, type Space } from '../index.ts';
-import { checkSpace } from '../services/check.ts';
+import { open, type OpenOptions, type Space } from '../index.ts';
 import { CanaryHost, type Canary } from './canary.ts';
 import { imageOf, observe } from './facts.ts';
+import { DIRECTORY, Judge, Misfit, describe, difference, type Allowed, type State } from './judge.ts';
 import { World } from './model.ts';
 import { Operations } from './operations.ts';
 
-export const DIRECTORY = '/space';
 /** A relaxed transaction must be durable so many milliseconds later, left alone. */
 const RELAXED_MS_MAX = 20;
-/** Findings of a check that a power failure may leave behind. */
-const EXPECTED_FINDINGS: ReadonlySet<string> = new Set(['LogBroken']);
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -67,27 +65,13 @@ export class SimulationFailure extends Error {
 /** The program's own abort. */
 class Abort extends Error {}
 
-interface State {
-  readonly world: World;
-  readonly text: string;
-  readonly image: string;
-}
-
-/** What a recovery may find. */
-interface Allowed {
-  readonly first: number;
-  readonly last: number;
-  /** A transaction that is being committed. */
-  readonly next: string | undefined;
-}
-
 export class Simulation {
   readonly #options: SimulationOptions;
   readonly #random: Random;
   readonly #settings: OpenOptions;
-  readonly #hostOptions: SimulatedOptions;
   readonly #universe = new Map<ObjectId, 'doc' | 'raw'>();
   readonly #views: Operations['views'] = new Map();
+  readonly #judge: Judge;
   #host: SimulatedHost;
   #space: Space | undefined;
   /** The state after each transaction; the first is the empty space. */
@@ -95,12 +79,15 @@ export class Simulation {
   #acknowledged = 0;
   /** The model of the transaction that is being committed. */
   #draft: World | undefined;
+  /** False while a space is opened after a crash: how much was lost is not known yet. */
+  #found = true;
   /** Counts lives: what was promised in an earlier one is of no account. */
   #life = 0;
   #steps = 0;
+  /** Machines that crashed and are not judged yet. */
+  #crashed: (() => void)[] = [];
   #failure: SimulationFailure | undefined;
-  #exploring = false;
-  readonly #counts = { powerLosses: 0, deaths: 0, nested: 0, checks: 0, transactions: 0 };
+  readonly #counts = { powerLosses: 0, deaths: 0, transactions: 0 };
 
   constructor(options: SimulationOptions) {
     this.#options = options;
@@ -111,39 +98,39 @@ export class Simulation {
       checkpointBytes: random.pick([20_000, 60_000, 200_000, 1_000_000]) ?? 0,
       objectsMax: random.pick([8, 32_000]) ?? 0,
     };
-    this.#hostOptions = { seed: options.seed, windowSize: 4 << 20, sharedMapping: random.chance(0.7), follow: random.chance(0.5) };
-    this.#host = options.canary === undefined ? new SimulatedHost(this.#hostOptions) : new CanaryHost(this.#hostOptions, options.canary);
+    const machine: SimulatedOptions = {
+      seed: options.seed,
+      windowSize: 1 << 20,
+      sharedMapping: random.chance(0.7),
+      follow: random.chance(0.5),
+    };
+    this.#host = options.canary === undefined ? new SimulatedHost(machine) : new CanaryHost(machine, options.canary);
+    this.#judge = new Judge(this.#settings, this.#universe);
+    options.tell?.(`seed ${options.seed}: ${JSON.stringify({ ...this.#settings, ...machine })}`);
   }
 
   /** Runs the whole workload. Throws SimulationFailure. */
   async run(): Promise<SimulationResult> {
     const { seed, actions = 60 } = this.#options;
-    this.#options.tell?.(`seed ${seed}: ${JSON.stringify({ ...this.#settings, ...this.#hostOptions })}`);
     try {
       this.#watch();
       this.#open();
+      this.#judgeCrashed();
       for (let i = 0; i < actions; i++) {
-        await this.#act();
-        if (this.#failure !== undefined) throw this.#failure;
+        await this.#interruptible(() => this.#act());
+        this.#judgeCrashed();
       }
       await this.#host.run();
       await this.#close();
+      this.#judgeCrashed();
     } catch (error) {
       throw (
         this.#failure ??
-        (error instanceof SimulationFailure ? error : new SimulationFailure(seed, this.#steps, `unexpected: ${describe(error)}`, error))
+        new SimulationFailure(seed, this.#steps, error instanceof Misfit ? error.message : `unexpected: ${describe(error)}`, error)
       );
     }
-    if (this.#failure !== undefined) throw this.#failure;
-    return { seed, steps: this.#steps, ...this.#counts };
-  }
-
-  #watch(): void {
-    const host = this.#host;
-    host.onPoint = (_, call) => {
-      // Only the present machine counts, and a crash is not looked for within the judging of another.
-      if (host === this.#host && !this.#exploring) this.#explore(call);
-    };
+    const { nested, checks } = this.#judge;
+    return { seed, steps: this.#steps, nested, checks, ...this.#counts };
   }
 
   // --- the workload -----------------------------------------------------------------------------------------------------------
@@ -171,6 +158,19 @@ export class Simulation {
     return this.#space;
   }
 
+  /** Now and then the world stops in the middle of an action. */
+  async #interruptible(action: () => Promise<void>): Promise<void> {
+    const host = this.#host;
+    if (this.#random.chance(0.05)) host.stopAt = host.points + this.#random.below(15);
+    try {
+      await action();
+      host.stopAt = undefined;
+    } catch (error) {
+      if (!host.stopped) throw error;
+    }
+    if (host.stopped && host === this.#host) this.#resume(this.#random.chance(0.5));
+  }
+
   async #act(): Promise<void> {
     const at = this.#random.below(100);
     if (at < 52) this.#transaction(false);
@@ -182,52 +182,58 @@ export class Simulation {
     else if (at < 92) this.#sync();
     else if (at < 95) this.#checkpoint();
     else if (at < 97) await this.#reopen();
-    else if (at < 99) this.#die();
-    else this.#losePower();
+    else this.#resume(at < 99);
   }
 
   #transaction(durable: boolean): void {
-    const { world } = this.#now();
-    const draft = world.clone();
+    const draft = this.#now().world.clone();
     const operations = new Operations(this.#live(), draft, this.#random, this.#universe, this.#views);
     const aborts = this.#random.chance(0.12);
     const count = 1 + this.#random.below(5);
     const nested = this.#random.chance(0.15);
-    const body = (): void => {
-      operations.run(count);
-      if (nested) this.#live().relaxed(() => operations.run(2));
-      if (aborts) throw new Abort();
-      this.#draft = draft;
-    };
-    const tell = (how: string): void => this.#tell(`${how} ${this.#committed}: ${operations.trace.join('; ')}`);
     let error: unknown;
-    if (durable) {
-      const life = this.#life;
-      const number = this.#committed + 1;
-      this.#live()
-        .durable(body)
-        .then(
-          () => {
-            if (life === this.#life) this.#acknowledged = Math.max(this.#acknowledged, number);
-          },
-          (reason: unknown) => {
-            if (life === this.#life && !(reason instanceof Abort))
-              this.#fail(`a durable transaction was refused: ${describe(reason)}`, reason);
-          },
-        );
-    } else {
+    const body = (): void => {
       try {
-        this.#live().relaxed(body);
+        operations.run(count);
+        if (nested) this.#live().relaxed(() => operations.run(2));
+        if (aborts) throw new Abort();
+        this.#draft = draft;
       } catch (reason) {
         error = reason;
+        throw reason;
       }
+    };
+    const tell = (how: string): void => this.#tell(`${how} ${this.#committed + 1}: ${operations.trace.join('; ')}`);
+    try {
+      if (durable) this.#durable(body);
+      else this.#live().relaxed(body);
+    } catch (reason) {
+      error ??= reason;
     }
     if (error !== undefined && !(error instanceof Abort)) {
       tell('failed');
       throw error;
     }
-    this.#settle(draft, aborts);
+    if (this.#host.stopped) return;
     tell(aborts ? 'aborted' : durable ? 'durable' : 'relaxed');
+    this.#settle(draft, aborts);
+  }
+
+  #durable(body: () => void): void {
+    const life = this.#life;
+    const host = this.#host;
+    const number = this.#committed + 1;
+    this.#live()
+      .durable(body)
+      .then(
+        () => {
+          if (life === this.#life) this.#acknowledged = Math.max(this.#acknowledged, number);
+        },
+        (reason: unknown) => {
+          if (life === this.#life && !host.stopped && !(reason instanceof Abort))
+            this.#fail(this.#steps, `a durable transaction was refused: ${describe(reason)}`, reason);
+        },
+      );
   }
 
   /** After a transaction: the space must be as the model says, whether it committed or not. */
@@ -248,12 +254,11 @@ export class Simulation {
   #compareLive(): void {
     const { text, image } = this.#now();
     const found = observe(this.#live(), this.#universe).join('\n');
-    if (found !== text) this.#fail(`the living space differs from the model:\n${difference(text, found)}`);
-    if (this.#committed > 0 && this.#views.size === 0) {
-      const now = imageOf(this.#live());
-      if (now !== image)
-        this.#fail(`the living space differs from itself after transaction ${this.#committed}:\n${difference(image, now)}`);
-    }
+    if (found !== text) throw new Misfit(`the living space differs from the model:\n${difference(text, found)}`);
+    if (this.#committed === 0 || this.#views.size > 0) return;
+    const now = imageOf(this.#live());
+    if (now !== image)
+      throw new Misfit(`the living space differs from itself after transaction ${this.#committed}:\n${difference(image, now)}`);
   }
 
   #releaseViews(): void {
@@ -264,9 +269,10 @@ export class Simulation {
   /** Left alone, everything relaxed becomes durable in the promised time. */
   async #idle(): Promise<void> {
     await this.#host.elapse(RELAXED_MS_MAX);
+    if (this.#host.stopped) return;
     this.#acknowledged = this.#committed;
     this.#tell(`idle: ${this.#committed} durable`);
-    this.#explore(`after ${RELAXED_MS_MAX} ms of idling`);
+    this.#explore(`the end of ${RELAXED_MS_MAX} ms of idling`);
   }
 
   #sync(): void {
@@ -290,8 +296,8 @@ export class Simulation {
     this.#life++;
     await this.#host.run();
     const { openFiles, violations } = this.#host;
-    if (openFiles.length > 0) this.#fail(`files are left open after closing: ${openFiles.join(', ')}`);
-    if (violations.length > 0) this.#fail(violations.join('\n'));
+    if (openFiles.length > 0) throw new Misfit(`files are left open after closing: ${openFiles.join(', ')}`);
+    if (violations.length > 0) throw new Misfit(violations.join('\n'));
   }
 
   async #reopen(): Promise<void> {
@@ -301,215 +307,99 @@ export class Simulation {
     this.#compareLive();
   }
 
-  /** The process dies and another one takes over. */
-  #die(): void {
-    this.#nextLife(this.#host.kill());
-    this.#compareLive();
-    this.#tell(`process died, ${this.#committed} found`);
-  }
+  // --- life after a crash -----------------------------------------------------------------------------------------------------
 
-  /** The power goes, and life goes on with what was found. */
-  #losePower(): void {
-    this.#nextLife(this.#host.crash({ mode: this.#random.pick(LOSS_MODES) ?? 'lose', seed: this.#random.u32() }));
-    const found = observe(this.#live(), this.#universe).join('\n');
-    const index = this.#states.findLastIndex((state) => state.text === found);
-    if (index < this.#acknowledged) this.#fail(`found transaction ${index} of ${this.#acknowledged} acknowledged ones`);
-    this.#states.length = index + 1;
-    // What was found on the disk is durable: there is no other place that it can have come from.
-    this.#acknowledged = index;
-    this.#tell(`power lost, ${index} found`);
-    this.#compareLive();
-  }
-
-  #nextLife(host: SimulatedHost): void {
+  /** The process dies, or the power goes, and life goes on with what is found. */
+  #resume(powerLost: boolean): void {
+    const allowed = this.#allowed(powerLost);
+    const plan: LossPlan = { mode: this.#random.pick(LOSS_MODES) ?? 'lose', seed: this.#random.u32() };
     this.#life++;
     this.#views.clear();
-    this.#host = host;
+    this.#host = powerLost ? this.#host.crash(plan) : this.#host.kill();
     this.#watch();
+    this.#found = false;
     this.#open();
+    this.#found = true;
+    const what = powerLost ? `power lost, plan ${JSON.stringify(plan)}` : 'process died';
+    const text = observe(this.#live(), this.#universe).join('\n');
+    const index = this.#states.findLastIndex((state) => state.text === text);
+    if (this.#draft !== undefined && allowed.next === text) this.#states.push({ world: this.#draft, text, image: imageOf(this.#live()) });
+    else if (index >= allowed.first) this.#states = this.#states.slice(0, index + 1);
+    else throw new Misfit(`${what}; found ${index}, expected ${allowed.first} to ${allowed.last}:\n${difference(this.#now().text, text)}`);
+    this.#draft = undefined;
+    // What was found beyond the acknowledged is promised to nobody: it may have come from the log's tail, and be lost the next time.
+    this.#tell(`${what}: ${this.#committed} found`);
+    this.#compareLive();
   }
 
   // --- crashes ----------------------------------------------------------------------------------------------------------------
 
-  #fail(message: string, cause?: unknown): void {
-    this.#failure ??= new SimulationFailure(this.#options.seed, this.#steps, message, cause);
+  #fail(step: number, message: string, cause?: unknown): void {
+    this.#failure ??= new SimulationFailure(this.#options.seed, step, message, cause);
   }
 
-  /** Forks the world at this step, once a plan, and judges what is found. `call` undefined: between calls, only the process dies. */
+  #watch(): void {
+    const host = this.#host;
+    host.onPoint = (_, call) => {
+      if (host === this.#host) this.#explore(call);
+    };
+  }
+
+  #allowed(powerLost: boolean): Allowed {
+    const last = this.#committed;
+    const first = powerLost || !this.#found ? this.#acknowledged : last;
+    return { states: this.#states, first, last, next: this.#draft?.toLines().join('\n') };
+  }
+
+  /** Forks the machine, once a plan. `call` undefined: between calls, where only the process may die. */
   #explore(call: string | undefined): void {
     const step = ++this.#steps;
-    if (this.#failure !== undefined || (this.#options.step !== undefined && this.#options.step !== step)) return;
-    this.#exploring = true;
-    try {
-      const random = new Random(this.#options.seed * 31 + step);
-      const next = this.#draft?.toLines().join('\n');
-      const last = this.#committed;
-      if (call === undefined || random.chance(0.15)) {
-        this.#counts.deaths++;
-        this.#judge(
-          this.#host.kill({ seed: random.u32() }),
-          { first: last, last, next },
-          `process died ${call === undefined ? 'after a commit' : `before ${call}`}`,
-          random,
-        );
+    if (this.#options.step !== undefined && this.#options.step !== step) return;
+    const random = new Random(this.#options.seed * 31 + step);
+    const powerLost = this.#allowed(true);
+    if (call === undefined || random.chance(0.15)) {
+      this.#counts.deaths++;
+      this.#fork(
+        step,
+        -1,
+        this.#host.kill({ seed: random.u32() }),
+        this.#allowed(false),
+        `process died ${call === undefined ? 'after a commit' : `before ${call}`}`,
+      );
+    }
+    if (call === undefined) return;
+    for (let i = 0; i < (this.#options.plans ?? 3); i++) {
+      const mode = i === 0 ? 'lose' : random.chance(0.6) ? 'random' : (random.pick(LOSS_MODES) ?? 'keep');
+      const plan: LossPlan = { mode, seed: random.u32() };
+      this.#counts.powerLosses++;
+      this.#fork(
+        step,
+        i,
+        this.#host.crash(plan, { seed: random.u32() }),
+        powerLost,
+        `power lost before ${call}, plan ${JSON.stringify(plan)}`,
+      );
+    }
+  }
+
+  #fork(step: number, ordinal: number, machine: SimulatedHost, allowed: Allowed, what: string): void {
+    const afterwards = { ...allowed, first: Math.min(allowed.first, this.#acknowledged) };
+    const random = new Random(this.#options.seed * 37 + step * 11 + ordinal);
+    this.#crashed.push(() => {
+      try {
+        this.#judge.judge(machine, allowed, afterwards, random);
+      } catch (error) {
+        this.#fail(step, `${what}: ${describe(error)}`, error);
       }
-      if (call === undefined) return;
-      for (let i = 0; i < (this.#options.plans ?? 3); i++) {
-        const mode = i === 0 ? 'lose' : random.chance(0.6) ? 'random' : (random.pick(LOSS_MODES) ?? 'keep');
-        const plan: LossPlan = { mode, seed: random.u32() };
-        this.#counts.powerLosses++;
-        this.#judge(
-          this.#host.crash(plan, { seed: random.u32() }),
-          { first: this.#acknowledged, last, next },
-          `power lost before ${call}, plan ${JSON.stringify(plan)}`,
-          random,
-        );
-      }
-    } catch (error) {
-      this.#fail(describe(error), error);
-    } finally {
-      this.#exploring = false;
-    }
-  }
-
-  /** Opens the space on a machine after a crash. It must hold one of the allowed states. */
-  #judge(host: SimulatedHost, allowed: Allowed, what: string, random: Random): void {
-    if (this.#failure !== undefined) return;
-    const deep = random.chance(0.1);
-    if (random.chance(0.04)) this.#check(host.kill(), what);
-    // A death loses nothing; a power failure after it still may lose what nobody was promised.
-    const less = { ...allowed, first: Math.min(allowed.first, this.#acknowledged) };
-    if (deep) host.onPoint = (_, call) => this.#crashAgain(host, less, `${what}; then power lost in recovery before ${call}`, random);
-    const { space, index } = this.#recover(host, allowed, what, random);
-    host.onPoint = undefined;
-    if (deep && space !== undefined && index !== undefined) this.#goOn(host, space, what, random);
-  }
-
-  #recover(host: SimulatedHost, allowed: Allowed, what: string, random: Random): { space?: Space; index?: number } {
-    let space: Space;
-    let text: string;
-    let image: string | undefined;
-    try {
-      space = open(DIRECTORY, { ...this.#settings, host });
-      text = observe(space, this.#universe).join('\n');
-      if (random.chance(0.25)) image = imageOf(space);
-    } catch (error) {
-      this.#fail(`${what}: the space does not open: ${describe(error)}`, error);
-      return {};
-    }
-    for (let i = allowed.last; i >= allowed.first; i--) {
-      const state = this.#states[i];
-      if (state?.text === text && (image === undefined || i === 0 || state.image === image)) return { space, index: i };
-    }
-    if (allowed.next === text) return { space, index: allowed.last + 1 };
-    this.#wrong(allowed, what, space, text, image);
-    return {};
-  }
-
-  #wrong(allowed: Allowed, what: string, space: Space, text: string, image: string | undefined): void {
-    const same = this.#states.findLastIndex((state) => state.text === text);
-    const range = `expected the state after transaction ${allowed.first} to ${allowed.last}${allowed.next === undefined ? '' : ' or the one being committed'}`;
-    if (same < 0)
-      this.#fail(
-        `${what}: ${range}; found none that ever was. Against ${allowed.last}:\n${difference(this.#states[allowed.last]?.text ?? '', text)}`,
-      );
-    else if (same < allowed.first || same > allowed.last) this.#fail(`${what}: ${range}; found ${same}`);
-    else
-      this.#fail(
-        `${what}: state ${same} is found, but not its bytes:\n${difference(this.#states[same]?.image ?? '', image ?? '')}${this.#bytes(space, same)}`,
-      );
-  }
-
-  /** Which bytes differ from those of the living space, where that is in the same state. */
-  #bytes(found: Space, index: number): string {
-    if (index !== this.#committed || this.#draft !== undefined) return '';
-    const lines: string[] = [];
-    for (const id of this.#live().ids()) {
-      if (!found.has(id)) continue;
-      const left = this.#live().object(id).export();
-      const right = found.object(id).export();
-      const at = left.findIndex((byte, i) => byte !== right[i]);
-      if (at < 0 && left.length === right.length) continue;
-      const last = left.findLastIndex((byte, i) => byte !== right[i]);
-      const some = (bytes: Uint8Array): string =>
-        Array.from(bytes.subarray(at, at + 16), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
-      lines.push(
-        `  ${id}: ${left.length} bytes, found ${right.length}; first difference at ${at}, last at ${last}: ${some(left)}, found ${some(right)}`,
-      );
-    }
-    return `\n${lines.join('\n')}`;
-  }
-
-  /** The power goes again while the space is being recovered. */
-  #crashAgain(host: SimulatedHost, allowed: Allowed, what: string, random: Random): void {
-    if (this.#failure !== undefined) return;
-    this.#counts.nested++;
-    const plan: LossPlan = { mode: random.pick(LOSS_MODES) ?? 'lose', seed: random.u32() };
-    this.#recover(host.crash(plan), allowed, `${what}, plan ${JSON.stringify(plan)}`, random);
-  }
-
-  /** Life goes on after a recovery: one more transaction, made durable, survives; so does a checkpoint and a closing. */
-  #goOn(host: SimulatedHost, space: Space, what: string, random: Random): void {
-    const universe = new Map(this.#universe);
-    space.relaxed(() => {
-      const obj = space.createRaw(64);
-      universe.set(obj.id, 'raw');
-      space.names.set('/zz', obj);
     });
-    const before = observe(space, universe).join('\n');
-    space.sync();
-    const found = (machine: SimulatedHost): string => observe(open(DIRECTORY, { ...this.#settings, host: machine }), universe).join('\n');
-    const expect = (machine: SimulatedHost, when: string): void => {
-      this.#counts.nested++;
-      const after = found(machine);
-      if (after !== before) this.#fail(`${what}; recovered; a transaction more, durable; ${when}:\n${difference(before, after)}`);
-    };
-    for (const mode of ['lose', 'random'] as const) expect(host.crash({ mode, seed: random.u32() }), `power lost, plan ${mode}`);
-    host.onPoint = (_, call) => {
-      if (random.chance(0.2)) expect(host.crash({ mode: 'random', seed: random.u32() }), `power lost in closing, before ${call}`);
-    };
-    space.close();
-    host.onPoint = undefined;
-    expect(host.crash({ mode: 'lose' }), 'closed, power lost');
-    if (host.openFiles.length > 0) this.#fail(`${what}: files are left open after closing: ${host.openFiles.join(', ')}`);
   }
 
-  /** An independent reader of the formats finds nothing wrong. */
-  #check(host: SimulatedHost, what: string): void {
-    if (!host.exists(`${DIRECTORY}/space.twz`)) return;
-    this.#counts.checks++;
-    const report = checkSpace(host, DIRECTORY);
-    const bad = report.findings.filter((finding) => finding.severity === 'error' && !EXPECTED_FINDINGS.has(finding.name));
-    if (bad.length > 0) this.#fail(`${what}: check finds ${JSON.stringify(bad.slice(0, 5))}`);
+  #judgeCrashed(): void {
+    for (const judge of this.#crashed) {
+      if (this.#failure !== undefined) break;
+      judge();
+    }
+    this.#crashed = [];
+    if (this.#failure !== undefined) throw this.#failure;
   }
-}
-
-function describe(error: unknown): string {
-  if (isTwzError(error))
-    return `${error.name}: ${error.message}${error.cause === undefined ? '' : ` (${describe(error.cause)})`}\n${error.stack ?? ''}`;
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
-}
-
-/** The lines that only one of two texts has; of lines about the same thing, the part where they part. */
-function difference(expected: string, found: string): string {
-  const subject = (line: string): string => line.split(' ').slice(0, 2).join(' ');
-  const left = expected.split('\n');
-  const right = found.split('\n');
-  const lines: string[] = [];
-  for (const line of left) {
-    if (right.includes(line)) continue;
-    const other = right.find((each) => subject(each) === subject(line)) ?? '';
-    let at = 0;
-    while (at < line.length && line[at] === other[at]) at++;
-    lines.push(
-      `  ${subject(line)} at ${at}\n    expected  ${excerpt(line, at)}\n    found     ${other === '' ? 'nothing' : excerpt(other, at)}`,
-    );
-  }
-  for (const line of right) if (!left.some((each) => subject(each) === subject(line))) lines.push(`  not expected  ${excerpt(line, 0)}`);
-  return lines.slice(0, 6).join('\n');
-}
-
-function excerpt(line: string, at: number): string {
-  const from = Math.max(0, at - 60);
-  return `${from > 0 ? '…' : ''}${line.slice(from, at + 200)}${line.length > at + 200 ? '…' : ''}`;
 }

@@ -61,6 +61,7 @@ export class SimulatedHost implements Host {
   readonly #schedule = new Schedule();
   readonly #files = new Map<File, OpenFile>();
   readonly #locks = new Set<string>();
+  readonly #windows: SimulatedWindow[] = [];
   #nextFile = 3;
   #faults: FaultPlan;
 
@@ -99,6 +100,12 @@ export class SimulatedHost implements Host {
   /** The machine after the death of this process: everything written is there, the locks are free. */
   kill(options: SimulatedOptions = {}): SimulatedHost {
     return this.#heir(this.#disk.afterProcessDeath(), options);
+  }
+
+  /** This machine is not used any more, nor is any memory of it: other machines may have it. */
+  discard(): void {
+    this.stopped = true;
+    for (const window of this.#windows.splice(0)) window.discard();
   }
 
   /** Replaces the fault plan; counting begins anew. */
@@ -402,7 +409,9 @@ export class SimulatedHost implements Host {
       open.file.fold(this.#disk.nextChange);
       return open.file;
     };
-    return new SimulatedWindow({ map, sharedMapping, follow, nextChange: this.#disk.nextChange }, windowSize, wasm);
+    const window = new SimulatedWindow({ map, sharedMapping, follow, nextChange: this.#disk.nextChange }, windowSize, wasm);
+    this.#windows.push(window);
+    return window;
   }
 
   now(): number {

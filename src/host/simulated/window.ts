@@ -31,6 +31,10 @@ interface Mapping {
   readonly bytes: Uint8Array;
 }
 
+/** Memory of machines that are gone, zeroed: fresh memory costs more than all the rest of a short life. */
+const discarded = new Map<number, ArrayBuffer[]>();
+const DISCARDED_MAX = 16;
+
 export class SimulatedWindow implements Window {
   readonly memory: WasmMemory | undefined;
   readonly buffer: ArrayBufferLike;
@@ -42,7 +46,7 @@ export class SimulatedWindow implements Window {
     this.#host = host;
     this.size = size;
     this.memory = wasm ? new Memory({ initial: size / 65536, maximum: size / 65536, shared: true }) : undefined;
-    this.buffer = this.memory?.buffer ?? new ArrayBuffer(size);
+    this.buffer = this.memory?.buffer ?? discarded.get(size)?.pop() ?? new ArrayBuffer(size);
   }
 
   mapPrivate(at: number, length: number, file: File, offset: number): void {
@@ -102,5 +106,15 @@ export class SimulatedWindow implements Window {
 
   close(): void {
     this.#unmap(0, this.size);
+  }
+
+  /** Nobody will look at the window any more. */
+  discard(): void {
+    const { buffer, size } = this;
+    const list = discarded.get(size) ?? [];
+    discarded.set(size, list);
+    if (!(buffer instanceof ArrayBuffer) || list.length >= DISCARDED_MAX) return;
+    new Uint8Array(buffer).fill(0);
+    list.push(buffer);
   }
 }

@@ -12,6 +12,7 @@ import {
   copyObject,
   createObject,
   deleteObject,
+  forsake,
   importObject,
   sealObject,
   tie,
@@ -98,6 +99,16 @@ function handleOf(kernel: Kernel, target: Target): Handle {
   return handle;
 }
 
+/** Completes a new object, or it does not exist. */
+function orForsaken<T>(h: Handle, complete: () => T): T {
+  try {
+    return complete();
+  } catch (error) {
+    forsake(h);
+    throw error;
+  }
+}
+
 export class Space {
   readonly #kernel: Kernel;
   readonly names: Names;
@@ -167,25 +178,35 @@ export class Space {
   /** A new object whose root is a `type`. Inside a transaction. */
   create<F>(type: Struct<F>, init?: Init<F>, options: CreateOptions = {}): Instance<F> {
     const h = createObject(this.#kernel, options);
-    const at = h.allocate(type.layout.size);
-    storeRoot(h, type, at);
-    const instance = accessorAt(type, h, at);
-    if (init !== undefined) assignTo(instance, init, type.name);
-    return instance;
+    return orForsaken(h, () => {
+      const at = h.allocate(type.layout.size);
+      storeRoot(h, type, at);
+      const instance = accessorAt(type, h, at);
+      if (init !== undefined) assignTo(instance, init, type.name);
+      return instance;
+    });
   }
 
   /** A new object without a type; lay it out with `allocate` and `raw`. Inside a transaction. */
   createRaw(size = 0, options: CreateOptions = {}): Obj {
     const h = createObject(this.#kernel, size > 0 ? { ...options, reserve: options.reserve ?? size + 4096 } : options);
-    if (size > 0) h.setU32(META.root, h.allocate(size));
-    return new Obj(h);
+    return orForsaken(h, () => {
+      if (size > 0) h.setU32(META.root, h.allocate(size));
+      return new Obj(h);
+    });
   }
 
   /** Allocates a `type` in the object of `where`. Inside a transaction: the memory and whatever points to it appear together. */
   make<F>(type: Struct<F>, where: Target, init?: Init<F>): Instance<F> {
     const h = handleOf(this.#kernel, where);
     const instance = accessorAt(type, h, h.allocate(type.layout.size));
-    if (init !== undefined) assignTo(instance, init, type.name);
+    if (init === undefined) return instance;
+    try {
+      assignTo(instance, init, type.name);
+    } catch (error) {
+      this.free(instance);
+      throw error;
+    }
     return instance;
   }
 

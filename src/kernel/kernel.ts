@@ -131,7 +131,10 @@ export class Kernel {
     }
     const id = resolve(path, h.id);
     if (id === undefined) throw new TwzError('NameUnresolved', `object ${h.id} refers to "${path}", and nothing has that name`, { id: h.id, path, resolver });
-    return this.open(id);
+    if (h.snapshot === undefined) return this.open(id);
+    const then = h.snapshot.handle(id);
+    if (then.cold) then.warm();
+    return then;
   }
 
   random(bytes: number): Uint8Array {

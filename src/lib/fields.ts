@@ -177,6 +177,12 @@ export const link: Field<Obj | null, object | null> = {
 
 // --- composites ---------------------------------------------------------------------------------------------------------------
 
+/** Notes that there is a value, and takes it back where the value is refused. */
+function presentStore(emit: Emitter, offset: string, store: string): string {
+  const [flag, was] = [emit.fresh(), emit.fresh()];
+  return `const ${flag} = ${offset}, ${was} = h.dv.getUint8(${flag}); h.dv.setUint8(${flag}, 1); try { ${store} } catch (error) { h.dv.setUint8(${flag}, ${was}); throw error; }`;
+}
+
 /** A value that may be absent: reads as undefined. */
 export function optional<T, I>(of: Field<T, I>): Field<T | undefined, I | undefined> {
   const at = Math.max(1, of.align);
@@ -189,7 +195,7 @@ export function optional<T, I>(of: Field<T, I>): Field<T | undefined, I | undefi
     describe: { kind: 'optional', type, of: of.describe, at },
     load: (emit, offset) => `if (h.dv.getUint8(${offset}) === 0) return undefined; ${of.load(emit, `(${offset} + ${at})`)}`,
     store: (emit, offset) =>
-      `{ const p = ${offset}; if (h.dirty[p >>> 6] !== 1) h.mark(p); if (v === undefined) { if (h.dv.getUint8(p) !== 0) { ${of.drop(emit, `(p + ${at})`)} h.dv.setUint8(p, 0); ${emit.use('wipe')}(h, p + ${at}, ${of.size}); } return; } h.dv.setUint8(p, 1); } ${of.store(emit, `(${offset} + ${at})`)}`,
+      `{ const p = ${offset}; if (h.dirty[p >>> 6] !== 1) h.mark(p); if (v === undefined) { if (h.dv.getUint8(p) !== 0) { ${of.drop(emit, `(p + ${at})`)} h.dv.setUint8(p, 0); ${emit.use('wipe')}(h, p + ${at}, ${of.size}); } return; } } ${presentStore(emit, offset, of.store(emit, `(${offset} + ${at})`))}`,
     drop: (emit, offset) => {
       const inner = of.drop(emit, `(${offset} + ${at})`);
       return inner === '' ? '' : `if (h.dv.getUint8(${offset}) !== 0) { ${inner} }`;

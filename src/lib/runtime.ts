@@ -94,8 +94,9 @@ export function storeBytes(h: ObjectHandle, at: number, value: Uint8Array): void
   const old = h.dv.getUint32(at + 4, true);
   const length = value.length;
   if (old !== length) {
-    dropBlock(h, at);
+    // The new block first: where there is no room for it, the old value stays.
     const offset = length === 0 ? 0 : h.allocate(length);
+    dropBlock(h, at);
     h.dv.setUint32(at, offset, true);
     h.dv.setUint32(at + 4, length, true);
   }

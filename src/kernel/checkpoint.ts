@@ -224,7 +224,7 @@ export class Checkpointer {
   #writePages(h: Handle, file: File, pages: readonly number[]): void {
     const { host } = this.#kernel;
     host.write(file, stampedHeader(h), 0);
-    for (let i = 1; i < pages.length; ) {
+    for (let i = 1; i < pages.length;) {
       const first = pages[i] as number;
       let count = 1;
       while (i + count < pages.length && pages[i + count] === first + count) count++;
@@ -253,7 +253,7 @@ export class Checkpointer {
       slot.window.mapPrivate(slot.at, h.size, file, 0);
       kernel.setMapped(h, true);
     } else {
-      for (let i = 0; i < pages.length; ) {
+      for (let i = 0; i < pages.length;) {
         const first = pages[i] as number;
         let count = 1;
         while (i + count < pages.length && pages[i + count] === first + count) count++;

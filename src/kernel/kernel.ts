@@ -127,10 +127,15 @@ export class Kernel {
   resolveName(h: Handle, path: string, resolver: string): Handle {
     const resolve = this.resolvers.get(resolver);
     if (resolve === undefined) {
-      throw new TwzError('ResolverMissing', `object ${h.id} refers to "${path}" by the resolver "${resolver}", which this program has not registered`, { id: h.id, path, resolver });
+      throw new TwzError(
+        'ResolverMissing',
+        `object ${h.id} refers to "${path}" by the resolver "${resolver}", which this program has not registered`,
+        { id: h.id, path, resolver },
+      );
     }
     const id = resolve(path, h.id);
-    if (id === undefined) throw new TwzError('NameUnresolved', `object ${h.id} refers to "${path}", and nothing has that name`, { id: h.id, path, resolver });
+    if (id === undefined)
+      throw new TwzError('NameUnresolved', `object ${h.id} refers to "${path}", and nothing has that name`, { id: h.id, path, resolver });
     if (h.snapshot === undefined) return this.open(id);
     const then = h.snapshot.handle(id);
     if (then.cold) then.warm();
@@ -204,7 +209,11 @@ export class Kernel {
 
   #checkLength(h: Handle, length: number): void {
     if (length < OBJECT_SIZE_MIN || length % PAGE !== 0 || length > OBJECT_SIZE_MAX) {
-      throw new TwzError('ObjectCorrupt', `object ${h.id}: the file has ${length} bytes; expected a multiple of ${PAGE} from ${OBJECT_SIZE_MIN} to ${OBJECT_SIZE_MAX}`, { id: h.id, length });
+      throw new TwzError(
+        'ObjectCorrupt',
+        `object ${h.id}: the file has ${length} bytes; expected a multiple of ${PAGE} from ${OBJECT_SIZE_MIN} to ${OBJECT_SIZE_MAX}`,
+        { id: h.id, length },
+      );
     }
   }
 
@@ -235,7 +244,8 @@ export class Kernel {
     const corrupt = (reason: string): TwzError => new TwzError('ObjectCorrupt', `object ${id}: ${reason}`, { id });
     if (dv.getUint32(META.magic, true) !== OBJECT_MAGIC) throw corrupt('the file does not begin as an object');
     const format = dv.getUint32(META.format, true);
-    if (format !== OBJECT_FORMAT) throw new TwzError('ObjectVersion', `object ${id} has format ${format}; this build reads ${OBJECT_FORMAT}`, { id, format });
+    if (format !== OBJECT_FORMAT)
+      throw new TwzError('ObjectVersion', `object ${id} has format ${format}; this build reads ${OBJECT_FORMAT}`, { id, format });
     if (headerChecksum(h.words) !== dv.getUint32(META.checksum, true)) throw corrupt('the checksum of the metadata page does not match');
     const size = dv.getUint32(META.size, true);
     if (size !== h.size) throw corrupt(`the header says ${size} bytes, the file has ${h.size}`);
@@ -245,7 +255,8 @@ export class Kernel {
       const written = readId(h.u8, META.id);
       throw new TwzError('ObjectForged', `the file of object ${id} holds object ${written}`, { id, written });
     }
-    if (!bindsId(this.host, h.u8, dv)) throw new TwzError('ObjectForged', `object ${id}: the ID does not follow from nonce, key, rights and kind`, { id });
+    if (!bindsId(this.host, h.u8, dv))
+      throw new TwzError('ObjectForged', `object ${id}: the ID does not follow from nonce, key, rights and kind`, { id });
     if (dv.getUint32(META.kind, true) === KIND.immutable && readId(contentNonce(this.host, h.u8), 0) !== readId(h.u8, META.nonce)) {
       throw new TwzError('ObjectForged', `object ${id}: the content does not have the hash that names it`, { id });
     }
@@ -316,7 +327,11 @@ export class Kernel {
     for (;;) {
       const slot = this.windows.take(length);
       if (slot !== undefined) return slot;
-      if (!this.#evict()) throw new TwzError('TransactionTooLarge', `no room to map ${length} bytes: everything mapped is in use`, { length, mapped: this.windows.used });
+      if (!this.#evict())
+        throw new TwzError('TransactionTooLarge', `no room to map ${length} bytes: everything mapped is in use`, {
+          length,
+          mapped: this.windows.used,
+        });
     }
   }
 
@@ -360,7 +375,16 @@ export class Kernel {
 
   /** Unmaps an object that is whole in its file and that nothing holds in its place; false where it must stay. */
   cool(h: Handle): boolean {
-    if (h.slot === undefined || h.pins > 0 || h.serial === this.serial || h.raw !== undefined || h.volatile || h.pendingPages.length > 0 || h.fileSize === 0) return false;
+    if (
+      h.slot === undefined ||
+      h.pins > 0 ||
+      h.serial === this.serial ||
+      h.raw !== undefined ||
+      h.volatile ||
+      h.pendingPages.length > 0 ||
+      h.fileSize === 0
+    )
+      return false;
     this.unmap(h);
     this.evictions++;
     return true;
@@ -387,7 +411,11 @@ export class Kernel {
       h.place(slot, size);
       return;
     }
-    if (h.pins > 0) throw new TwzError('ObjectPinned', `object ${h.id} cannot move to grow to ${size} bytes while raw views of it are held`, { id: h.id, size });
+    if (h.pins > 0)
+      throw new TwzError('ObjectPinned', `object ${h.id} cannot move to grow to ${size} bytes while raw views of it are held`, {
+        id: h.id,
+        size,
+      });
     h.pins++;
     const larger = this.takeSlot(size);
     h.pins--;

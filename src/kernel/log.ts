@@ -110,7 +110,16 @@ export class Log {
   appended = 0;
   syncs = 0;
 
-  constructor(host: Host, directory: string, space: Uint8Array, segmentSize: number, spares: number, windows: Windows, at: LogPosition, checkpoint: number) {
+  constructor(
+    host: Host,
+    directory: string,
+    space: Uint8Array,
+    segmentSize: number,
+    spares: number,
+    windows: Windows,
+    at: LogPosition,
+    checkpoint: number,
+  ) {
     this.#host = host;
     this.#directory = directory;
     this.#space = space;
@@ -125,7 +134,8 @@ export class Log {
     this.#lastSync = host.now();
 
     const path = `${directory}/tail`;
-    for (const name of host.list(directory)) if (name.startsWith('spare')) this.#spares.push({ path: `${directory}/${name}`, segment: undefined });
+    for (const name of host.list(directory))
+      if (name.startsWith('spare')) this.#spares.push({ path: `${directory}/${name}`, segment: undefined });
     const slot: Slot | undefined = windows.take(this.#tailSize);
     assert(slot !== undefined, 'no slot for the log tail');
     let mapped = false;
@@ -285,7 +295,7 @@ export class Log {
     const at = this.#at >> 2;
     if ((to & 1) !== 0) words[to++] = 0;
     const length = (to - at) * 4;
-    words[at + 2] = this.end % 2 ** 32 | 0;
+    words[at + 2] = (this.end % 2 ** 32) | 0;
     words[at + 3] = Math.floor(this.end / 2 ** 32);
     words[at + 4] = this.#salt;
     words[at + 5] = commit ? FRAME_COMMIT : 0;
@@ -469,7 +479,8 @@ export class Log {
       if (++this.#unseen >= UNSEEN_MAX) this.sync();
       else {
         this.#spill();
-        for (const segment of this.#unsynced()) this.#holding(segment, this.#host.syncAsync(segment.file)).catch((cause: unknown) => this.fail(cause));
+        for (const segment of this.#unsynced())
+          this.#holding(segment, this.#host.syncAsync(segment.file)).catch((cause: unknown) => this.fail(cause));
       }
     } catch (error) {
       // The transaction that was committed just now does not fail for it; the next one does.

@@ -87,7 +87,9 @@ export function* fotEntries(h: Handle): Generator<FotEntry> {
   for (let index = 1; index < end; index++) {
     if (h.cold) h.warm();
     const at = entryAt(h, index);
-    if (at !== 0 && (h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.used) !== 0) yield readEntry(h, index, at);
+    // The table ends here, whatever the header says.
+    if (at === 0) return;
+    if ((h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.used) !== 0) yield readEntry(h, index, at);
   }
 }
 

@@ -135,6 +135,11 @@ test('T18 names: ls, tree, mkns, ln, mv, rm', () => {
   assert.match(good('ls', '/a'), /two/);
   good('rm', '-r', '/a');
   assert.equal(twz(['ls', '/a']).code, 3);
+  // A name outlives its object, and can still be looked at and removed.
+  good('shell', '-c', 'new /gone {"n": 1}');
+  good('rm', String(json('stat', '/gone')['id']));
+  assert.match(good('ls', '-l', '/'), /ObjectDeleted .*gone/);
+  good('rm', '/gone');
   assert.equal(good('ls', '--ids').trim().split('\n').length, json('stat')['objects']);
 });
 

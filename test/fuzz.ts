@@ -29,7 +29,7 @@ import { Person, restamp } from './damage.ts';
 const host = chooseHost(() => undefined);
 const SEGMENT_SIZE = 1 << 18;
 /** A round that takes longer is a failure: something runs in circles. */
-const ROUND_MS_MAX = 120_000;
+const ROUND_MS_MAX = 60_000;
 
 class Random {
   #state: number;

@@ -4,7 +4,9 @@
  */
 import { TwzError } from '../abi/errors.ts';
 import type { ObjectId } from '../abi/id.ts';
+import { entryAt, readEntry } from '../kernel/fot.ts';
 import { createObject, wellKnownId, wellKnownNonce } from '../kernel/lifetime.ts';
+import { Handle } from '../kernel/object.ts';
 import type { Obj } from '../lib/object.ts';
 import { bool, link, oneOf, text, u32 } from '../lib/fields.ts';
 import { offsetOf, objectOf } from '../lib/cursor.ts';
@@ -257,15 +259,18 @@ export class Names {
   #drop(path: string, space: Namespace, name: string, recursive: boolean): void {
     const entry = unchain(space, name);
     if (entry === undefined) throw new TwzError('NameMissing', `nothing has the name "${path}"`, { path });
-    const { target, owns, kind } = entry;
-    if (kind === 'namespace' && target !== null && this.#space.has(target.id)) {
-      const inner = target.root(Namespace);
+    const { owns, kind } = entry;
+    // What the name leads to may be gone; the name must go all the same.
+    const id = targetId(entry);
+    const target = id !== undefined && this.#space.has(id) ? id : undefined;
+    if (kind === 'namespace' && target !== undefined) {
+      const inner = this.#space.get(target, Namespace);
       if (inner.count > 0 && !recursive)
         throw new TwzError('NamespaceNotEmpty', `"${path}" holds ${inner.count} names`, { path, count: inner.count });
       for (const child of [...entriesOf(inner)].map((each) => each.name)) this.#drop(`${path}/${child}`, inner, child, true);
     }
     this.#space.free(entry);
-    if (owns && target !== null && this.#space.has(target.id)) this.#space.delete(target);
+    if (owns && target !== undefined && this.#space.has(target)) this.#space.delete(target);
   }
 
   // --- what callers use ---------------------------------------------------------------------------------------------------
@@ -310,11 +315,7 @@ export class Names {
     }
     const entry = this.#walk(path, true)?.entry;
     if (entry === undefined) return undefined;
-    for (const each of objectOf(entry).fot()) {
-      // Read from the FOT, so that a name of a deleted object still tells its ID.
-      if (each.index === objectOf(entry).handle.dv.getUint32(offsetOf(entry) + targetOffset() + 4, true) >>> 8) return each.id;
-    }
-    return undefined;
+    return targetId(entry);
   }
 
   /** Makes an empty namespace. */
@@ -401,6 +402,15 @@ export class Names {
     }
     return list.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
   }
+}
+
+/** The ID that an entry leads to, read from the FOT: a name of a deleted object still tells it. Undefined for a link. */
+function targetId(entry: Entry): ObjectId | undefined {
+  const { handle } = objectOf(entry);
+  if (handle.cold) handle.warm();
+  const index = handle.dv.getUint32(offsetOf(entry) + targetOffset() + 4, true) >>> 8;
+  const at = index === 0 || !(handle instanceof Handle) ? 0 : entryAt(handle, index);
+  return at === 0 || !(handle instanceof Handle) ? undefined : readEntry(handle, index, at).id;
 }
 
 function targetOffset(): number {

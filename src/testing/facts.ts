@@ -70,7 +70,7 @@ export interface DocFacts {
   readonly ties: readonly ObjectId[];
   readonly immutable: boolean;
   readonly title: string;
-  /** Latin-1. */
+  /** As `briefBytes` puts it. */
   readonly body: string;
   readonly count: number;
   readonly weight: number;
@@ -89,8 +89,12 @@ export interface DocFacts {
 }
 
 export function docLine(f: DocFacts): string {
-  const values = [f.title, f.body, f.count, f.weight, f.level, f.ok, f.mood, f.born ?? null, f.grid, f.x, f.y, f.big];
+  const values = [brief(f.title), f.body, f.count, f.weight, f.level, f.ok, f.mood, f.born ?? null, f.grid, f.x, f.y, f.big];
   return `doc ${f.id}${f.immutable ? ' immutable' : ''} ties ${f.ties.join(',')} ${JSON.stringify(values)} items ${f.items.join(' ')} pick ${f.pick} peer ${f.peer} any ${f.any}`;
+}
+
+export function itemWord(offset: number, tag: number, note: string): string {
+  return `${offset}:${tag}:${brief(note)}`;
 }
 
 export function rawLine(f: { readonly id: ObjectId; readonly ties: readonly ObjectId[]; readonly content: string }): string {
@@ -102,10 +106,22 @@ export function nameLine(path: string, entry: Omit<NameEntry, 'name' | 'id' | 'o
   return entry.kind === 'namespace' ? `name ${path} namespace` : `name ${path} link ${entry.target}`;
 }
 
-export function latin(content: Uint8Array): string {
-  let out = '';
-  for (const byte of content) out += String.fromCharCode(byte);
-  return out;
+const SHORT = 24;
+
+/** A text as it is, or its length and checksum. */
+function brief(content: string): string {
+  if (content.length <= SHORT) return content;
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < content.length; i++) hash = Math.imul(hash ^ content.charCodeAt(i), 0x01000193);
+  return `${content.length} characters, ${(hash >>> 0).toString(16)}`;
+}
+
+/** Bytes in words: all of them, or their number and checksum. */
+export function briefBytes(content: Uint8Array): string {
+  if (content.length <= SHORT) return [...content].join(' ');
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < content.length; i++) hash = Math.imul(hash ^ (content[i] as number), 0x01000193);
+  return `${content.length} bytes, ${(hash >>> 0).toString(16)}`;
 }
 
 /** Where a reference leads, or why it does not. */
@@ -125,13 +141,13 @@ const idOf = (accessor: object): string => objectOf(accessor).id;
 function observeDoc(space: Space, obj: Obj): string {
   const doc = obj.root(Doc);
   const items: string[] = [];
-  for (let item = doc.head; item !== null; item = item.next) items.push(`${offsetOf(item)}:${item.tag}:${item.note}`);
+  for (let item = doc.head; item !== null; item = item.next) items.push(itemWord(offsetOf(item), item.tag, item.note));
   return docLine({
     id: obj.id,
     ties: space.ties(obj),
     immutable: obj.kind === 'immutable',
     title: doc.title,
-    body: latin(doc.body),
+    body: briefBytes(doc.body),
     count: doc.count,
     weight: doc.weight,
     level: doc.level,
@@ -161,7 +177,7 @@ export const RAW_HEADER = 4;
 function observeRaw(space: Space, obj: Obj): string {
   const at = obj.rootOffset;
   const length = new DataView(obj.bytes(at, RAW_HEADER).buffer).getUint32(0, true);
-  return rawLine({ id: obj.id, ties: space.ties(obj), content: latin(obj.bytes(at + RAW_HEADER, length)) });
+  return rawLine({ id: obj.id, ties: space.ties(obj), content: briefBytes(obj.bytes(at + RAW_HEADER, length)) });
 }
 
 /** What kind of object an ID was created as. */

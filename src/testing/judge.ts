@@ -1,8 +1,8 @@
 /**
  * The judge of one crash: opens the space on what is left of a machine, and compares what it finds with what may be found.
  *
- * One in ten is judged deeply: the power goes again at every point of the recovery; and after it life must go on, with a transaction
- * more that is made durable, a closing, and further power failures. One in twenty-five is read by `check`, too, which shares no code
+ * One in twenty is judged deeply: the power goes again at every point of the recovery; and after it life must go on, with a transaction
+ * more that is made durable, a closing, and further power failures. One in thirty-three is read by `check`, too, which shares no code
  * with the kernel's own reading.
  */
 import type { ObjectId } from '../abi/id.ts';
@@ -17,9 +17,9 @@ import type { World } from './model.ts';
 export const DIRECTORY = '/space';
 /** Findings of a check that a power failure may leave behind. */
 const EXPECTED_FINDINGS: ReadonlySet<string> = new Set(['LogBroken']);
-const DEEP = 0.1;
-const CHECKED = 0.04;
-const IMAGED = 0.25;
+const DEEP = 0.05;
+const CHECKED = 0.03;
+const IMAGED = 0.2;
 
 /** The space after a transaction. */
 export interface State {

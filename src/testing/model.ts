@@ -3,7 +3,7 @@
  * public API and to a `World`; both are written down in the same words (`facts.ts`) and must agree.
  */
 import type { ObjectId } from '../index.ts';
-import { docLine, nameLine, rawLine, type DocFacts } from './facts.ts';
+import { briefBytes, docLine, itemWord, nameLine, rawLine, type DocFacts } from './facts.ts';
 
 /** An item of a document: a place in its object. */
 export interface ItemModel {
@@ -39,8 +39,7 @@ export interface DocModel extends Lifetime {
 
 export interface RawModel extends Lifetime {
   readonly kind: 'raw';
-  /** Content, as Latin-1. */
-  readonly content: string;
+  readonly content: Uint8Array;
 }
 
 export type ObjectModel = DocModel | RawModel;
@@ -231,7 +230,7 @@ export class World {
     const lines: string[] = [];
     for (const object of this.objects.values()) {
       const { id, ties, immutable } = object;
-      if (object.kind === 'raw') lines.push(rawLine({ id, ties, content: object.content }));
+      if (object.kind === 'raw') lines.push(rawLine({ id, ties, content: briefBytes(object.content) }));
       else {
         const { values, items, pick, peer, any } = object;
         lines.push(
@@ -240,7 +239,7 @@ export class World {
             ties,
             immutable,
             ...values,
-            items: items.map(({ offset, tag, note }) => `${offset}:${tag}:${note}`),
+            items: items.map(({ offset, tag, note }) => itemWord(offset, tag, note)),
             pick: this.#pick(pick),
             peer: this.#peer(peer),
             any: this.#target(any),

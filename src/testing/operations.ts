@@ -4,7 +4,7 @@
  */
 import type { Random } from '../host/simulated/random.ts';
 import { assign, objectOf, offsetOf, type Obj, type ObjectId, type Space } from '../index.ts';
-import { Doc, Item, MOODS, RAW_HEADER, latin } from './facts.ts';
+import { Doc, Item, MOODS, RAW_HEADER, briefBytes } from './facts.ts';
 import type { DocModel, NameModel, PeerModel, World } from './model.ts';
 
 const OBJECTS_MAX = 14;
@@ -171,7 +171,7 @@ function storeBytes(o: Operations): void {
   const body = o.content();
   o.trace.push(`body ${doc.id} ${body.length}`);
   o.accessor(doc.id).body = body;
-  o.world.change(doc.id, { values: { ...doc.values, body: latin(body) } });
+  o.world.change(doc.id, { values: { ...doc.values, body: briefBytes(body) } });
 }
 
 // --- items: allocate, construct, publish; take out, free ------------------------------------------------------------------------
@@ -350,7 +350,7 @@ function createRaw(o: Operations): void {
     counted: false,
     doomed: false,
     immutable: false,
-    content: latin(content),
+    content,
   });
 }
 
@@ -367,7 +367,9 @@ function storeRaw(o: Operations): void {
   const stored = o.random.bytes(1 + o.random.below(Math.min(200, raw.content.length - from)));
   o.trace.push(`raw store ${raw.id} ${stored.length} at ${from}`);
   held.view.set(stored, RAW_HEADER + from);
-  o.world.objects.set(raw.id, { ...raw, content: raw.content.slice(0, from) + latin(stored) + raw.content.slice(from + stored.length) });
+  const replaced = raw.content.slice();
+  replaced.set(stored, from);
+  o.world.objects.set(raw.id, { ...raw, content: replaced });
 }
 
 // --- names ----------------------------------------------------------------------------------------------------------------------

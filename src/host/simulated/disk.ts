@@ -39,8 +39,17 @@ function apply(entries: Map<string, Node>, { removed, name, node }: NameChange):
   if (name !== undefined && node !== undefined) entries.set(name, node);
 }
 
-function components(path: string): string[] {
-  return path.split('/').filter((part) => part !== '' && part !== '.');
+const PATHS_MAX = 4096;
+const paths = new Map<string, readonly string[]>();
+
+/** The parts of a path; the same paths come again and again. */
+function components(path: string): readonly string[] {
+  let parts = paths.get(path);
+  if (parts !== undefined) return parts;
+  parts = path.split('/').filter((part) => part !== '' && part !== '.');
+  if (paths.size >= PATHS_MAX) paths.clear();
+  paths.set(path, parts);
+  return parts;
 }
 
 const missing = (path: string): TwzError => new TwzError('FileMissing', `${path}: no such file or directory`, { path, errno: 'ENOENT' });
@@ -48,6 +57,8 @@ const missing = (path: string): TwzError => new TwzError('FileMissing', `${path}
 export class Disk {
   #root = new Directory();
   #changes = 0;
+  /** Files with a shared mapping. */
+  readonly mapped: Set<SimulatedFile> = new Set();
 
   /** Number of the newest change. */
   get newest(): number {
@@ -59,8 +70,12 @@ export class Disk {
   // --- names ----------------------------------------------------------------------------------------------------------------
 
   #find(path: string): Node | undefined {
+    return this.#walk(components(path));
+  }
+
+  #walk(parts: readonly string[]): Node | undefined {
     let node: Node | undefined = this.#root;
-    for (const part of components(path)) {
+    for (const part of parts) {
       if (!(node instanceof Directory)) return undefined;
       node = node.entries.get(part);
     }
@@ -85,9 +100,10 @@ export class Disk {
 
   #parent(path: string): { parent: Directory; name: string } {
     const parts = components(path);
-    const name = parts.pop();
-    if (name === undefined) throw missing(path);
-    return { parent: this.directory(parts.join('/')), name };
+    const name = parts[parts.length - 1];
+    const parent = this.#walk(parts.slice(0, -1));
+    if (name === undefined || !(parent instanceof Directory)) throw missing(path);
+    return { parent, name };
   }
 
   create(path: string): SimulatedFile {
@@ -160,9 +176,10 @@ export class Disk {
 
   /** Takes over what was stored through shared mappings. */
   fold(): void {
-    this.#eachNode((node) => {
-      if (node instanceof SimulatedFile) node.fold(this.nextChange);
-    });
+    for (const file of this.mapped) {
+      if (file.mapping === undefined) this.mapped.delete(file);
+      else file.fold(this.nextChange);
+    }
   }
 
   #pending(): number[] {
@@ -177,7 +194,7 @@ export class Disk {
   /** The disk as it is found when the power is back. */
   afterPowerLoss(plan: LossPlan): Disk {
     this.fold();
-    const loss = new Loss(plan, this.#pending());
+    const loss = new Loss(plan, () => this.#pending());
     const copies = new Map<Node, Node>();
     const copy = (node: Node): Node => {
       let made = copies.get(node);

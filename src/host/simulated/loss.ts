@@ -24,18 +24,20 @@ export class Loss {
   #from = 0;
   #to = Infinity;
 
-  /** `pending`: numbers of the changes that may be lost, ascending. */
-  constructor(plan: LossPlan, pending: readonly number[]) {
+  /** `pending` gives the numbers of the changes that may be lost, ascending. */
+  constructor(plan: LossPlan, pending: () => readonly number[]) {
     this.#mode = plan.mode;
     this.#random = new Random(plan.seed ?? 0);
-    const first = pending[0] ?? 0;
-    const last = pending[pending.length - 1] ?? 0;
-    const middle = this.#random.pick(pending) ?? 0;
     if (plan.mode === 'lose') this.#to = -1;
-    else if (plan.mode === 'first') this.#to = first;
+    if (plan.mode === 'lose' || plan.mode === 'keep' || plan.mode === 'random') return;
+    const changes = pending();
+    const first = changes[0] ?? 0;
+    const last = changes[changes.length - 1] ?? 0;
+    const middle = this.#random.pick(changes) ?? 0;
+    if (plan.mode === 'first') this.#to = first;
     else if (plan.mode === 'last') this.#from = last;
     else if (plan.mode === 'prefix') this.#to = middle;
-    else if (plan.mode === 'suffix') this.#from = middle;
+    else this.#from = middle;
   }
 
   /** Does this change survive, as a whole? */

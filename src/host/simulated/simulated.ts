@@ -409,7 +409,11 @@ export class SimulatedHost implements Host {
       open.file.fold(this.#disk.nextChange);
       return open.file;
     };
-    const window = new SimulatedWindow({ map, sharedMapping, follow, nextChange: this.#disk.nextChange }, windowSize, wasm);
+    const window = new SimulatedWindow(
+      { map, sharedMapping, follow, nextChange: this.#disk.nextChange, mapped: this.#disk.mapped },
+      windowSize,
+      wasm,
+    );
     this.#windows.push(window);
     return window;
   }

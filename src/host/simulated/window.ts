@@ -20,6 +20,7 @@ export interface WindowHost {
   readonly sharedMapping: boolean;
   readonly follow: boolean;
   readonly nextChange: () => number;
+  readonly mapped: Set<SimulatedFile>;
 }
 
 interface Mapping {
@@ -66,8 +67,10 @@ export class SimulatedWindow implements Window {
     if (count < length) throw new TwzError('IoError', `mapping of ${length} bytes of a file that has ${count} from ${offset}`);
     const mapping = { at, length, file, offset, shared, bytes };
     this.#mappings.push(mapping);
-    if (shared) file.mapping = mapping;
-    else if (this.#host.follow) file.followers.add(mapping);
+    if (shared) {
+      file.mapping = mapping;
+      this.#host.mapped.add(file);
+    } else if (this.#host.follow) file.followers.add(mapping);
   }
 
   /** Mappings are replaced whole or not at all: slots never overlap. A larger one may lie in the range, or the range in it. */

@@ -77,6 +77,8 @@ export class Log {
   #reserved = 0;
   readonly #salt: number;
   readonly #segments = new Map<number, Segment>();
+  /** The names of segments that an earlier process made are durable. */
+  #namesSynced = false;
   readonly #spares: Spare[] = [];
   readonly #sparesMax: number;
 
@@ -173,6 +175,10 @@ export class Log {
         this.#segments.set(sequence, again);
         return again;
       }
+    } else if (!this.#namesSynced) {
+      // Who made it may have died before its name was durable.
+      this.#host.syncDirectory(this.#directory);
+      this.#namesSynced = true;
     }
     const file = this.#host.open(path, 'write');
     let through: File;

@@ -17,7 +17,7 @@ import type { Space } from '../space.ts';
 import { Unfit, belongs, readerOf, type Value } from './import/convert.ts';
 import { CsvParser } from './import/csv.ts';
 import { JsonParser } from './import/json.ts';
-import { ImportRoot, ImportedCollection, ImportPart, layoutsOf } from './import/layout.ts';
+import { ImportRoot, ImportedCollection, ImportPart, layoutsOf, type CollectionLayout } from './import/layout.ts';
 import { linkAll } from './import/link.ts';
 import { parseMapping, type MappedCollection, type Mapping } from './import/mapping.ts';
 import { NdjsonParser } from './import/ndjson.ts';
@@ -143,6 +143,7 @@ class Run {
   readonly #name: string;
   readonly #raw: unknown;
   readonly #mapping: Mapping;
+  readonly #layouts: readonly CollectionLayout[];
   readonly #candidates: readonly Candidate[];
   readonly #sources: readonly ImportSource[];
   readonly #options: ImportOptions;
@@ -158,6 +159,7 @@ class Run {
     this.#mapping = parseMapping(mapping);
     this.#sources = sources;
     this.#options = options;
+    this.#layouts = layoutsOf(this.#mapping);
     const { collections } = this.#mapping;
     const keyIsText = (of: string): boolean => collections.find((each) => each.name === of)?.keyIsText ?? true;
     this.#candidates = collections.map((collection, number) => ({
@@ -178,7 +180,7 @@ class Run {
       if (space.names.lookup(IMPORTS) === undefined) space.names.mkns(IMPORTS);
       clear(space);
       const sorter = new Sorter(scratch, { width: ENTRY.width, memory: sortBytes });
-      const stage = new Stage(space, stageOf(this.#name), layoutsOf(this.#mapping), objectBytes, new SipHash(seed), sorter);
+      const stage = new Stage(space, stageOf(this.#name), this.#layouts, objectBytes, new SipHash(seed), sorter);
       for (const [number, source] of this.#sources.entries()) await this.#read(stage, source, number);
       stage.full();
       const { runs } = sorter;

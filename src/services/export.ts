@@ -1,0 +1,226 @@
+/**
+ * Export as NDJSON: an imported collection in the form in which it came, or everything that can be reached from an object.
+ *
+ * A line of a graph is one struct:
+ *
+ *   {"$at":"ID/OFFSET","$type":"Person","name":"Alice","friend":{"$ref":"ID/OFFSET"}}
+ *
+ * {"$ref"} is a struct with a line of its own, {"$object"} a whole object, {"$name"} a late-bound reference, {"$bytes"} base64,
+ * {"$integer"} and {"$float"} numbers that JSON does not have. What is absent or null is left out. For an object as a file, byte for byte, there is
+ * `Obj.export`.
+ */
+import { META } from '../abi/format.ts';
+import type { ObjectHandle } from '../abi/handle.ts';
+import type { ObjectId } from '../abi/id.ts';
+import { objectOf, offsetOf } from '../lib/cursor.ts';
+import { Obj } from '../lib/object.ts';
+import { accessorAt } from '../lib/struct.ts';
+import type { Space, Target } from '../space.ts';
+import { typesOf, type DynamicStruct, type TypedObject } from './dynamic.ts';
+import type { Shape } from './check/schema.ts';
+import type { Import } from './import/open.ts';
+import type { MappedCollection, MappedField } from './import/mapping.ts';
+
+type Json = Record<string, unknown>;
+
+// --- imported collections -----------------------------------------------------------------------------------------------------
+
+/** The records of a collection, one a line: references as keys, so that the same mapping imports them again. */
+export function* exportCollection(imported: Import, name: string): Generator<string> {
+  const collection = imported.mapping.collections.find((each) => each.name === name);
+  const keyOf = (to: string): string => imported.mapping.collections.find((each) => each.name === to)?.key ?? '';
+  for (const record of imported.all(name)) if (collection !== undefined) yield `${JSON.stringify(recordJson(record, collection, keyOf))}\n`;
+}
+
+/** All collections of an import, one after the other. */
+export function* exportImport(imported: Import): Generator<string> {
+  for (const { name } of imported.collections) yield* exportCollection(imported, name);
+}
+
+function recordJson(record: object, collection: MappedCollection, keyOf: (collection: string) => string): Json {
+  const json: Json = {};
+  for (const [field, value] of collection.when) json[field] = value;
+  for (const field of collection.fields) {
+    const value = fieldJson(Reflect.get(record, field.name), field, keyOf);
+    if (value !== undefined) place(json, field.from[0] === '$name' ? [field.name] : field.from, value);
+  }
+  return json;
+}
+
+function fieldJson(value: unknown, field: MappedField, keyOf: (collection: string) => string): unknown {
+  const { content } = field;
+  if (!field.list) return itemJson(value, content, keyOf);
+  const items: unknown[] = [];
+  for (let cell = value; typeof cell === 'object' && cell !== null; cell = Reflect.get(cell, 'next')) {
+    const item = itemJson(Reflect.get(cell, 'value'), content, keyOf);
+    if (item !== undefined) items.push(item);
+  }
+  return items.length === 0 ? undefined : items;
+}
+
+function itemJson(value: unknown, content: MappedField['content'], keyOf: (collection: string) => string): unknown {
+  if (content.kind === 'ref') return typeof value === 'object' && value !== null ? Reflect.get(value, keyOf(content.to)) : undefined;
+  if (content.kind === 'scalar' && content.type === 'json' && typeof value === 'string') return JSON.parse(value);
+  return value;
+}
+
+/** Sets a value at a path, making objects on the way. */
+function place(json: Json, path: readonly string[], value: unknown): void {
+  let into = json;
+  for (const step of path.slice(0, -1)) {
+    const next = into[step];
+    const inner: Json = typeof next === 'object' && next !== null ? (next as Json) : {};
+    into[step] = inner;
+    into = inner;
+  }
+  into[path.at(-1) ?? ''] = value;
+}
+
+// --- graphs -------------------------------------------------------------------------------------------------------------------
+
+interface Visit {
+  readonly h: ObjectHandle;
+  readonly at: number;
+  readonly typed: TypedObject;
+  readonly type: string;
+}
+
+/** Every struct that can be reached from the object's root, each once, and the roots of the objects that are linked as a whole. */
+export function exportGraph(space: Space, target: Target): Generator<string> {
+  return new GraphWalk(space).run(space.object(target));
+}
+
+class GraphWalk {
+  readonly #space: Space;
+  readonly #pending: Visit[] = [];
+  /** A bit for each place that has been reached, by object and type: a struct and its first field lie at the same place. */
+  readonly #seen = new Map<string, Uint8Array>();
+  readonly #odd = new Set<string>();
+  readonly #typed = new Map<string, TypedObject>();
+  /** Late-bound entries of the FOT, by object. */
+  readonly #names = new Map<ObjectId, ReadonlyMap<number, string>>();
+
+  constructor(space: Space) {
+    this.#space = space;
+  }
+
+  *run(first: Obj): Generator<string> {
+    this.#object(first);
+    for (let visit = this.#pending.pop(); visit !== undefined; visit = this.#pending.pop()) {
+      const { h, at, typed, type } = visit;
+      const struct = typed.types.get(type);
+      if (struct === undefined) continue;
+      const accessor: object = accessorAt(struct, h, at);
+      yield `${JSON.stringify({ $at: `${h.id}/${at}`, $type: type, ...this.#struct(accessor, h, at, struct, visit) })}\n`;
+    }
+  }
+
+  #object(object: Obj): void {
+    const { schema, rootOffset, handle } = object;
+    if (schema === undefined || rootOffset === 0) return;
+    const text = JSON.stringify(schema);
+    let typed = this.#typed.get(text);
+    if (typed === undefined) {
+      typed = typesOf(object);
+      this.#typed.set(text, typed);
+    }
+    this.#reach(handle, handle.dv.getUint32(META.root, true), typed, typed.schema.root);
+  }
+
+  #reach(h: ObjectHandle, at: number, typed: TypedObject, type: string): void {
+    if (h.cold) h.warm();
+    const key = `${h.id} ${type}`;
+    let seen = this.#seen.get(key);
+    if (seen === undefined || seen.length < Math.ceil(h.size / 64)) {
+      const larger = new Uint8Array(Math.ceil(h.size / 64));
+      larger.set(seen ?? []);
+      seen = larger;
+      this.#seen.set(key, seen);
+    }
+    // Only a part of a larger block can lie there.
+    if (at % 8 !== 0) {
+      if (!this.#odd.has(`${key} ${at}`)) this.#pending.push({ h, at, typed, type });
+      this.#odd.add(`${key} ${at}`);
+      return;
+    }
+    const place = at >>> 3;
+    const bit = 1 << (place & 7);
+    if (((seen[place >>> 3] ?? 0) & bit) !== 0) return;
+    seen[place >>> 3] = (seen[place >>> 3] ?? 0) | bit;
+    this.#pending.push({ h, at, typed, type });
+  }
+
+  #struct(accessor: object, h: ObjectHandle, at: number, struct: DynamicStruct, visit: Visit): Json {
+    const json: Json = {};
+    const shape = visit.typed.schema.types.get(struct.name);
+    for (const { name, offset, shape: field } of shape?.fields ?? []) {
+      const value = this.#value(() => Reflect.get(accessor, name), h, at + offset, field, visit);
+      if (value !== undefined) json[name] = value;
+    }
+    return json;
+  }
+
+  #value(read: () => unknown, h: ObjectHandle, at: number, shape: Shape, visit: Visit): unknown {
+    switch (shape.kind) {
+      case 'ref':
+      case 'link': {
+        const name = this.#lateName(h, at);
+        return name === undefined ? this.#reference(read(), shape, visit) : { $name: name };
+      }
+      case 'optional':
+        return h.dv.getUint8(at) === 0 ? undefined : this.#value(read, h, at + shape.at, shape.of, visit);
+      case 'array': {
+        const array = read();
+        if (typeof array !== 'object' || array === null || !('get' in array) || typeof array.get !== 'function') return undefined;
+        const { get } = array;
+        return Array.from({ length: shape.length }, (_, i) => this.#value(() => get.call(array, i), h, at + i * shape.stride, shape.of, visit) ?? null);
+      }
+      case 'struct': {
+        const inner = read();
+        const struct = visit.typed.types.get(shape.type);
+        return typeof inner === 'object' && inner !== null && struct !== undefined ? this.#struct(inner, h, at, struct, visit) : undefined;
+      }
+      default:
+        return plain(read());
+    }
+  }
+
+  #reference(value: unknown, shape: Shape, visit: Visit): unknown {
+    if (typeof value !== 'object' || value === null) return undefined;
+    if (value instanceof Obj) {
+      this.#object(this.#space.object(value));
+      return { $object: value.id };
+    }
+    const { handle } = objectOf(value);
+    const at = offsetOf(value);
+    this.#reach(handle, at, visit.typed, shape.type);
+    return { $ref: `${handle.id}/${at}` };
+  }
+
+  /** The path of a late-bound reference. */
+  #lateName(h: ObjectHandle, at: number): string | undefined {
+    const index = h.dv.getUint32(at + 4, true) >>> 8;
+    if (index === 0) return undefined;
+    let names = this.#names.get(h.id);
+    if (names === undefined) {
+      const found = new Map<number, string>();
+      for (const entry of h.fotEntries()) if (entry.path !== undefined) found.set(entry.index, entry.path);
+      names = found;
+      this.#names.set(h.id, names);
+    }
+    return names.get(index);
+  }
+}
+
+function plain(value: unknown): unknown {
+  if (typeof value === 'bigint') return { $integer: String(value) };
+  if (typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0))) return { $float: Object.is(value, -0) ? '-0' : String(value) };
+  if (value instanceof Uint8Array) return { $bytes: base64(value) };
+  return value;
+}
+
+function base64(bytes: Uint8Array): string {
+  let binary = '';
+  for (let i = 0; i < bytes.length; i += 8192) binary += String.fromCharCode(...bytes.subarray(i, i + 8192));
+  return btoa(binary);
+}

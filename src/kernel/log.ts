@@ -154,6 +154,8 @@ export class Log {
     }
     this.#tail = new Uint8Array(slot.window.buffer, slot.at, this.#tailSize);
     this.words = new Int32Array(slot.window.buffer, slot.at, this.#tailSize / 4);
+    // What was found may be durable or not; it becomes so as soon as what is committed does.
+    if (this.synced < this.end) this.#arm();
   }
 
   // --- segments -----------------------------------------------------------------------------------------------------------
@@ -432,7 +434,7 @@ export class Log {
   }
 
   /** One write-through of the new bytes where nothing older is unsynced, else a write and a sync of each segment. */
-  #flushTo(end: number): Promise<unknown> {
+  async #flushTo(end: number): Promise<unknown> {
     const segment = this.#segment(this.#sequenceOf(this.written));
     if (this.written < end && this.#unsynced().length === 0) {
       // A copy: the tail may be reused before the device has read it.
@@ -513,6 +515,7 @@ export class Log {
     this.#tailStart = this.written = this.end = at.lsn;
     this.chain = at.chain;
     this.words[0] = 0;
+    this.#arm();
   }
 
   /** `clean`: a checkpoint has just made the log needless, so the next opening need not read the tail. */

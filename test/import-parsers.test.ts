@@ -47,7 +47,11 @@ const json = fc.jsonValue({ maxDepth: 3 }).map((value): unknown => JSON.parse(JS
 
 // --- CSV ----------------------------------------------------------------------------------------------------------------------
 
-const cell = fc.oneof(fc.string({ maxLength: 12 }), fc.string({ unit: 'binary', maxLength: 6 }), fc.constantFrom('', '"', '""', 'a"b', 'x,y', 'two\nlines', 'cr\r\nlf', ';', '\t', ' ', 'ü€😀'));
+const cell = fc.oneof(
+  fc.string({ maxLength: 12 }),
+  fc.string({ unit: 'binary', maxLength: 6 }),
+  fc.constantFrom('', '"', '""', 'a"b', 'x,y', 'two\nlines', 'cr\r\nlf', ';', '\t', ' ', 'ü€😀'),
+);
 
 interface Table {
   readonly rows: string[][];
@@ -75,13 +79,18 @@ function writeCsv({ rows, quoteAll, newline, bom, last, delimiter }: Table): { t
   let text = bom ? '\ufeff' : '';
   for (const [i, row] of rows.entries()) {
     lines.push(text.split('\n').length);
-    const cells = row.map((value) => (quoteAll || /["\r\n]/.test(value) || value.includes(delimiter) ? `"${value.replaceAll('"', '""')}"` : value));
+    const cells = row.map((value) =>
+      quoteAll || /["\r\n]/.test(value) || value.includes(delimiter) ? `"${value.replaceAll('"', '""')}"` : value,
+    );
     text += cells.join(delimiter) + (i < rows.length - 1 || last ? newline : '');
   }
   return { text, lines };
 }
 
-const csv = (options: CsvOptions, max = 1 << 20) => (sink: Sink): Parser => new CsvParser(sink, max, options);
+const csv =
+  (options: CsvOptions, max = 1 << 20) =>
+  (sink: Sink): Parser =>
+    new CsvParser(sink, max, options);
 
 test(`T18 csv: what RFC 4180 writes is read back, with its lines, however it is cut (seed ${seed})`, () => {
   fc.assert(
@@ -97,7 +106,10 @@ test(`T18 csv: what RFC 4180 writes is read back, with its lines, however it is 
         heard.records.map(({ value }) => Object.values(value as object)),
         model.rows.map((row) => row.map(wellFormed)),
       );
-      assert.deepEqual(heard.records.map(({ line }) => line), lines);
+      assert.deepEqual(
+        heard.records.map(({ line }) => line),
+        lines,
+      );
     }),
     RUNS,
   );
@@ -105,8 +117,14 @@ test(`T18 csv: what RFC 4180 writes is read back, with its lines, however it is 
 
 test('T18 csv: the first record is the header; blank lines are passed over; a BOM is no part of the first name', () => {
   const heard = feed(csv({}), encoder.encode('\ufeffid,"full name"\r\n\r\n1,"Ann ""A"" Lee"\r\n\n2,\n'), [1]);
-  assert.deepEqual(values(heard), [{ id: '1', 'full name': 'Ann "A" Lee' }, { id: '2', 'full name': '' }]);
-  assert.deepEqual(heard.records.map(({ line }) => line), [3, 5]);
+  assert.deepEqual(values(heard), [
+    { id: '1', 'full name': 'Ann "A" Lee' },
+    { id: '2', 'full name': '' },
+  ]);
+  assert.deepEqual(
+    heard.records.map(({ line }) => line),
+    [3, 5],
+  );
 });
 
 test('T18 csv: a bad record is told with its line, and the records around it are read', () => {
@@ -115,16 +133,36 @@ test('T18 csv: a bad record is told with its line, and the records around it are
   const notUtf8 = Uint8Array.from([...bytes, 0xff, 44, 49, 10, ...encoder.encode('7,8\n')]);
   for (const pieces of [[], [1], [3]]) {
     const heard = feed(csv({}, 24), notUtf8, pieces);
-    assert.deepEqual(values(heard), [{ a: '1', b: '2' }, { a: '3', b: '4' }, { a: '5', b: '6' }, { a: '7', b: '8' }]);
-    assert.deepEqual(heard.bad.map(({ line }) => line), [3, 4, 5, 7, 9]);
-    assert.match(heard.bad.map(({ reason }) => reason).join('; '), /3 fields.*a quote in a field.*behind a closing quote.*longer than 24.*not UTF-8/);
+    assert.deepEqual(values(heard), [
+      { a: '1', b: '2' },
+      { a: '3', b: '4' },
+      { a: '5', b: '6' },
+      { a: '7', b: '8' },
+    ]);
+    assert.deepEqual(
+      heard.bad.map(({ line }) => line),
+      [3, 4, 5, 7, 9],
+    );
+    assert.match(
+      heard.bad.map(({ reason }) => reason).join('; '),
+      /3 fields.*a quote in a field.*behind a closing quote.*longer than 24.*not UTF-8/,
+    );
   }
 });
 
 test('T18 csv: an input that ends inside quotes is refused, and so is a header with a name twice', () => {
-  assert.throws(() => feed(csv({}), encoder.encode('a,b\n1,"2\n3,4\n'), []), (error) => isTwzError(error, 'ImportRefused') && error.context['line'] === 2);
-  assert.throws(() => feed(csv({}), encoder.encode('a,a\n'), []), (error) => isTwzError(error, 'ImportRefused'));
-  assert.throws(() => csv({ delimiter: ',,' })({ record: () => undefined, bad: () => undefined }), (error) => isTwzError(error, 'InvalidArgument'));
+  assert.throws(
+    () => feed(csv({}), encoder.encode('a,b\n1,"2\n3,4\n'), []),
+    (error) => isTwzError(error, 'ImportRefused') && error.context['line'] === 2,
+  );
+  assert.throws(
+    () => feed(csv({}), encoder.encode('a,a\n'), []),
+    (error) => isTwzError(error, 'ImportRefused'),
+  );
+  assert.throws(
+    () => csv({ delimiter: ',,' })({ record: () => undefined, bad: () => undefined }),
+    (error) => isTwzError(error, 'InvalidArgument'),
+  );
 });
 
 // --- NDJSON -------------------------------------------------------------------------------------------------------------------
@@ -132,26 +170,51 @@ test('T18 csv: an input that ends inside quotes is refused, and so is a header w
 const ndjson = (sink: Sink, max = 1 << 20): Parser => new NdjsonParser(sink, max);
 
 test(`T18 ndjson: a value a line, with its line, however it is cut (seed ${seed})`, () => {
-  const line = fc.oneof(json.map((value) => ({ value, text: JSON.stringify(value) })), fc.constantFrom(' ', '', '\t').map((text) => ({ value: undefined, text })));
+  const line = fc.oneof(
+    json.map((value) => ({ value, text: JSON.stringify(value) })),
+    fc.constantFrom(' ', '', '\t').map((text) => ({ value: undefined, text })),
+  );
   fc.assert(
-    fc.property(fc.array(line, { maxLength: 12 }), fc.constantFrom('\n', '\r\n'), fc.boolean(), fc.boolean(), cuts, (lines, newline, bom, last, pieces) => {
-      const text = (bom ? '\ufeff' : '') + lines.map((each) => each.text).join(newline) + (last ? newline : '');
-      const heard = feed((sink) => ndjson(sink), encoder.encode(text), pieces);
-      const expected = lines.map(({ value, text: source }, i) => ({ value, line: i + 1, blank: source.trim() === '' })).filter(({ blank }) => !blank);
-      assert.deepEqual(values(heard), expected.map(({ value }) => value));
-      assert.deepEqual(heard.records.map((record) => record.line), expected.map((record) => record.line));
-      assert.deepEqual(heard.bad, []);
-    }),
+    fc.property(
+      fc.array(line, { maxLength: 12 }),
+      fc.constantFrom('\n', '\r\n'),
+      fc.boolean(),
+      fc.boolean(),
+      cuts,
+      (lines, newline, bom, last, pieces) => {
+        const text = (bom ? '\ufeff' : '') + lines.map((each) => each.text).join(newline) + (last ? newline : '');
+        const heard = feed((sink) => ndjson(sink), encoder.encode(text), pieces);
+        const expected = lines
+          .map(({ value, text: source }, i) => ({ value, line: i + 1, blank: source.trim() === '' }))
+          .filter(({ blank }) => !blank);
+        assert.deepEqual(
+          values(heard),
+          expected.map(({ value }) => value),
+        );
+        assert.deepEqual(
+          heard.records.map((record) => record.line),
+          expected.map((record) => record.line),
+        );
+        assert.deepEqual(heard.bad, []);
+      },
+    ),
     RUNS,
   );
 });
 
 test('T18 ndjson: bad lines are told and passed over, also one that is too long, cut off or not UTF-8', () => {
-  const bytes = Uint8Array.from([...encoder.encode('{"a":1}\n{"a":\n[1,2,\n{"a":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}\n{"a":2}\n"'), 0xc3, ...encoder.encode('"\n{"a":3}\n{"a"')]);
+  const bytes = Uint8Array.from([
+    ...encoder.encode('{"a":1}\n{"a":\n[1,2,\n{"a":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}\n{"a":2}\n"'),
+    0xc3,
+    ...encoder.encode('"\n{"a":3}\n{"a"'),
+  ]);
   for (const pieces of [[], [1], [7]]) {
     const heard = feed((sink) => ndjson(sink, 20), bytes, pieces);
     assert.deepEqual(values(heard), [{ a: 1 }, { a: 2 }, { a: 3 }]);
-    assert.deepEqual(heard.bad.map(({ line }) => line), [2, 3, 4, 6, 8]);
+    assert.deepEqual(
+      heard.bad.map(({ line }) => line),
+      [2, 3, 4, 6, 8],
+    );
   }
 });
 
@@ -163,17 +226,30 @@ type Node = unknown;
 function recordsAt(document: Node, path: readonly string[]): { value: Node; name: string | undefined }[] {
   const [step, ...rest] = path;
   if (typeof document !== 'object' || document === null) return [];
-  const members = Object.entries(document).map(([name, value]) => ({ name: Array.isArray(document) ? undefined : name, value: value as Node }));
+  const members = Object.entries(document).map(([name, value]) => ({
+    name: Array.isArray(document) ? undefined : name,
+    value: value as Node,
+  }));
   if (step === undefined) return members.map(({ name, value }) => ({ value, name }));
   return members.filter(({ name }) => step === '*' || name === step).flatMap(({ value }) => recordsAt(value, rest));
 }
 
 const names = fc.constantFrom('a', 'b', 'c', 'people', 'x/y', 'quote"', 'ü', '\\');
 const tree = fc.letrec<{ node: Node }>((tie) => ({
-  node: fc.oneof({ maxDepth: 4 }, json, fc.array(tie('node'), { maxLength: 4 }), fc.uniqueArray(fc.tuple(names, tie('node')), { maxLength: 4, selector: ([name]) => name }).map((entries) => Object.fromEntries(entries))),
+  node: fc.oneof(
+    { maxDepth: 4 },
+    json,
+    fc.array(tie('node'), { maxLength: 4 }),
+    fc
+      .uniqueArray(fc.tuple(names, tie('node')), { maxLength: 4, selector: ([name]) => name })
+      .map((entries) => Object.fromEntries(entries)),
+  ),
 })).node;
 
-const jsonAt = (places: readonly (readonly string[])[], max = 1 << 20) => (sink: Sink): Parser => new JsonParser(sink, max, places);
+const jsonAt =
+  (places: readonly (readonly string[])[], max = 1 << 20) =>
+  (sink: Sink): Parser =>
+    new JsonParser(sink, max, places);
 
 test(`T18 json: the records at a path are those that JSON.parse would find, however it is cut and indented (seed ${seed})`, () => {
   const path = fc.array(fc.oneof(names, fc.constant('*')), { maxLength: 3 });
@@ -193,7 +269,10 @@ test(`T18 json: the records at a path are those that JSON.parse would find, howe
         return;
       }
       found += expected.length;
-      assert.deepEqual(heard.records.map(({ value, name }) => ({ value, name })), expected);
+      assert.deepEqual(
+        heard.records.map(({ value, name }) => ({ value, name })),
+        expected,
+      );
       assert.deepEqual(heard.bad, []);
     }),
     { ...RUNS, numRuns: 1000 },
@@ -202,7 +281,8 @@ test(`T18 json: the records at a path are those that JSON.parse would find, howe
 });
 
 test('T18 json: several places in one document; line numbers; a bad record between good ones', () => {
-  const text = '{\n "people": [\n  {"id": 1},\n  {"id": 2, "x": [nul]},\n  {"id":\n   3}\n ],\n "skipped": [[{"people": [9]}], "]}"],\n "cities": {"rome": {"n": 4},\n "oslo": 5}\n}';
+  const text =
+    '{\n "people": [\n  {"id": 1},\n  {"id": 2, "x": [nul]},\n  {"id":\n   3}\n ],\n "skipped": [[{"people": [9]}], "]}"],\n "cities": {"rome": {"n": 4},\n "oslo": 5}\n}';
   for (const pieces of [[], [1], [5]]) {
     const heard = feed(jsonAt([['people'], ['cities']]), encoder.encode(text), pieces);
     assert.deepEqual(heard.records, [
@@ -211,20 +291,32 @@ test('T18 json: several places in one document; line numbers; a bad record betwe
       { value: { n: 4 }, line: 9, route: 1, name: 'rome' },
       { value: 5, line: 10, route: 1, name: 'oslo' },
     ]);
-    assert.deepEqual(heard.bad.map(({ line }) => line), [4]);
+    assert.deepEqual(
+      heard.bad.map(({ line }) => line),
+      [4],
+    );
   }
 });
 
 test('T18 json: cut off at every byte it is refused, and never hangs', () => {
   const bytes = encoder.encode('{"a": {"b": [{"x": "\\"]}"}, [1, -2.5e3, true], "text", null]}, "c": 1}');
   for (let length = 0; length < bytes.length; length++) {
-    assert.throws(() => feed(jsonAt([['a', 'b']]), bytes.subarray(0, length), [3]), (error) => isTwzError(error, 'ImportRefused'), `${length} bytes`);
+    assert.throws(
+      () => feed(jsonAt([['a', 'b']]), bytes.subarray(0, length), [3]),
+      (error) => isTwzError(error, 'ImportRefused'),
+      `${length} bytes`,
+    );
   }
   assert.equal(feed(jsonAt([['a', 'b']]), bytes, [3]).records.length, 4);
 });
 
 test(`T18 parsers: any bytes give records, bad records or ImportRefused, and nothing else (seed ${seed})`, () => {
-  const noise = fc.oneof(fc.uint8Array({ maxLength: 80 }), fc.string({ unit: fc.constantFrom('{', '}', '[', ']', '"', ',', ':', '1', '\\', '\n', '\r', ' ', 'a', '\u00e9'), maxLength: 60 }).map((text) => encoder.encode(text)));
+  const noise = fc.oneof(
+    fc.uint8Array({ maxLength: 80 }),
+    fc
+      .string({ unit: fc.constantFrom('{', '}', '[', ']', '"', ',', ':', '1', '\\', '\n', '\r', ' ', 'a', '\u00e9'), maxLength: 60 })
+      .map((text) => encoder.encode(text)),
+  );
   const makers = [(sink: Sink): Parser => ndjson(sink, 30), csv({}, 30), jsonAt([[]], 30), jsonAt([['a'], ['*', '*']], 30)];
   fc.assert(
     fc.property(noise, cuts, fc.constantFrom(...makers), (bytes, pieces, make) => {
@@ -246,9 +338,16 @@ test(`T18 parsers: any bytes give records, bad records or ImportRefused, and not
 // --- hash and sorter ------------------------------------------------------------------------------------------------------------
 
 test('T18 siphash: the published vectors of SipHash-2-4 with 128 bits', () => {
-  const hash = new SipHash(Uint8Array.from({ length: 16 }, (_, i) => i), 2, 4);
+  const hash = new SipHash(
+    Uint8Array.from({ length: 16 }, (_, i) => i),
+    2,
+    4,
+  );
   const hex = (length: number): string => {
-    const result = hash.of(Uint8Array.from({ length }, (_, i) => i), length);
+    const result = hash.of(
+      Uint8Array.from({ length }, (_, i) => i),
+      length,
+    );
     const view = new DataView(new ArrayBuffer(16));
     for (const [i, word] of [1, 0, 3, 2].entries()) view.setUint32(i * 4, result[word] ?? 0, true);
     return Array.from(new Uint8Array(view.buffer), (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -284,18 +383,27 @@ test(`T18 sorter: gives what Array.sort gives, in one run or in many (seed ${see
   const word = fc.oneof(fc.integer({ min: 0, max: 3 }), fc.integer({ min: 0, max: 2 ** 32 - 1 }));
   let spilled = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.tuple(word, word, word), { maxLength: 400, size: 'max' }), fc.constantFrom(300, 1000, 1 << 20), async (entries, bytes) => {
-      const sorter = new Sorter(memory(), { width: 3, memory: bytes });
-      for (const entry of entries) {
-        const { words, at } = sorter.next();
-        words.set(entry, at);
-      }
-      spilled += sorter.runs;
-      const out: number[][] = [];
-      await sorter.drain((words, at) => out.push(Array.from(words.subarray(at, at + 3))), async () => undefined);
-      const expected = entries.map((entry) => [...entry]).sort((a, b) => (a[0] ?? 0) - (b[0] ?? 0) || (a[1] ?? 0) - (b[1] ?? 0) || (a[2] ?? 0) - (b[2] ?? 0));
-      assert.deepEqual(out, expected);
-    }),
+    fc.asyncProperty(
+      fc.array(fc.tuple(word, word, word), { maxLength: 400, size: 'max' }),
+      fc.constantFrom(300, 1000, 1 << 20),
+      async (entries, bytes) => {
+        const sorter = new Sorter(memory(), { width: 3, memory: bytes });
+        for (const entry of entries) {
+          const { words, at } = sorter.next();
+          words.set(entry, at);
+        }
+        spilled += sorter.runs;
+        const out: number[][] = [];
+        await sorter.drain(
+          (words, at) => out.push(Array.from(words.subarray(at, at + 3))),
+          async () => undefined,
+        );
+        const expected = entries
+          .map((entry) => [...entry])
+          .sort((a, b) => (a[0] ?? 0) - (b[0] ?? 0) || (a[1] ?? 0) - (b[1] ?? 0) || (a[2] ?? 0) - (b[2] ?? 0));
+        assert.deepEqual(out, expected);
+      },
+    ),
     { ...RUNS, numRuns: 150 },
   );
   assert.ok(spilled > 100, `${spilled} runs were written out`);

@@ -11,7 +11,17 @@ import { chooseHost } from '../src/host/choose.ts';
 import { bool, f64, isTwzError, objectOf, oneOf, open, optional, ref, struct, text, u32, u8, type Space } from '../src/index.ts';
 import { checkSpace } from '../src/services/check.ts';
 import { exportCollection, exportGraph, exportImport } from '../src/services/export.ts';
-import { each, importData, openImport, refs, removeImport, removeStages, type ImportOptions, type ImportSource, type Problem } from '../src/services/import.ts';
+import {
+  each,
+  importData,
+  openImport,
+  refs,
+  removeImport,
+  removeStages,
+  type ImportOptions,
+  type ImportSource,
+  type Problem,
+} from '../src/services/import.ts';
 import { RING, ring } from './import-victim.ts';
 
 const seed = Number(process.env['TWZ_SEED'] ?? 20_261_121);
@@ -37,8 +47,14 @@ function sound(space: Space): void {
   const { directory } = space;
   space.close();
   const report = checkSpace(host, directory);
-  assert.deepEqual(report.findings.filter(({ severity }) => severity !== 'note'), []);
-  assert.deepEqual(readdirSync(directory).filter((name) => name.startsWith('scratch')), []);
+  assert.deepEqual(
+    report.findings.filter(({ severity }) => severity !== 'note'),
+    [],
+  );
+  assert.deepEqual(
+    readdirSync(directory).filter((name) => name.startsWith('scratch')),
+    [],
+  );
 }
 
 const Person = struct('Person', {
@@ -85,7 +101,13 @@ const TOWN = {
         nicknames: { list: 'text' },
       },
     },
-    cities: { type: 'City', at: '/cities', when: { kind: 'city' }, key: 'code', fields: { code: 'u32', name: 'text', mayor: { ref: 'people' } } },
+    cities: {
+      type: 'City',
+      at: '/cities',
+      when: { kind: 'city' },
+      key: 'code',
+      fields: { code: 'u32', name: 'text', mayor: { ref: 'people' } },
+    },
   },
 } as const;
 
@@ -126,10 +148,17 @@ const town = fc.integer({ min: 1, max: 60 }).chain((size) => {
     { requiredKeys: ['score', 'good', 'mood'], noNullPrototype: true },
   );
   return fc.record({
-    people: fc.array(person, { minLength: size, maxLength: size }).map((list) => list.map((one, i): PersonRecord => ({ kind: 'person', id: `p${i}`, ...one }))),
-    cities: fc.array(fc.record({ name: fc.string({ unit: 'grapheme' }), mayor: fc.option(someone, { nil: undefined }) }), { minLength: 10, maxLength: 10 }).map((list) =>
-      list.map(({ name, mayor }, code_): CityRecord => ({ kind: 'city', code: code_, name, ...(mayor === undefined ? {} : { mayor }) })),
-    ),
+    people: fc
+      .array(person, { minLength: size, maxLength: size })
+      .map((list) => list.map((one, i): PersonRecord => ({ kind: 'person', id: `p${i}`, ...one }))),
+    cities: fc
+      .array(fc.record({ name: fc.string({ unit: 'grapheme' }), mayor: fc.option(someone, { nil: undefined }) }), {
+        minLength: 10,
+        maxLength: 10,
+      })
+      .map((list) =>
+        list.map(({ name, mayor }, code_): CityRecord => ({ kind: 'city', code: code_, name, ...(mayor === undefined ? {} : { mayor }) })),
+      ),
     shuffle: fc.infiniteStream(fc.nat()),
   });
 });
@@ -138,36 +167,54 @@ test(`T18 import, T3: what is imported is what the records say, in few objects o
   let parts = 0;
   let runs = 0;
   await fc.assert(
-    fc.asyncProperty(town, fc.constantFrom(16 << 10, 40 << 10, 1 << 20), fc.constantFrom(600, 4000, 1 << 20), async ({ people, cities, shuffle }, objectBytes, sortBytes) => {
-      const space = open(scratch());
-      const mixed = [...people, ...cities].map((record) => ({ record, at: shuffle.next().value ?? 0 })).sort((a, b) => a.at - b.at);
-      const report = await importData(space, 'town', TOWN, [source('town.ndjson', lines(mixed.map(({ record }) => record)))], { objectBytes, sortBytes });
-      parts = Math.max(parts, report.objects);
-      runs = Math.max(runs, report.runs);
-      let references = 0;
-      for (const each_ of people) references += (each_.best === undefined ? 0 : 1) + (each_.friends?.length ?? 0) + (each_.home === undefined ? 0 : 1);
-      for (const city of cities) references += city.mayor === undefined ? 0 : 1;
-      assert.deepEqual({ records: report.records, references: report.references, skipped: report.skipped, dangling: report.dangling }, { records: people.length + 10, references, skipped: 0, dangling: 0 });
-      const { directory } = space;
-      space.close();
+    fc.asyncProperty(
+      town,
+      fc.constantFrom(16 << 10, 40 << 10, 1 << 20),
+      fc.constantFrom(600, 4000, 1 << 20),
+      async ({ people, cities, shuffle }, objectBytes, sortBytes) => {
+        const space = open(scratch());
+        const mixed = [...people, ...cities].map((record) => ({ record, at: shuffle.next().value ?? 0 })).sort((a, b) => a.at - b.at);
+        const report = await importData(space, 'town', TOWN, [source('town.ndjson', lines(mixed.map(({ record }) => record)))], {
+          objectBytes,
+          sortBytes,
+        });
+        parts = Math.max(parts, report.objects);
+        runs = Math.max(runs, report.runs);
+        let references = 0;
+        for (const each_ of people)
+          references += (each_.best === undefined ? 0 : 1) + (each_.friends?.length ?? 0) + (each_.home === undefined ? 0 : 1);
+        for (const city of cities) references += city.mayor === undefined ? 0 : 1;
+        assert.deepEqual(
+          { records: report.records, references: report.references, skipped: report.skipped, dangling: report.dangling },
+          { records: people.length + 10, references, skipped: 0, dangling: 0 },
+        );
+        const { directory } = space;
+        space.close();
 
-      const again = open(directory);
-      const imported = openImport(again, 'town');
-      for (const expected of people) {
-        const found = imported.get('people', expected.id);
-        assert.ok(found !== undefined, `${expected.id} is found by its key`);
-        assert.deepEqual(personOf(found), expected);
-      }
-      for (const expected of cities) {
-        const found = imported.get('cities', expected.code, City);
-        assert.deepEqual({ name: found?.name, mayor: found?.mayor?.id }, { name: expected.name, mayor: expected.mayor });
-      }
-      assert.equal(imported.get('people', 'nobody'), undefined);
-      assert.equal(imported.get('cities', 10), undefined);
-      const order = mixed.map(({ record }) => record).filter((record) => record.kind === 'person').map(({ id }) => id);
-      assert.deepEqual([...imported.all('people')].map((each_) => Reflect.get(each_, 'id')), order);
-      sound(again);
-    }),
+        const again = open(directory);
+        const imported = openImport(again, 'town');
+        for (const expected of people) {
+          const found = imported.get('people', expected.id);
+          assert.ok(found !== undefined, `${expected.id} is found by its key`);
+          assert.deepEqual(personOf(found), expected);
+        }
+        for (const expected of cities) {
+          const found = imported.get('cities', expected.code, City);
+          assert.deepEqual({ name: found?.name, mayor: found?.mayor?.id }, { name: expected.name, mayor: expected.mayor });
+        }
+        assert.equal(imported.get('people', 'nobody'), undefined);
+        assert.equal(imported.get('cities', 10), undefined);
+        const order = mixed
+          .map(({ record }) => record)
+          .filter((record) => record.kind === 'person')
+          .map(({ id }) => id);
+        assert.deepEqual(
+          [...imported.all('people')].map((each_) => Reflect.get(each_, 'id')),
+          order,
+        );
+        sound(again);
+      },
+    ),
     { seed, numRuns: 15 },
   );
   assert.ok(parts > 6 && runs > 3, `${parts} objects, ${runs} runs`);
@@ -178,7 +225,8 @@ function personOf(found: object): unknown {
   const field = (of: unknown, name: string): unknown => (typeof of === 'object' && of !== null ? Reflect.get(of, name) : undefined);
   const list = (name: string, of: (value: unknown) => unknown): unknown[] => {
     const items: unknown[] = [];
-    for (let cell = field(found, name); cell !== null && cell !== undefined; cell = field(cell, 'next')) items.push(of(field(cell, 'value')));
+    for (let cell = field(found, name); cell !== null && cell !== undefined; cell = field(cell, 'next'))
+      items.push(of(field(cell, 'value')));
     return items;
   };
   const friends = list('friends', (value) => field(value, 'id'));
@@ -205,9 +253,16 @@ const SMALL: readonly (PersonRecord | CityRecord)[] = [
   { kind: 'person', id: 'cid', score: 0, good: true, mood: 'calm' },
 ];
 
-async function importSmall(space: Space, records: readonly unknown[], options: ImportOptions = {}): Promise<{ problems: Problem[]; skipped: number; dangling: number }> {
+async function importSmall(
+  space: Space,
+  records: readonly unknown[],
+  options: ImportOptions = {},
+): Promise<{ problems: Problem[]; skipped: number; dangling: number }> {
   const problems: Problem[] = [];
-  const report = await importData(space, 'town', TOWN, [source('town.ndjson', lines(records))], { onProblem: (problem) => problems.push(problem), ...options });
+  const report = await importData(space, 'town', TOWN, [source('town.ndjson', lines(records))], {
+    onProblem: (problem) => problems.push(problem),
+    ...options,
+  });
   return { problems, skipped: report.skipped, dangling: report.dangling };
 }
 
@@ -215,13 +270,34 @@ test('T18 import, T15: records have typed accessors; a program that declares ano
   const space = open(scratch());
   await importSmall(space, SMALL);
   const imported = openImport(space, 'town');
-  const Same = struct('City', { code: u32, name: text, get mayor() { return ref(Person); } });
+  const Same = struct('City', {
+    code: u32,
+    name: text,
+    get mayor() {
+      return ref(Person);
+    },
+  });
   const oslo = imported.get('cities', 7, Same);
   assert.equal(oslo?.name, 'Oslo');
-  const Other = struct('City', { code: u32, title: text, get mayor() { return ref(Person); } });
-  assert.throws(() => imported.get('cities', 7, Other), (error) => isTwzError(error, 'TypeMismatch'));
-  assert.throws(() => imported.get('towns', 7), (error) => isTwzError(error, 'NameMissing'));
-  assert.deepEqual(space.names.list('/imports/town').map(({ name }) => name), ['cities', 'import.root', 'people']);
+  const Other = struct('City', {
+    code: u32,
+    title: text,
+    get mayor() {
+      return ref(Person);
+    },
+  });
+  assert.throws(
+    () => imported.get('cities', 7, Other),
+    (error) => isTwzError(error, 'TypeMismatch'),
+  );
+  assert.throws(
+    () => imported.get('towns', 7),
+    (error) => isTwzError(error, 'NameMissing'),
+  );
+  assert.deepEqual(
+    space.names.list('/imports/town').map(({ name }) => name),
+    ['cities', 'import.root', 'people'],
+  );
   // Ordinary objects: they can be changed, and grow, like any other.
   const City2 = imported.type('cities');
   space.relaxed(() => {
@@ -238,10 +314,21 @@ test('T18 import: JSON documents with several collections, and objects whose mem
     people: SMALL.filter(({ kind }) => kind === 'person'),
     cities: { first: { kind: 'city', code: 7, name: 'Oslo' } },
   };
-  const named = { collections: { ...TOWN.collections, cities: { ...TOWN.collections.cities, fields: { ...TOWN.collections.cities.fields, name: { type: 'text', from: '$name' } } } } };
+  const named = {
+    collections: {
+      ...TOWN.collections,
+      cities: { ...TOWN.collections.cities, fields: { ...TOWN.collections.cities.fields, name: { type: 'text', from: '$name' } } },
+    },
+  };
   await importData(space, 'town', named, [source('town.json', JSON.stringify(document, undefined, 2))]);
   const imported = openImport(space, 'town');
-  assert.deepEqual(imported.collections.map(({ name, count }) => [name, count]), [['people', 3], ['cities', 1]]);
+  assert.deepEqual(
+    imported.collections.map(({ name, count }) => [name, count]),
+    [
+      ['people', 3],
+      ['cities', 1],
+    ],
+  );
   assert.equal(imported.get('cities', 7, City)?.name, 'first');
   sound(space);
 });
@@ -250,19 +337,35 @@ test('T18 import: CSV files of several collections, with lists, another delimite
   const space = open(scratch());
   const mapping = {
     collections: {
-      people: { key: 'id', fields: { id: 'text', name: { type: 'text', from: 'Full name' }, age: { type: 'u8', optional: true }, city: { ref: 'cities' }, friends: { refs: 'people', separator: ' ' } } },
+      people: {
+        key: 'id',
+        fields: {
+          id: 'text',
+          name: { type: 'text', from: 'Full name' },
+          age: { type: 'u8', optional: true },
+          city: { ref: 'cities' },
+          friends: { refs: 'people', separator: ' ' },
+        },
+      },
       cities: { key: 'code', fields: { code: 'u32', name: 'text' } },
     },
   };
   const report = await importData(space, 'csv', mapping, [
-    source('people.csv', '\ufeffid,Full name,age,city,friends\r\na,"Ann ""A"", Lee",30,7,b c\r\nb,"Bob\nB",,7,\r\nc,Cid,3,,a\r\n', { collection: 'people' }),
+    source('people.csv', '\ufeffid,Full name,age,city,friends\r\na,"Ann ""A"", Lee",30,7,b c\r\nb,"Bob\nB",,7,\r\nc,Cid,3,,a\r\n', {
+      collection: 'people',
+    }),
     source('cities.csv', '007;Oslo\n', { collection: 'cities', delimiter: ';', header: ['code', 'name'] }),
   ]);
   assert.deepEqual([report.records, report.references], [4, 5]);
   const imported = openImport(space, 'csv');
   const friendsOf = (id: string): string[] => {
     const found: string[] = [];
-    for (let cell: unknown = Reflect.get(imported.get('people', id) ?? {}, 'friends'); typeof cell === 'object' && cell !== null; cell = Reflect.get(cell, 'next')) found.push(String(Reflect.get(Object(Reflect.get(cell, 'value')), 'id')));
+    for (
+      let cell: unknown = Reflect.get(imported.get('people', id) ?? {}, 'friends');
+      typeof cell === 'object' && cell !== null;
+      cell = Reflect.get(cell, 'next')
+    )
+      found.push(String(Reflect.get(Object(Reflect.get(cell, 'value')), 'id')));
     return found;
   };
   assert.deepEqual(friendsOf('a'), ['b', 'c']);
@@ -285,7 +388,10 @@ const BAD: readonly (readonly [unknown, RegExp])[] = [
   [{ kind: 'person', id: 'x', score: 1, good: true, mood: 'calm', best: {} }, /expected a key/],
   [{ kind: 'dog' }, /belongs to no collection/],
   [7, /belongs to no collection/],
-  [{ kind: 'person', id: 'bob', score: 1, good: true, mood: 'calm', best: 'ann', friends: ['ann', 'cid'], nicknames: ['second'] }, /has this key already/],
+  [
+    { kind: 'person', id: 'bob', score: 1, good: true, mood: 'calm', best: 'ann', friends: ['ann', 'cid'], nicknames: ['second'] },
+    /has this key already/,
+  ],
 ];
 
 test('T18 import: bad records are skipped with their line numbers and reasons, and the rest is whole', async () => {
@@ -300,8 +406,21 @@ test('T18 import: bad records are skipped with their line numbers and reasons, a
     assert.equal(problem?.source, 'town.ndjson');
   }
   const imported = openImport(space, 'town');
-  assert.deepEqual(imported.collections.map(({ count, references }) => [count, references]), [[3, 5], [1, 1]]);
-  assert.deepEqual([...imported.all('people', Person)].map(({ id, age }) => [id, age]), [['ann', undefined], ['bob', 9], ['cid', undefined]]);
+  assert.deepEqual(
+    imported.collections.map(({ count, references }) => [count, references]),
+    [
+      [3, 5],
+      [1, 1],
+    ],
+  );
+  assert.deepEqual(
+    [...imported.all('people', Person)].map(({ id, age }) => [id, age]),
+    [
+      ['ann', undefined],
+      ['bob', 9],
+      ['cid', undefined],
+    ],
+  );
   sound(space);
 });
 
@@ -328,20 +447,32 @@ test('T18 import: asked to refuse, the first bad record ends it, and nothing of 
 test('T18 import: a reference to nothing is refused, or stored as null and told', async () => {
   const records = SMALL.filter((record) => record.kind === 'city' || record.id !== 'cid');
   const space = open(scratch());
-  await assert.rejects(importSmall(space, records), (error) => isTwzError(error, 'ImportRefused') && error.message.includes('no record of people'));
+  await assert.rejects(
+    importSmall(space, records),
+    (error) => isTwzError(error, 'ImportRefused') && error.message.includes('no record of people'),
+  );
   const { problems, dangling, skipped } = await importSmall(space, records, { onDangling: 'null' });
   assert.deepEqual([dangling, skipped], [2, 0]);
-  assert.deepEqual(problems.map(({ line }) => line).sort(), [1, 3]);
+  assert.deepEqual(
+    problems.map(({ line }) => line).sort((a, b) => a - b),
+    [1, 3],
+  );
   const imported = openImport(space, 'town');
   assert.equal(imported.get('cities', 7, City)?.mayor, null);
-  assert.deepEqual([...each(imported.get('people', 'ann', Person)?.friends ?? null)].map(({ id }) => id), ['bob']);
+  assert.deepEqual(
+    [...each(imported.get('people', 'ann', Person)?.friends ?? null)].map(({ id }) => id),
+    ['bob'],
+  );
   sound(space);
 });
 
 test('T18 import: a document that breaks off is refused even when bad records are skipped', async () => {
   const space = open(scratch());
   const cut = source('town.json', '{"people": [{"kind": "person"');
-  await assert.rejects(importData(space, 'town', TOWN, [cut], { onBad: 'skip' }), (error) => isTwzError(error, 'ImportRefused') && error.message.startsWith('town.json, line 1: '));
+  await assert.rejects(
+    importData(space, 'town', TOWN, [cut], { onBad: 'skip' }),
+    (error) => isTwzError(error, 'ImportRefused') && error.message.startsWith('town.json, line 1: '),
+  );
   async function* broken(): AsyncGenerator<Uint8Array> {
     yield encoder.encode(lines(SMALL));
     throw new Error('the disk was pulled out');
@@ -370,9 +501,14 @@ test('T18 import: a mapping that makes no sense is refused before anything is re
     [{ collections: { 'a b': { fields: { x: 'text' } } } }, /letters, digits/],
   ];
   for (const [mapping, reason] of bad) {
-    await assert.rejects(importData(space, 'x', mapping, [source('x.ndjson', '')]), (error) => isTwzError(error, 'InvalidArgument') && reason.test(error.message), JSON.stringify(mapping));
+    await assert.rejects(
+      importData(space, 'x', mapping, [source('x.ndjson', '')]),
+      (error) => isTwzError(error, 'InvalidArgument') && reason.test(error.message),
+      JSON.stringify(mapping),
+    );
   }
-  for (const name of ['', '.x', 'a/b']) await assert.rejects(importData(space, name, TOWN, []), (error) => isTwzError(error, 'InvalidArgument'));
+  for (const name of ['', '.x', 'a/b'])
+    await assert.rejects(importData(space, name, TOWN, []), (error) => isTwzError(error, 'InvalidArgument'));
   sound(space);
 });
 
@@ -389,7 +525,10 @@ test('T18 import, T15: a second import of the name is refused, or takes its plac
   assert.equal(openImport(space, 'town').get('cities', 7, City)?.name, 'Bergen');
   assert.equal(space.has(old), false);
   removeImport(space, 'town');
-  assert.throws(() => openImport(space, 'town'), (error) => isTwzError(error, 'NameMissing'));
+  assert.throws(
+    () => openImport(space, 'town'),
+    (error) => isTwzError(error, 'NameMissing'),
+  );
   sound(space);
 });
 
@@ -407,14 +546,22 @@ function killAt(directory: string, total: number, n: number, stopAt: string): Pr
       if (told.length >= n || told.at(-1) === stopAt) child.kill('SIGKILL');
     });
     child.on('error', reject);
-    child.on('close', (_code, signal) => (signal === 'SIGKILL' ? resolve(heard.trim().split('\n').at(-1) ?? '') : reject(new Error(`ended by ${signal}`))));
+    child.on('close', (_code, signal) =>
+      signal === 'SIGKILL' ? resolve(heard.trim().split('\n').at(-1) ?? '') : reject(new Error(`ended by ${signal}`)),
+    );
   });
 }
 
 test('T1, T18 import: killed in any phase it leaves nothing that is seen, and the next one succeeds', async (t) => {
   const total = 12_000;
   const phases = new Set<string>();
-  for (const [n, stopAt] of [[1, ''], [9, ''], [9999, 'resolve'], [9999, 'link'], [9999, 'done']] as const) {
+  for (const [n, stopAt] of [
+    [1, ''],
+    [9, ''],
+    [9999, 'resolve'],
+    [9999, 'link'],
+    [9999, 'done'],
+  ] as const) {
     const directory = scratch();
     const last = await killAt(directory, total, n, stopAt);
     phases.add(last);
@@ -422,11 +569,17 @@ test('T1, T18 import: killed in any phase it leaves nothing that is seen, and th
     const found = space.names.lookup('/imports/ring') !== undefined;
     if (last === 'done') assert.ok(found, 'what was reported done is there');
     if (!found) {
-      assert.throws(() => openImport(space, 'ring'), (error) => isTwzError(error, 'NameMissing'));
+      assert.throws(
+        () => openImport(space, 'ring'),
+        (error) => isTwzError(error, 'NameMissing'),
+      );
       await importData(space, 'ring', RING, [{ name: 'ring', format: 'ndjson', chunks: ring(total) }]);
     }
     assert.equal(removeStages(space), 0);
-    assert.deepEqual(space.names.list('/imports').map(({ name }) => name), ['ring']);
+    assert.deepEqual(
+      space.names.list('/imports').map(({ name }) => name),
+      ['ring'],
+    );
     walkRing(space, total);
     const parts = space.names.list('/imports/ring/nodes').length;
     // Root namespace, /imports, /imports/ring, its root, /imports/ring/nodes and what is in it, and the list of deleted objects.
@@ -452,7 +605,10 @@ function walkRing(space: Space, total: number): void {
   for (let i = 0; i < total; i++) {
     assert.equal(node?.id, i);
     assert.equal(node.name, `node ${i}`);
-    assert.deepEqual([...each(node.all)].map(({ id }) => id), [1, 7, 49].map((n) => (i * n + n) % total));
+    assert.deepEqual(
+      [...each(node.all)].map(({ id }) => id),
+      [1, 7, 49].map((n) => (i * n + n) % total),
+    );
     node = node.next ?? undefined;
   }
   assert.equal(node?.id, 0, 'the ring closes');
@@ -464,7 +620,22 @@ test('T18 import: memory does not grow with the input', async (t) => {
   const program = fileURLToPath(new URL('../examples/large-import/main.js', import.meta.url));
   const resident: number[] = [];
   for (const megabytes of [12, 48]) {
-    const args = ['--max-old-space-size=48', program, '--megabytes', String(megabytes), '--dir', scratch(), '--sort-bytes', String(1 << 20), '--object-bytes', String(2 << 20), '--checkpoint-bytes', String(4 << 20), '--limit', '400'];
+    const args = [
+      '--max-old-space-size=48',
+      program,
+      '--megabytes',
+      String(megabytes),
+      '--dir',
+      scratch(),
+      '--sort-bytes',
+      String(1 << 20),
+      '--object-bytes',
+      String(2 << 20),
+      '--checkpoint-bytes',
+      String(4 << 20),
+      '--limit',
+      '400',
+    ];
     const { code, output } = await new Promise<{ code: number | null; output: string }>((resolve, reject) => {
       const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
       let heard = '';
@@ -477,7 +648,9 @@ test('T18 import: memory does not grow with the input', async (t) => {
     assert.equal(report.wrong, 0);
     assert.ok(report.runs > 5 && report.objects > 5, output);
     resident.push(report.residentMiB);
-    t.diagnostic(`${megabytes} MiB, ${report.records} records, ${report.runs} runs, ${report.objects} objects: ${report.residentMiB} MiB resident`);
+    t.diagnostic(
+      `${megabytes} MiB, ${report.records} records, ${report.runs} runs, ${report.objects} objects: ${report.residentMiB} MiB resident`,
+    );
   }
   const [small = 0, large = 0] = resident;
   // Keys and references of the larger one alone would take more than 36 MiB.
@@ -493,7 +666,10 @@ test(`T18 export: what is exported imports as the same again (seed ${seed})`, as
       await importSmall(space, [...people, ...cities]);
       const imported = openImport(space, 'town');
       const out = [...exportImport(imported)].join('');
-      const records: unknown[] = out.trim().split('\n').map((line) => JSON.parse(line));
+      const records: unknown[] = out
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
       assert.deepEqual(records, [...people, ...cities]);
       await importData(space, 'again', TOWN, [source('again.ndjson', out)]);
       assert.deepEqual([...exportCollection(openImport(space, 'again'), 'people')], [...exportCollection(imported, 'people')]);

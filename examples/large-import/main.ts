@@ -34,7 +34,15 @@ const mapping = {
     people: {
       type: 'Person',
       key: 'id',
-      fields: { id: 'text', name: 'text', age: 'u32', mood: { values: MOODS }, about: 'text', parent: { ref: 'people' }, friends: { refs: 'people' } },
+      fields: {
+        id: 'text',
+        name: 'text',
+        age: 'u32',
+        mood: { values: MOODS },
+        about: 'text',
+        parent: { ref: 'people' },
+        friends: { refs: 'people' },
+      },
     },
   },
 };
@@ -119,6 +127,8 @@ const report = await importData(space, 'large', mapping, [{ name: 'made', format
   },
 });
 const seconds = (performance.now() - started) / 1000;
+// The kernel's own record of the highest, which no sample misses.
+rss = Math.max(rss, status('VmHWM'));
 space.close();
 
 const from = performance.now();
@@ -132,7 +142,13 @@ for (let n = 0; n < SAMPLE; n++) {
   const expected = person(i, total);
   const found = people.get('people', expected.id, Person);
   const friends = found === undefined ? [] : [...each(found.friends)].map((friend) => friend.id);
-  if (found?.name !== expected.name || found.about !== expected.about || found.parent?.id !== expected.parent || friends.join() !== expected.friends.join()) wrong++;
+  if (
+    found?.name !== expected.name ||
+    found.about !== expected.about ||
+    found.parent?.id !== expected.parent ||
+    friends.join() !== expected.friends.join()
+  )
+    wrong++;
 }
 const lookupUs = ((performance.now() - lookup) * 1000) / SAMPLE;
 again.close();
@@ -140,6 +156,18 @@ if (values.dir === undefined) rmSync(directory, { recursive: true, force: true }
 const limit = Number(values.limit);
 const residentMiB = rss >> 10;
 console.log(
-  JSON.stringify({ ...report, megabytes: Math.round(report.bytes / 2 ** 20), seconds: Math.round(seconds * 10) / 10, recordsPerSecond: Math.round(report.records / seconds), phaseStarts: phases, residentMiB, anonymousMiB: anonymous >> 10, limit, openMs: Math.round(openMs * 10) / 10, lookupUs: Math.round(lookupUs * 10) / 10, wrong }),
+  JSON.stringify({
+    ...report,
+    megabytes: Math.round(report.bytes / 2 ** 20),
+    seconds: Math.round(seconds * 10) / 10,
+    recordsPerSecond: Math.round(report.records / seconds),
+    phaseStarts: phases,
+    residentMiB,
+    anonymousMiB: anonymous >> 10,
+    limit,
+    openMs: Math.round(openMs * 10) / 10,
+    lookupUs: Math.round(lookupUs * 10) / 10,
+    wrong,
+  }),
 );
 process.exitCode = wrong === 0 && residentMiB < limit ? 0 : 1;

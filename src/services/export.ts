@@ -173,7 +173,10 @@ class GraphWalk {
         const array = read();
         if (typeof array !== 'object' || array === null || !('get' in array) || typeof array.get !== 'function') return undefined;
         const { get } = array;
-        return Array.from({ length: shape.length }, (_, i) => this.#value(() => get.call(array, i), h, at + i * shape.stride, shape.of, visit) ?? null);
+        return Array.from(
+          { length: shape.length },
+          (_, i) => this.#value(() => get.call(array, i), h, at + i * shape.stride, shape.of, visit) ?? null,
+        );
       }
       case 'struct': {
         const inner = read();
@@ -214,7 +217,8 @@ class GraphWalk {
 
 function plain(value: unknown): unknown {
   if (typeof value === 'bigint') return { $integer: String(value) };
-  if (typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0))) return { $float: Object.is(value, -0) ? '-0' : String(value) };
+  if (typeof value === 'number' && (!Number.isFinite(value) || Object.is(value, -0)))
+    return { $float: Object.is(value, -0) ? '-0' : String(value) };
   if (value instanceof Uint8Array) return { $bytes: base64(value) };
   return value;
 }

@@ -9,8 +9,8 @@
  * All or nothing: until the rename nobody sees the import, and a refused, failed or killed one leaves nothing but a stage, which the
  * next import removes. It does not go on where it stopped.
  *
- * Memory does not grow with the input: a chunk, one record, the sorters' buffers, and the objects being filled. docs/import.md tells
- * the mapping.
+ * Memory does not grow with the input: a chunk, one record, the sorters' buffers, and the objects being filled.
+ * import/mapping.ts tells what a mapping can say.
  */
 import { TwzError } from '../abi/errors.ts';
 import type { Space } from '../space.ts';

@@ -261,6 +261,7 @@ class Run {
 
   async #read(stage: Stage, source: ImportSource, number: number): Promise<void> {
     const parser = this.#parser(source, number);
+    let slices = 0;
     try {
       for await (const chunk of source.chunks) {
         for (let at = 0; at < chunk.length; at += SLICE) {
@@ -269,6 +270,8 @@ class Run {
           this.#store(stage);
           this.#bytes += slice.length;
           this.#options.progress?.('read', this.#bytes, this.#total);
+          // A source that is there at once never lets the event loop turn by itself, and checkpoints wait for that.
+          if ((++slices & 3) === 0) await this.#pause();
         }
       }
       parser.end();

@@ -145,10 +145,10 @@ export class Space {
     const kernel = this.#kernel;
     const result = run(kernel, body);
     if (kernel.transaction !== undefined) {
-      const { serial } = kernel;
+      const outcome = (kernel.transaction.outcome ??= { aborted: false });
       // The outer function is synchronous: it has ended when this goes on.
       await Promise.resolve();
-      if (kernel.abortedSerial === serial) throw new TwzError('TransactionNested', 'the transaction around this one was aborted');
+      if (outcome.aborted) throw new TwzError('TransactionNested', 'the transaction around this one was aborted');
     }
     kernel.checkpointer.pace();
     await kernel.log.durable();

@@ -60,8 +60,6 @@ export class Kernel {
   readonly onlyTransaction = new Transaction();
   readonly writer: FrameWriter;
   lastSerial = 0;
-  /** The transaction that was aborted last. */
-  abortedSerial = -1;
   /** Commits since the space was opened: the clock of snapshots. */
   commits = 0;
   aborts = 0;
@@ -88,7 +86,14 @@ export class Kernel {
     this.log = opened.log;
     this.writer = new FrameWriter(opened.log);
     this.recovery = opened.recovery;
-    this.checkpointer = new Checkpointer(this, opened.control);
+    try {
+      this.checkpointer = new Checkpointer(this, opened.control);
+    } catch (error) {
+      opened.log.close(false);
+      this.windows.close();
+      opened.lock.release();
+      throw error;
+    }
     for (const h of opened.changed) this.checkpointer.changed(h);
     for (const h of opened.removed) this.checkpointer.removed(h);
   }

@@ -28,6 +28,8 @@ export class Transaction {
   depth = 0;
   doomed: unknown;
   isDoomed = false;
+  /** What those learn who wait for a durable transaction inside this one. */
+  outcome: { aborted: boolean } | undefined;
 }
 
 /** Runs a plain synchronous function as a transaction, or as a part of the one that runs already. Returns what it returned. */
@@ -89,6 +91,7 @@ function end(kernel: Kernel): void {
   else handles.length = 0;
   transaction.isDoomed = false;
   transaction.doomed = undefined;
+  transaction.outcome = undefined;
   kernel.serial = -1;
   kernel.transaction = undefined;
 }
@@ -339,7 +342,7 @@ function abort(kernel: Kernel): void {
     } else undo(h);
   }
   for (const h of kernel.exposed) h.raw?.restore();
-  kernel.abortedSerial = kernel.serial;
+  if (transaction.outcome !== undefined) transaction.outcome.aborted = true;
   end(kernel);
   kernel.aborts++;
 }

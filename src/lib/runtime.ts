@@ -90,7 +90,9 @@ export function loadBytes(h: ObjectHandle, at: number): Uint8Array {
 }
 
 export function storeBytes(h: ObjectHandle, at: number, value: Uint8Array): void {
+  // The two words may lie in two lines.
   h.mark(at);
+  h.mark(at + 4);
   const old = h.dv.getUint32(at + 4, true);
   const length = value.length;
   if (old !== length) {
@@ -115,6 +117,7 @@ export function dropBlock(h: ObjectHandle, at: number): void {
   const offset = h.dv.getUint32(at, true);
   if (offset !== 0) h.release(offset);
   h.mark(at);
+  h.mark(at + 4);
   h.dv.setUint32(at, 0, true);
   h.dv.setUint32(at + 4, 0, true);
 }

@@ -85,8 +85,14 @@ export class World {
 
   // --- lifetime -------------------------------------------------------------------------------------------------------------
 
-  #kept(object: ObjectModel): boolean {
-    return object.ties.some((tie) => this.#live(tie));
+  /** Is it tied, perhaps by way of deleted ones, to something that is there and not deleted? */
+  #kept(object: ObjectModel, seen: Set<ObjectId> = new Set()): boolean {
+    seen.add(object.id);
+    return object.ties.some((tie) => {
+      if (seen.has(tie) || !this.#live(tie)) return false;
+      const to = this.objects.get(tie);
+      return to === undefined || !to.doomed || this.#kept(to, seen);
+    });
   }
 
   #live(id: ObjectId): boolean {

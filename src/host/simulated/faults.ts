@@ -47,7 +47,8 @@ export interface Fault {
   readonly at: number;
   /** How many in a row fail, this one included (default 1). */
   readonly times?: number;
-  readonly fault: FaultKind;
+  /** How; or what decides it, where several kinds count. */
+  readonly fault: FaultKind | ((kind: CallKind) => FaultKind | undefined);
 }
 
 export class FaultPlan {
@@ -66,7 +67,7 @@ export class FaultPlan {
       const { kinds, at, times = 1, fault } = entry.fault;
       if (kinds !== undefined && !kinds.includes(kind)) continue;
       const index = entry.seen++;
-      if (index >= at && index < at + times) found = fault;
+      if (index >= at && index < at + times) found = typeof fault === 'function' ? fault(kind) : fault;
     }
     if (found !== undefined) this.happened++;
     return found;

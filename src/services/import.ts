@@ -196,11 +196,21 @@ class Run {
       await space.syncAsync();
       return this.#report(stage, dangling, runs);
     } catch (error) {
-      // A stage that cannot be removed now, because the disk is full or the log failed, is removed by the next import.
-      if (!space.closed && space.kernel.log.failure === undefined) clear(space);
+      this.#discard();
       throw error;
     } finally {
       scratch.close();
+    }
+  }
+
+  /** A stage that cannot be removed now, because the disk is full or the log failed, is removed by the next import. */
+  #discard(): void {
+    if (this.#space.closed) return;
+    try {
+      clear(this.#space);
+    } catch (failure) {
+      // What ended the import is what the caller is to see.
+      if (!(failure instanceof TwzError)) throw failure;
     }
   }
 

@@ -143,7 +143,7 @@ export class Import {
     const struct = this.#typeOf(open, type);
     const { keyField } = open.layout;
     if (keyField === undefined) throw new TwzError('InvalidArgument', `the collection ${collection} has no key`, { collection });
-    const text = keyText(key);
+    const text = open.layout.collection.keyIsText ? String(key) : String(Number(key));
     const hash = this.#hash.ofText(open.number, text);
     const high = hash[0] as number;
     const low = hash[1] as number;
@@ -153,6 +153,8 @@ export class Import {
       const { handle: h } = part;
       if (h.cold) h.warm();
       for (let i = lowerBound(part, high, low); i < part.count; i++) {
+        // Following the entry before may have unmapped the index.
+        if (h.cold) h.warm();
         const at = part.entries + i * INDEX_ENTRY;
         if (h.dv.getUint32(at, true) !== high || h.dv.getUint32(at + 4, true) !== low) return undefined;
         const target = h.follow(h.dv.getUint32(at + 12, true) >>> 8, at + 8);

@@ -131,6 +131,7 @@ export class Stage {
       for (const { part } of this.#filling) {
         if (part === undefined) continue;
         const { handle: h } = part;
+        if (h.cold) h.warm();
         const at = h.dv.getUint32(META.root, true) + this.layout(part.collection).countAt;
         if (h.dv.getUint32(at, true) === part.count) continue;
         h.mark(at);
@@ -166,6 +167,8 @@ export class Stage {
       else if (typeof value === 'object') for (const item of value) bytes += 32 + (typeof item === 'string' ? item.length : 0);
     }
     const { part } = filling;
+    // The kernel may have unmapped it since the last transaction.
+    if (part?.handle.cold === true) part.handle.warm();
     if (part !== undefined && part.handle.size + bytes <= this.#objectBytes) return part;
     const root = this.space.create(layout.part, {}, { reserve: this.#objectBytes });
     filling.number = this.parts.length;
@@ -232,6 +235,7 @@ export class Stage {
     const part = this.parts[number] as StagePart;
     const layout = this.layout(part.collection);
     const { handle: h } = part;
+    if (h.cold) h.warm();
     const root = h.dv.getUint32(META.root, true);
     const record: object = accessorAt(layout.record, h, at);
     for (const { cell, offset, target } of layout.fields) {

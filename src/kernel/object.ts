@@ -86,6 +86,8 @@ export class Handle implements ObjectHandle {
   /** Every line counts as marked (a copy). */
   whole = false;
   sizeBefore = 0;
+  /** The transaction being committed put something of it into the log. */
+  logged = false;
   lines: Int32Array = NO_WORDS;
   undo: Int32Array = NO_UNDO;
   count = 0;

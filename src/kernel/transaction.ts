@@ -225,10 +225,12 @@ export class FrameWriter {
   #object(h: Handle): void {
     const removed = h.state === 'deleting';
     this.#begin(h, removed ? OPERATION.remove : h.fresh ? OPERATION.create : OPERATION.change);
+    const frame = this.#frame;
     const count = removed ? 0 : h.whole ? h.size >>> 6 : h.count;
     for (let i = 0; i < count; i++) this.#line(h, h.whole ? i : (h.lines[i] as number), i);
     this.#finish();
-    if (this.#lines === 0 && !removed && !h.fresh && h.size === h.sizeBefore) {
+    h.logged = this.#lines > 0 || removed || h.fresh || h.size !== h.sizeBefore || this.#frame !== frame;
+    if (!h.logged) {
       this.#at = this.#section;
       this.#sections--;
     }
@@ -275,7 +277,8 @@ function settle(kernel: Kernel, h: Handle): void {
     kernel.checkpointer.removed(h);
     return;
   }
-  if (!h.volatile) {
+  // Stores that changed nothing are no commit of this object.
+  if (!h.volatile && h.logged) {
     kernel.checkpointer.changed(h);
     h.version++;
     h.lastLsn = lsn;
@@ -284,11 +287,11 @@ function settle(kernel: Kernel, h: Handle): void {
     for (let page = 0; page < h.size >>> 12; page++) h.addPending(page);
     dirty.fill(0);
   } else {
-    const { pending, volatile } = h;
+    const { pending, volatile, logged } = h;
     for (let i = 0; i < h.count; i++) {
       const line = lines[i] as number;
       dirty[line] = 0;
-      if (!volatile && pending[line >>> 6] !== 1) h.addPending(line >>> 6);
+      if (pending[line >>> 6] !== 1 && !volatile && logged) h.addPending(line >>> 6);
     }
   }
   if (h.fresh) h.createdAt = kernel.commits;
@@ -341,7 +344,14 @@ function abort(kernel: Kernel): void {
       }
     } else undo(h);
   }
-  for (const h of kernel.exposed) h.raw?.restore();
+  for (const h of kernel.exposed) {
+    try {
+      h.raw?.restore();
+    } catch (cause) {
+      // Without the file nobody can say what was there before the raw stores. Opening the space again can.
+      kernel.log.fail(cause, `the raw stores into object ${h.id} could not be undone`);
+    }
+  }
   if (transaction.outcome !== undefined) transaction.outcome.aborted = true;
   end(kernel);
   kernel.aborts++;

@@ -15,6 +15,7 @@ export interface ControlState {
 }
 
 export const CONTROL_FILE = 'space.twz';
+const SEGMENT_SIZE_MIN = 65536;
 
 /** The whole file, or undefined where there is none. */
 export function readWhole(host: Host, path: string, most = 2 ** 31): Uint8Array | undefined {
@@ -43,12 +44,15 @@ function readSlot(bytes: Uint8Array, slot: number): ControlState | 'damaged' | '
   if (dv.getUint32(CONTROL.magic, true) !== CONTROL_MAGIC) return 'damaged';
   if (dv.getUint32(CONTROL.checksum, true) !== crc32c(new Int32Array(copy.buffer), 0, CONTROL.checksum / 4, 0)) return 'damaged';
   if (dv.getUint32(CONTROL.format, true) !== CONTROL_FORMAT) return 'version';
+  const segmentSize = dv.getUint32(CONTROL.segmentSize, true);
+  // Checksummed, and still not to be believed: these decide how much is read.
+  if (segmentSize < SEGMENT_SIZE_MIN || segmentSize % 4096 !== 0 || !Number.isSafeInteger(u64(CONTROL.lsn))) return 'damaged';
   return {
     generation: u64(CONTROL.generation),
     space: readId(copy, CONTROL.space),
     lsn: u64(CONTROL.lsn),
     chain: dv.getUint32(CONTROL.chain, true),
-    segmentSize: dv.getUint32(CONTROL.segmentSize, true),
+    segmentSize,
   };
 }
 

@@ -140,17 +140,21 @@ export class Log {
       if (name.startsWith('spare')) this.#spares.push({ path: `${directory}/${name}`, segment: undefined });
     const slot: Slot | undefined = windows.take(this.#tailSize);
     assert(slot !== undefined, 'no slot for the log tail');
-    let mapped = false;
-    if (host.name !== 'portable') {
-      const file = host.open(path, 'create');
-      if (host.length(file) < this.#tailSize) host.preallocate(file, this.#tailSize);
-      mapped = slot.window.mapShared(slot.at, this.#tailSize, file, 0);
-      this.#tailFile = file;
-    }
-    this.#mapped = mapped;
-    // An earlier process wrote these and may have died before it synced them.
-    for (let sequence = this.#sequenceOf(checkpoint); checkpoint < at.lsn && sequence <= this.#sequenceOf(at.lsn); sequence++) {
-      if (host.exists(`${directory}/${segmentName(sequence)}`)) this.#segment(sequence);
+    try {
+      let mapped = false;
+      if (host.name !== 'portable') {
+        this.#tailFile = host.open(path, 'create');
+        if (host.length(this.#tailFile) < this.#tailSize) host.preallocate(this.#tailFile, this.#tailSize);
+        mapped = slot.window.mapShared(slot.at, this.#tailSize, this.#tailFile, 0);
+      }
+      this.#mapped = mapped;
+      // An earlier process wrote these and may have died before it synced them.
+      for (let sequence = this.#sequenceOf(checkpoint); checkpoint < at.lsn && sequence <= this.#sequenceOf(at.lsn); sequence++) {
+        if (host.exists(`${directory}/${segmentName(sequence)}`)) this.#segment(sequence);
+      }
+    } catch (error) {
+      this.#closeFiles();
+      throw error;
     }
     this.#tail = new Uint8Array(slot.window.buffer, slot.at, this.#tailSize);
     this.words = new Int32Array(slot.window.buffer, slot.at, this.#tailSize / 4);
@@ -518,14 +522,18 @@ export class Log {
     this.#arm();
   }
 
-  /** `clean`: a checkpoint has just made the log needless, so the next opening need not read the tail. */
-  close(clean: boolean): void {
-    this.#timer?.cancel();
-    if (clean) this.words[0] = 0;
+  #closeFiles(): void {
     for (const segment of this.#segments.values()) this.#close(segment);
     for (const { segment } of this.#spares) if (segment !== undefined) this.#close(segment);
     this.#segments.clear();
     if (this.#tailFile !== undefined) this.#host.close(this.#tailFile);
+  }
+
+  /** `clean`: a checkpoint has just made the log needless, so the next opening need not read the tail. */
+  close(clean: boolean): void {
+    this.#timer?.cancel();
+    if (clean) this.words[0] = 0;
+    this.#closeFiles();
     this.failure ??= new TwzError('SpaceClosed', 'the space was closed');
     for (const waiter of this.#waiters.splice(0)) waiter.reject(this.failure);
   }

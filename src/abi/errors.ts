@@ -173,7 +173,7 @@ export const ERRORS = {
     503,
     'transaction',
     'The transaction changes more than fits in memory at once.',
-    'Split it, or raise `memoryMax`.',
+    'Split it, or raise `mappedMax`.',
   ),
   TransactionNested: page(504, 'transaction', 'The operation cannot run inside a transaction.', 'Call it before or after.'),
   SnapshotReadOnly: page(
@@ -210,7 +210,7 @@ export const ERRORS = {
     'The log could not be written or synced, so the space refuses further changes.',
     'Mend the cause and open the space again: it recovers all that was acknowledged.',
   ),
-  OutOfMemory: page(607, 'storage', 'The system gave no memory for a mapping.', 'Lower `memoryMax`, or raise vm.max_map_count.'),
+  OutOfMemory: page(607, 'storage', 'The system gave no memory for a mapping.', 'Lower `mappedMax`, or raise vm.max_map_count.'),
   FileMissing: page(608, 'storage', 'A file or directory that was asked for is not there.', 'Check the path.'),
 
   NameMissing: page(701, 'naming', 'Nothing has this name.', 'List the namespace with `twz ls`.'),

@@ -47,7 +47,6 @@ export const CONTROL = {
   lsn: 32, // u64: replay starts here
   chain: 40, // u32: checksum of the frame before that LSN
   segmentSize: 44, // u32
-  root: 48, // 16: ID of the root namespace, zero for none
   checksum: 64,
   length: 68,
 } as const;

@@ -15,7 +15,7 @@ import { allocateBlock, allocatePages, releaseBlock } from './allocator.ts';
 import type { Handle } from './object.ts';
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** Byte offset of an entry, or 0 where the table does not reach so far. */
 export function entryAt(h: Handle, index: number): number {

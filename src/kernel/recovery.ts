@@ -6,11 +6,12 @@
  */
 import { crc32c } from '../abi/crc32c.ts';
 import { TwzError } from '../abi/errors.ts';
-import { LINE, LINE_WORDS, META } from '../abi/format.ts';
+import { LINE, LINE_WORDS, META, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE, OBJECT_FORMAT, OBJECT_MAGIC } from '../abi/format.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
 import { FRAME, FRAME_COMMIT, FRAME_MAX, OPERATION, SECTION, SEGMENT_HEADER } from '../abi/log-format.ts';
 import type { File, Host, Lock } from '../host/host.ts';
 import { encodeControl, readControl, type Control } from './control.ts';
+import { bindsId } from './identity.ts';
 import { Log, segmentName, type LogPosition } from './log.ts';
 import type { Kernel } from './kernel.ts';
 import type { Handle } from './object.ts';
@@ -48,6 +49,7 @@ export function recover(kernel: Kernel): Opened {
     host.makeDirectory(directory);
   }
   const lock = host.lock(`${directory}/lock`);
+  let log: Log | undefined;
   try {
     const fresh = !host.exists(controlPath);
     if (fresh) createSpace(host, directory, options.segmentSize, made);
@@ -60,16 +62,7 @@ export function recover(kernel: Kernel): Opened {
     scan.run();
     // A checkpoint that is late finds twice its log; with that many segments in store, new ones need no zeroes written.
     const spares = Math.ceil((2 * options.checkpointBytes) / control.segmentSize) + 1;
-    const log = new Log(
-      host,
-      `${directory}/log`,
-      control.space,
-      control.segmentSize,
-      spares,
-      kernel.windows,
-      scan.segmentsEnd,
-      control.lsn,
-    );
+    log = new Log(host, `${directory}/log`, control.space, control.segmentSize, spares, kernel.windows, scan.segmentsEnd, control.lsn);
     if (scan.adopted.length > 0) log.adopt(scan.adopted, scan.adoptedLsn, scan.committed);
     const outcome = replay.finish(log.end);
     const recovery: Recovery = {
@@ -81,6 +74,8 @@ export function recover(kernel: Kernel): Opened {
     };
     return { lock, control, log, recovery, changed: outcome.changed, removed: outcome.removed };
   } catch (error) {
+    log?.close(false);
+    kernel.windows.close();
     lock.release();
     throw error;
   }
@@ -358,6 +353,8 @@ class Replay {
   #section(words: Int32Array, frame: number, at: number, end: number): number {
     const operation = words[at + 4] as number;
     const size = words[at + 5] as number;
+    const possible = size >= OBJECT_SIZE_MIN && size <= OBJECT_SIZE_MAX && size % PAGE === 0;
+    if (!possible && operation !== OPERATION.remove) throw this.#bad(words, frame, `no object has ${size} bytes`);
     const h = this.#handle(words, at);
     if (operation === OPERATION.create) this.#create(h, size);
     else if (operation === OPERATION.remove) this.#remove(h);
@@ -428,12 +425,25 @@ class Replay {
     } else if (size > h.size) kernel.resize(h, size);
   }
 
+  /** Is this the object that the log means? Its checksum cannot tell: the file may be half way through a checkpoint. */
+  #sound(h: Handle): boolean {
+    const { dv, words, idWords } = h;
+    if (dv.getUint32(META.magic, true) !== OBJECT_MAGIC || dv.getUint32(META.format, true) !== OBJECT_FORMAT) return false;
+    for (let i = 0; i < 4; i++) if (words[(META.id >> 2) + i] !== idWords[i]) return false;
+    return bindsId(this.#kernel.host, h.u8, dv);
+  }
+
   finish(lsn: number): { changed: Handle[]; removed: Handle[]; missing: ObjectId[] } {
     const changed: Handle[] = [];
     const removed: Handle[] = [];
     const missing: ObjectId[] = [];
     for (const h of this.#touched.values()) {
-      if (h.state === 'live') {
+      if (h.state === 'live' && !this.#sound(h)) {
+        // Damaged or swapped: left as it is, so that whoever opens it is told, and no checkpoint gives it a good checksum.
+        h.pendingPages = [];
+        h.pending = new Uint8Array(0);
+        this.#kernel.unmap(h);
+      } else if (h.state === 'live') {
         const { version } = h;
         this.#kernel.adopt(h);
         h.version = version;

@@ -6,7 +6,7 @@ import type { ObjectId } from '../abi/id.ts';
 import { rootOf } from './runtime.ts';
 import { accessorAt, type Instance, type Schema, type Struct } from './struct.ts';
 
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class Obj {
   /** The kernel's side. Not part of the stable interface. */

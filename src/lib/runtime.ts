@@ -6,7 +6,7 @@ import { Obj } from './object.ts';
 import type { StructImage } from './struct.ts';
 
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** A place in an object: what every accessor is. */
 export interface Accessor {

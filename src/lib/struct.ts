@@ -204,8 +204,13 @@ export function refersTo(field: object, target: () => StructImage): void {
 
 function describe(root: StructImage): Schema {
   const types: Record<string, SchemaType> = {};
+  const seen = new Map<string, StructImage>();
   const visit = (type: StructImage): void => {
-    if (Object.hasOwn(types, type.name)) return;
+    const known = seen.get(type.name);
+    if (known !== undefined && known !== type)
+      throw new TwzError('TypeInvalid', `struct ${root.name}: two structs named ${type.name} are reached from it`, { name: type.name });
+    if (known !== undefined) return;
+    seen.set(type.name, type);
     const { size, fields } = type.layout;
     types[type.name] = {
       size,

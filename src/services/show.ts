@@ -208,7 +208,7 @@ class Viewer {
     if (length > 0 && (offset < PAGE || offset + length > image.size))
       return { kind: 'bad', type: kind, message: `${length} bytes at ${offset} lie outside the object` };
     const bytes = image.bytes.slice(offset, offset + length);
-    if (kind === 'text') return { kind: 'plain', type: 'text', value: new TextDecoder().decode(bytes) };
+    if (kind === 'text') return { kind: 'plain', type: 'text', value: new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes) };
     return { kind: 'bytes', type: 'bytes', value: bytes.subarray(0, this.#items), length };
   }
 

@@ -91,7 +91,11 @@ export function objectFile(space: Space, id: ObjectId): string {
 }
 
 /** A test for each of the hosts. */
-export function onHosts(title: string, body: (ground: Ground, t: TestContext) => void | Promise<void>, hosts: readonly HostName[] = HOSTS): void {
+export function onHosts(
+  title: string,
+  body: (ground: Ground, t: TestContext) => void | Promise<void>,
+  hosts: readonly HostName[] = HOSTS,
+): void {
   for (const name of hosts) test(`${title} (${name})`, (t) => body(new Ground(name, t), t));
 }
 

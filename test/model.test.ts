@@ -189,9 +189,12 @@ class World {
     );
     assert.deepEqual(
       [...this.space.ids()].filter((id) => this.model.objects.some((object) => object.id === id)).sort(),
-      this.live().map(({ id }) => id).sort(),
+      this.live()
+        .map(({ id }) => id)
+        .sort(),
     );
-    if (this.frozen !== undefined) assert.equal(this.describe(this.frozen.objects, this.frozen.snapshot), this.frozen.seen, 'the snapshot moved');
+    if (this.frozen !== undefined)
+      assert.equal(this.describe(this.frozen.objects, this.frozen.snapshot), this.frozen.seen, 'the snapshot moved');
   }
 
   freeze(snapshot: Snapshot): void {
@@ -244,8 +247,22 @@ function describeItem(item: Item): string {
 type Step =
   | { readonly kind: 'create'; readonly volatile: boolean }
   | { readonly kind: 'make'; readonly at: number; readonly count: number; readonly size: number }
-  | { readonly kind: 'set'; readonly at: number; readonly node: number; readonly value: number; readonly text: string; readonly size: number }
-  | { readonly kind: 'link'; readonly at: number; readonly node: number; readonly to: number; readonly toNode: number; readonly clear: boolean }
+  | {
+      readonly kind: 'set';
+      readonly at: number;
+      readonly node: number;
+      readonly value: number;
+      readonly text: string;
+      readonly size: number;
+    }
+  | {
+      readonly kind: 'link';
+      readonly at: number;
+      readonly node: number;
+      readonly to: number;
+      readonly toNode: number;
+      readonly clear: boolean;
+    }
   | { readonly kind: 'pop'; readonly at: number }
   | { readonly kind: 'delete'; readonly at: number }
   | { readonly kind: 'copy'; readonly at: number }
@@ -257,8 +274,19 @@ type Step =
 const number = fc.nat(1000);
 const stepOf = (depth: number): fc.Arbitrary<Step> =>
   fc.oneof(
-    { weight: 2, arbitrary: fc.record({ kind: fc.constant('create' as const), volatile: fc.integer({ min: 0, max: 4 }).map((n) => n === 0) }) },
-    { weight: 4, arbitrary: fc.record({ kind: fc.constant('make' as const), at: number, count: fc.integer({ min: 1, max: 12 }), size: fc.oneof(fc.nat(40), fc.nat(9000)) }) },
+    {
+      weight: 2,
+      arbitrary: fc.record({ kind: fc.constant('create' as const), volatile: fc.integer({ min: 0, max: 4 }).map((n) => n === 0) }),
+    },
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        kind: fc.constant('make' as const),
+        at: number,
+        count: fc.integer({ min: 1, max: 12 }),
+        size: fc.oneof(fc.nat(40), fc.nat(9000)),
+      }),
+    },
     {
       weight: 6,
       arbitrary: fc.record({
@@ -270,21 +298,53 @@ const stepOf = (depth: number): fc.Arbitrary<Step> =>
         size: fc.oneof(fc.nat(60), fc.nat(6000), fc.constant(0)),
       }),
     },
-    { weight: 5, arbitrary: fc.record({ kind: fc.constant('link' as const), at: number, node: number, to: number, toNode: number, clear: fc.boolean() }) },
+    {
+      weight: 5,
+      arbitrary: fc.record({
+        kind: fc.constant('link' as const),
+        at: number,
+        node: number,
+        to: number,
+        toNode: number,
+        clear: fc.boolean(),
+      }),
+    },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('pop' as const), at: number }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('delete' as const), at: number }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('copy' as const), at: number }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('name' as const), at: number, name: fc.constantFrom('a', 'b', 'c') }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('unname' as const), name: fc.constantFrom('a', 'b', 'c') }) },
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant('raw' as const), at: number, index: fc.nat(39), value: number, accessor: fc.boolean() }) },
+    {
+      weight: 3,
+      arbitrary: fc.record({ kind: fc.constant('raw' as const), at: number, index: fc.nat(39), value: number, accessor: fc.boolean() }),
+    },
     ...(depth === 0
       ? []
-      : [{ weight: 1, arbitrary: fc.record({ kind: fc.constant('inner' as const), steps: fc.array(stepOf(depth - 1), { maxLength: 4 }), fail: fc.boolean() }) }]),
+      : [
+          {
+            weight: 1,
+            arbitrary: fc.record({
+              kind: fc.constant('inner' as const),
+              steps: fc.array(stepOf(depth - 1), { maxLength: 4 }),
+              fail: fc.boolean(),
+            }),
+          },
+        ]),
   );
 
 function newNode(model: Model, size: number): ModelNode {
   const id = model.next++;
-  return { id, small: 0, name: `n${id}`, data: hex(new Uint8Array(size).fill(id)), maybe: undefined, row: [0, 0, 0, 0, 0], label: undefined, thing: undefined, next: undefined };
+  return {
+    id,
+    small: 0,
+    name: `n${id}`,
+    data: hex(new Uint8Array(size).fill(id)),
+    maybe: undefined,
+    row: [0, 0, 0, 0, 0],
+    label: undefined,
+    thing: undefined,
+    next: undefined,
+  };
 }
 
 const STEPS: { readonly [K in Step['kind']]: (world: World, step: Extract<Step, { kind: K }>) => void } = {
@@ -344,11 +404,12 @@ const STEPS: { readonly [K in Step['kind']]: (world: World, step: Extract<Step, 
   pop(world, { at }) {
     const object = world.pick(at);
     const node = object?.nodes.at(-1);
-    if (object === undefined || node === undefined || world.model.objects.some((each) => each.nodes.some((other) => other.next === node))) return;
+    if (object === undefined || node === undefined || world.model.objects.some((each) => each.nodes.some((other) => other.next === node)))
+      return;
     const holder = world.space.get(object.id, Holder);
     let before: Holding | null = null;
     let slot = holder.first;
-    for (; slot?.next != null; slot = slot.next) before = slot;
+    for (; slot?.next !== null && slot?.next !== undefined; slot = slot.next) before = slot;
     assert.ok(slot !== null && slot.item !== null);
     if (before === null) holder.first = null;
     else before.next = null;
@@ -433,7 +494,12 @@ const command: fc.Arbitrary<Command> = fc.oneof(
       durable: fc.integer({ min: 0, max: 5 }).map((n) => n === 0),
     }),
   },
-  { weight: 4, arbitrary: fc.record({ kind: fc.constantFrom('die' as const, 'close', 'checkpoint', 'checkpoint', 'freeze', 'thaw', 'advance', 'churn', 'turn') }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('die' as const, 'close', 'checkpoint', 'checkpoint', 'freeze', 'thaw', 'advance', 'churn', 'turn'),
+    }),
+  },
 );
 
 async function run(world: World, step: Command): Promise<void> {
@@ -493,24 +559,32 @@ async function transact(world: World, { steps, fail, durable }: Extract<Command,
 const SEED = Number(process.env['FC_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 const RUNS = { linux: 25, portable: 12, simulated: 40 } as const;
 
-onHosts(`T8: any sequence of operations leaves what the model says, through death, close, checkpoint and eviction; seed ${SEED}`, async (ground) => {
-  await fc.assert(
-    fc.asyncProperty(fc.array(command, { minLength: 5, maxLength: 40 }), async (commands) => {
-      const world = new World(ground);
-      world.raws = [];
-      try {
-        for (const each of commands) {
-          await run(world, each);
+onHosts(
+  `T8: any sequence of operations leaves what the model says, through death, close, checkpoint and eviction; seed ${SEED}`,
+  async (ground) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(command, { minLength: 5, maxLength: 40 }), async (commands) => {
+        const world = new World(ground);
+        world.raws = [];
+        try {
+          for (const each of commands) {
+            await run(world, each);
+            world.check();
+          }
+          await run(world, { kind: 'die' });
           world.check();
+          await run(world, { kind: 'close' });
+          world.check();
+        } finally {
+          world.space.kernel.release();
         }
-        await run(world, { kind: 'die' });
-        world.check();
-        await run(world, { kind: 'close' });
-        world.check();
-      } finally {
-        world.space.kernel.release();
-      }
-    }),
-    { seed: SEED, numRuns: Number(process.env['FC_RUNS'] ?? RUNS[ground.name]), includeErrorInReport: true, endOnFailure: process.env['FC_SHRINK'] === undefined },
-  );
-});
+      }),
+      {
+        seed: SEED,
+        numRuns: Number(process.env['FC_RUNS'] ?? RUNS[ground.name]),
+        includeErrorInReport: true,
+        endOnFailure: process.env['FC_SHRINK'] === undefined,
+      },
+    );
+  },
+);

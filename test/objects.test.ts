@@ -34,7 +34,8 @@ function list(space: Space, count: number, options: Parameters<Space['create']>[
   return space.relaxed(() => {
     const first = space.create(Node, { value: 0, name: 'node 0' }, options);
     let last = first;
-    for (let i = 1; i < count; i++) last = last.next = space.make(Node, first, { value: i, name: `node ${i}`, data: new Uint8Array(i % 50).fill(i) });
+    for (let i = 1; i < count; i++)
+      last = last.next = space.make(Node, first, { value: i, name: `node ${i}`, data: new Uint8Array(i % 50).fill(i) });
     return first;
   });
 }
@@ -66,8 +67,20 @@ test('T2: an ID binds nonce, key, rights and kind', () => {
   const id = deriveId(host, nonce, key, 5, KIND.owned);
   assert.equal(deriveId(host, nonce, key, 5, KIND.owned), id);
   const others = [
-    deriveId(host, nonce.map((byte, i) => (i === 15 ? byte ^ 1 : byte)), key, 5, KIND.owned),
-    deriveId(host, nonce, key.map((byte, i) => (i === 0 ? byte ^ 128 : byte)), 5, KIND.owned),
+    deriveId(
+      host,
+      nonce.map((byte, i) => (i === 15 ? byte ^ 1 : byte)),
+      key,
+      5,
+      KIND.owned,
+    ),
+    deriveId(
+      host,
+      nonce,
+      key.map((byte, i) => (i === 0 ? byte ^ 128 : byte)),
+      5,
+      KIND.owned,
+    ),
     deriveId(host, nonce, key, 7, KIND.owned),
     deriveId(host, nonce, key, 5, KIND.volatile),
   ];
@@ -94,7 +107,7 @@ onHosts('T2: a header with other rights, key, nonce or kind is refused as forged
   assert.equal(space.get(id, Node).value, 5);
 });
 
-onHosts('T2: a file under another object\'s name, and an immutable object with other content, are refused', (ground) => {
+onHosts("T2: a file under another object's name, and an immutable object with other content, are refused", (ground) => {
   let space = ground.open();
   const [a, b, sealed] = space.relaxed(() => {
     const first = space.create(Node, { value: 1 });
@@ -254,7 +267,12 @@ onHosts('T6: a copy has its own count of pointers', (ground) => {
   });
   space.relaxed(() => (copied.next = null));
   assert.equal(copied.thing?.root(Node).value, 3);
-  assert.deepEqual(objectOf(copied).fot().map((entry) => entry.count), [1]);
+  assert.deepEqual(
+    objectOf(copied)
+      .fot()
+      .map((entry) => entry.count),
+    [1],
+  );
 });
 
 onHosts('T6: raw stores of the transaction belong to a copy made after them', (ground) => {
@@ -286,7 +304,10 @@ onHosts('T6: the same content sealed gives the same object, other content anothe
   assert.equal(seal(b), first);
   // In another space, too.
   const elsewhere = ground.open({}, `${ground.directory}-other`);
-  assert.equal(elsewhere.relaxed(() => elsewhere.seal(list(elsewhere, 30))), first);
+  assert.equal(
+    elsewhere.relaxed(() => elsewhere.seal(list(elsewhere, 30))),
+    first,
+  );
   space = ground.afterClose(space);
   assert.equal(space.object(first).kind, 'immutable');
   assert.deepEqual(walk(space.get(first, Node)), expected(30));
@@ -344,7 +365,10 @@ onHosts('T6: a sealed object that is deleted and sealed again in one transaction
   assert.deepEqual(walk(space.get(id, Node)), expected(3));
   space.relaxed(() => space.delete(id));
   assert.equal(space.has(id), false);
-  assert.equal(space.relaxed(() => space.seal(a)), id);
+  assert.equal(
+    space.relaxed(() => space.seal(a)),
+    id,
+  );
   assert.deepEqual(walk(ground.afterDeath(space).get(id, Node)), expected(3));
 });
 
@@ -417,7 +441,12 @@ onHosts('T6: an object deleted and imported again is the new one, and its table 
   const again = space.relaxed(() => space.import(image)).root(Node);
   assert.equal(again.thing, null);
   space.relaxed(() => (again.thing = objectOf(other)));
-  assert.deepEqual(objectOf(again).fot().map((entry) => entry.count), [1]);
+  assert.deepEqual(
+    objectOf(again)
+      .fot()
+      .map((entry) => entry.count),
+    [1],
+  );
   space = ground.afterDeath(space);
   assert.deepEqual(walk(space.get(id, Node)), expected(3));
   assert.equal(space.get(id, Node).thing?.id, objectOf(space.get(id, Node).thing?.root(Node) ?? {}).id);
@@ -432,21 +461,35 @@ onHosts('T6: a tie keeps a deleted object as long as the other lives, across reo
   const [kept, owner] = space.relaxed(() => [objectOf(list(space, 3)).id, objectOf(list(space, 1)).id]);
   space.relaxed(() => space.tie(kept, owner));
   assert.deepEqual(space.ties(kept), [owner]);
-  assert.equal(space.relaxed(() => space.delete(kept)), 'kept');
-  assert.equal(space.relaxed(() => space.delete(kept)), 'kept');
+  assert.equal(
+    space.relaxed(() => space.delete(kept)),
+    'kept',
+  );
+  assert.equal(
+    space.relaxed(() => space.delete(kept)),
+    'kept',
+  );
   for (let round = 0; round < 3; round++) {
     assert.deepEqual(walk(space.get(kept, Node)), expected(3));
     assert.deepEqual(space.ties(kept), [owner]);
     space = round === 0 ? ground.afterDeath(space) : ground.afterClose(space);
   }
-  assert.equal(space.relaxed(() => space.delete(owner)), 'deleted');
+  assert.equal(
+    space.relaxed(() => space.delete(owner)),
+    'deleted',
+  );
   assert.equal(space.has(kept), false);
   fails('ObjectDeleted', () => ground.afterClose(space).get(kept, Node));
 });
 
 onHosts('T6: a tie can be undone; if nothing else keeps the object, it goes', (ground) => {
   let space = ground.open();
-  const [a, b, c, d] = space.relaxed(() => Array.from({ length: 4 }, () => objectOf(space.create(Node)).id)) as [ObjectId, ObjectId, ObjectId, ObjectId];
+  const [a, b, c, d] = space.relaxed(() => Array.from({ length: 4 }, () => objectOf(space.create(Node)).id)) as [
+    ObjectId,
+    ObjectId,
+    ObjectId,
+    ObjectId,
+  ];
   space.relaxed(() => {
     space.tie(a, b);
     space.tie(a, c);
@@ -455,8 +498,14 @@ onHosts('T6: a tie can be undone; if nothing else keeps the object, it goes', (g
   space.relaxed(() => space.untie(d, b));
   space = ground.afterDeath(space);
   assert.deepEqual(space.ties(d), []);
-  assert.equal(space.relaxed(() => space.delete(d)), 'deleted');
-  assert.equal(space.relaxed(() => space.delete(a)), 'kept');
+  assert.equal(
+    space.relaxed(() => space.delete(d)),
+    'deleted',
+  );
+  assert.equal(
+    space.relaxed(() => space.delete(a)),
+    'kept',
+  );
   space.relaxed(() => space.untie(a, b));
   assert.ok(space.has(a));
   assert.throws(
@@ -481,20 +530,39 @@ onHosts('T6: chains of ties fall from their end, and deleted objects that only k
   space.relaxed(() => {
     for (let i = 0; i < 4; i++) space.tie(at(i), at(i + 1));
   });
-  for (const i of [0, 1, 2, 3]) assert.equal(space.relaxed(() => space.delete(at(i))), 'kept');
+  for (const i of [0, 1, 2, 3])
+    assert.equal(
+      space.relaxed(() => space.delete(at(i))),
+      'kept',
+    );
   assert.ok(ids.every((id) => space.has(id)));
   space.relaxed(() => space.delete(at(4)));
-  assert.deepEqual(ids.map((id) => space.has(id)), [false, false, false, false, false, true]);
+  assert.deepEqual(
+    ids.map((id) => space.has(id)),
+    [false, false, false, false, false, true],
+  );
   const [x, y, z] = space.relaxed(() => Array.from({ length: 3 }, () => objectOf(space.create(Node)).id)) as [ObjectId, ObjectId, ObjectId];
   space.relaxed(() => {
     space.tie(x, y);
     space.tie(y, z);
     space.tie(z, x);
   });
-  assert.equal(space.relaxed(() => space.delete(x)), 'kept');
-  assert.equal(space.relaxed(() => space.delete(y)), 'kept');
-  assert.equal(space.relaxed(() => space.delete(z)), 'deleted');
-  assert.deepEqual([x, y, z].map((id) => space.has(id)), [false, false, false]);
+  assert.equal(
+    space.relaxed(() => space.delete(x)),
+    'kept',
+  );
+  assert.equal(
+    space.relaxed(() => space.delete(y)),
+    'kept',
+  );
+  assert.equal(
+    space.relaxed(() => space.delete(z)),
+    'deleted',
+  );
+  assert.deepEqual(
+    [x, y, z].map((id) => space.has(id)),
+    [false, false, false],
+  );
   fails('InvalidArgument', () => space.relaxed(() => space.tie(at(5), at(5))));
 });
 
@@ -548,17 +616,28 @@ onHosts('T6: an FOT entry goes with its last pointer and is used again', (ground
   const from = list(space, 41);
   const nodes: Node[] = [];
   for (let node: Node | null = from; node !== null; node = node.next) nodes.push(node);
-  const fot = (): { index: number; count: number }[] => objectOf(from).fot().map(({ index, count }) => ({ index, count }));
+  const fot = (): { index: number; count: number }[] =>
+    objectOf(from)
+      .fot()
+      .map(({ index, count }) => ({ index, count }));
   space.relaxed(() => targets.forEach((target, i) => ((nodes[i] as Node).thing = objectOf(target))));
   space.relaxed(() => ((nodes[40] as Node).thing = objectOf(targets[0] as Node)));
-  assert.deepEqual(fot(), Array.from({ length: 40 }, (_, i) => ({ index: i + 1, count: i === 0 ? 2 : 1 })));
+  assert.deepEqual(
+    fot(),
+    Array.from({ length: 40 }, (_, i) => ({ index: i + 1, count: i === 0 ? 2 : 1 })),
+  );
   space.relaxed(() => {
     (nodes[0] as Node).thing = null; // one of two
     (nodes[7] as Node).thing = null;
     space.free(nodes[40] as Node); // gives its pointer back
     (nodes[39] as Node).next = null;
   });
-  assert.deepEqual(fot().map(({ index }) => index).filter((index) => index === 1 || index === 8), []);
+  assert.deepEqual(
+    fot()
+      .map(({ index }) => index)
+      .filter((index) => index === 1 || index === 8),
+    [],
+  );
   assert.throws(
     () =>
       space.relaxed(() => {
@@ -578,50 +657,59 @@ onHosts('T6: an FOT entry goes with its last pointer and is used again', (ground
     second.next = null;
   });
   const entries = objectOf(again).fot();
-  assert.ok(entries.every(({ index }) => index <= 40), 'freed indices are used before new ones');
+  assert.ok(
+    entries.every(({ index }) => index <= 40),
+    'freed indices are used before new ones',
+  );
   assert.equal(again.thing?.id, objectOf(more[0] as Node).id);
 });
 
 // --- T7: volatile -------------------------------------------------------------------------------------------------------------
 
-onHosts('T7: a volatile object has the same interface, costs no log and vanishes with the space\'s holder; a persistent one stays', (ground) => {
-  let space = ground.open();
-  const persistent = list(space, 2);
-  const before = space.stat().log.appended;
-  const fleeting = list(space, 300, { kind: 'volatile' });
-  assert.equal(objectOf(fleeting).kind, 'volatile');
-  assert.throws(
-    () =>
-      space.relaxed(() => {
-        fleeting.value = 9;
-        fleeting.next = null;
-        throw new Error('no');
-      }),
-    /no/,
-  );
-  assert.deepEqual(walk(fleeting), expected(300));
-  space.relaxed(() => (fleeting.thing = objectOf(persistent)));
-  assert.equal(fleeting.thing?.root(Node).name, 'node 0');
-  assert.equal(space.stat().log.appended, before, 'nothing of it in the log');
-  space.relaxed(() => (persistent.thing = objectOf(fleeting)));
-  assert.equal(persistent.thing?.root(Node).name, 'node 0');
-  const [kept, gone] = [objectOf(persistent).id, objectOf(fleeting).id];
-  space.checkpoint();
-  assert.equal(ground.host.exists(objectFile(space, gone)), false);
-  for (const how of ['death', 'close'] as const) {
-    space = how === 'death' ? ground.afterDeath(space) : ground.afterClose(space);
-    assert.equal(space.has(gone), false);
-    assert.deepEqual(walk(space.get(kept, Node)), expected(2));
-    fails('ObjectMissing', () => space.get(kept, Node).thing);
-  }
-});
+onHosts(
+  "T7: a volatile object has the same interface, costs no log and vanishes with the space's holder; a persistent one stays",
+  (ground) => {
+    let space = ground.open();
+    const persistent = list(space, 2);
+    const before = space.stat().log.appended;
+    const fleeting = list(space, 300, { kind: 'volatile' });
+    assert.equal(objectOf(fleeting).kind, 'volatile');
+    assert.throws(
+      () =>
+        space.relaxed(() => {
+          fleeting.value = 9;
+          fleeting.next = null;
+          throw new Error('no');
+        }),
+      /no/,
+    );
+    assert.deepEqual(walk(fleeting), expected(300));
+    space.relaxed(() => (fleeting.thing = objectOf(persistent)));
+    assert.equal(fleeting.thing?.root(Node).name, 'node 0');
+    assert.equal(space.stat().log.appended, before, 'nothing of it in the log');
+    space.relaxed(() => (persistent.thing = objectOf(fleeting)));
+    assert.equal(persistent.thing?.root(Node).name, 'node 0');
+    const [kept, gone] = [objectOf(persistent).id, objectOf(fleeting).id];
+    space.checkpoint();
+    assert.equal(ground.host.exists(objectFile(space, gone)), false);
+    for (const how of ['death', 'close'] as const) {
+      space = how === 'death' ? ground.afterDeath(space) : ground.afterClose(space);
+      assert.equal(space.has(gone), false);
+      assert.deepEqual(walk(space.get(kept, Node)), expected(2));
+      fails('ObjectMissing', () => space.get(kept, Node).thing);
+    }
+  },
+);
 
 onHosts('T7: a volatile object that is tied goes with what it is tied to', (ground) => {
   const space = ground.open();
   const [fleeting, owner] = space.relaxed(() => [space.create(Node, {}, { kind: 'volatile' }), space.create(Node)]) as [Node, Node];
   const fleetingObject: Obj = objectOf(fleeting);
   space.relaxed(() => space.tie(fleeting, owner));
-  assert.equal(space.relaxed(() => space.delete(fleeting)), 'kept');
+  assert.equal(
+    space.relaxed(() => space.delete(fleeting)),
+    'kept',
+  );
   assert.equal(fleeting.value, 0);
   space.relaxed(() => space.delete(owner));
   assert.equal(space.has(fleetingObject.id), false);
@@ -631,7 +719,10 @@ onHosts('T7: a persistent copy of a volatile object stays, a volatile copy of a 
   let space = ground.open();
   const fleeting = list(space, 20, { kind: 'volatile' });
   const persistent = list(space, 20);
-  const [stays, goes] = space.relaxed(() => [space.copy(fleeting).id, space.copy(persistent, { kind: 'volatile' }).id]) as [ObjectId, ObjectId];
+  const [stays, goes] = space.relaxed(() => [space.copy(fleeting).id, space.copy(persistent, { kind: 'volatile' }).id]) as [
+    ObjectId,
+    ObjectId,
+  ];
   assert.deepEqual(walk(space.get(goes, Node)), expected(20));
   space = ground.afterDeath(space);
   assert.deepEqual(walk(space.get(stays, Node)), expected(20));

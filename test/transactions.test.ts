@@ -5,7 +5,23 @@ import { isTwzError, type ErrorName } from '../src/abi/errors.ts';
 import { PAGE } from '../src/abi/format.ts';
 import type { ObjectId } from '../src/abi/id.ts';
 import type { WasmMemory } from '../src/host/wasm-memory.ts';
-import { array, bytes, f64, objectOf, offsetOf, optional, ref, same, struct, text, u16, u32, type Infer, type Obj, type Space } from '../src/index.ts';
+import {
+  array,
+  bytes,
+  f64,
+  objectOf,
+  offsetOf,
+  optional,
+  ref,
+  same,
+  struct,
+  text,
+  u16,
+  u32,
+  type Infer,
+  type Obj,
+  type Space,
+} from '../src/index.ts';
 import { onHosts, thrown, type Ground } from './hosts.ts';
 
 const Cell = struct('Cell', {
@@ -40,7 +56,9 @@ function aborted(space: Space, body: () => void): void {
 }
 
 function make(space: Space, count: number): Cell[] {
-  return space.relaxed(() => Array.from({ length: count }, (_, value) => space.create(Cell, { value, name: `cell ${value}`, row: [1, 2, 3, 4, 5, 6] })));
+  return space.relaxed(() =>
+    Array.from({ length: count }, (_, value) => space.create(Cell, { value, name: `cell ${value}`, row: [1, 2, 3, 4, 5, 6] })),
+  );
 }
 
 const idsOf = (cells: readonly Cell[]): ObjectId[] => cells.map((cell) => objectOf(cell).id);
@@ -59,8 +77,14 @@ onHosts('T8: a transaction over many objects, creations and deletions happens wh
     return objectOf(fresh).id;
   });
   const check = (): void => {
-    assert.deepEqual(ids.map((id) => space.has(id)), Array.from({ length: 50 }, (_, i) => i < 40));
-    assert.deepEqual(ids.slice(0, 40).map((id) => space.get(id, Cell).value), Array.from({ length: 40 }, (_, i) => 1000 + i));
+    assert.deepEqual(
+      ids.map((id) => space.has(id)),
+      Array.from({ length: 50 }, (_, i) => i < 40),
+    );
+    assert.deepEqual(
+      ids.slice(0, 40).map((id) => space.get(id, Cell).value),
+      Array.from({ length: 40 }, (_, i) => 1000 + i),
+    );
     assert.equal(space.get(made, Cell).next?.value, 1003);
     assert.ok(same(space.get(ids[4] as ObjectId, Cell).next, space.get(made, Cell)));
   };
@@ -100,13 +124,22 @@ onHosts('T8: a thrown error undoes everything: fields, texts, references, memory
       assert.equal(a.row.get(2), 99);
       assert.equal(a.small, undefined);
     });
-    assert.deepEqual([a, b].map((cell) => objectOf(cell).export()), images);
+    assert.deepEqual(
+      [a, b].map((cell) => objectOf(cell).export()),
+      images,
+    );
     assert.deepEqual([...space.ids()].sort(), all);
-    assert.deepEqual(space.names.list().map(({ name }) => name), ['a']);
+    assert.deepEqual(
+      space.names.list().map(({ name }) => name),
+      ['a'],
+    );
     if (round === 0) space.checkpoint();
   }
   space = ground.afterDeath(space);
-  assert.deepEqual(idsOf([a, b]).map((id) => space.object(id).bytes(PAGE)), images.map((image) => image.slice(PAGE)));
+  assert.deepEqual(
+    idsOf([a, b]).map((id) => space.object(id).bytes(PAGE)),
+    images.map((image) => image.slice(PAGE)),
+  );
   assert.equal(space.stat().transactions.aborts, 0);
 });
 
@@ -121,10 +154,17 @@ onHosts('T8: what an aborted transaction used is as good as new for the next one
     // Memory that is handed out is zero, whatever lay there a moment ago.
     for (let i = 0; i < 300; i++) {
       const made = space.make(Cell, a);
-      assert.deepEqual([made.value, made.name, made.data.length, made.small, made.next, ...made.row.toArray()], [0, '', 0, undefined, null, 0, 0, 0, 0, 0, 0]);
+      assert.deepEqual(
+        [made.value, made.name, made.data.length, made.small, made.next, ...made.row.toArray()],
+        [0, '', 0, undefined, null, 0, 0, 0, 0, 0, 0],
+      );
     }
     const block = objectOf(a).allocate(100_000);
-    assert.ok(objectOf(a).bytes(block, 100_000).every((byte) => byte === 0));
+    assert.ok(
+      objectOf(a)
+        .bytes(block, 100_000)
+        .every((byte) => byte === 0),
+    );
   });
   const image = objectOf(a).bytes(PAGE);
   space = ground.afterDeath(space);
@@ -172,7 +212,10 @@ onHosts('T8: a nested transaction is part of the outer one, and its failure doom
     Stop,
   );
   assert.deepEqual([a.value, b.value], [10, 20]);
-  assert.equal(space.relaxed(() => (a.value = 13)), 13);
+  assert.equal(
+    space.relaxed(() => (a.value = 13)),
+    13,
+  );
 });
 
 onHosts('T8: a durable transaction inside another is as durable, and as aborted, as that one', async (ground) => {
@@ -276,7 +319,7 @@ onHosts('T8: a refused value changes nothing, and the transaction can go on', (g
 onHosts('T8: an error message of the log comes before any effect; a transaction of many frames is one transaction', (ground) => {
   let space = ground.open({ segmentSize: 65536, checkpointBytes: 256 << 20 });
   // Every byte differs from the one before it: the log needs all the room that was reckoned with.
-  const blob = (seed: number): Uint8Array => Uint8Array.from({ length: 700_000 }, (_, i) => 1 + (((i * 2654435761) >>> 13) + seed) % 255);
+  const blob = (seed: number): Uint8Array => Uint8Array.from({ length: 700_000 }, (_, i) => 1 + ((((i * 2654435761) >>> 13) + seed) % 255));
   const a = space.relaxed(() => space.create(Cell, { data: blob(0) }));
   const id = objectOf(a).id;
   for (let round = 1; round < 12; round++) space.relaxed(() => (a.data = blob(round)));
@@ -315,7 +358,10 @@ onHosts('T8: durable resolves once the log is synced; many in flight share syncs
   const { syncs } = space.stat().log;
   const order: number[] = [];
   await ground.until(Promise.all(cells.map((cell, i) => space.durable(() => (cell.value = 100 + i)).then(() => order.push(i)))));
-  assert.deepEqual(order, cells.map((_, i) => i));
+  assert.deepEqual(
+    order,
+    cells.map((_, i) => i),
+  );
   assert.equal(space.stat().log.synced, space.stat().log.end);
   assert.ok(space.stat().log.syncs - syncs <= 8, `${space.stat().log.syncs - syncs} syncs for 64 transactions`);
   space.relaxed(() => ((cells[0] as Cell).value = 8));
@@ -347,8 +393,14 @@ onHosts('T8: transactions go on while a checkpoint is under way, and all of them
   assert.ok(space.stat().log.checkpoints > 2, 'several checkpoints');
   for (const again of [ground.afterDeath, ground.afterClose]) {
     space = again.call(ground, space);
-    assert.deepEqual(ids.map((id) => space.get(id, Cell).value), ids.map((_, i) => number - ids.length + i + 1));
-    assert.deepEqual(ids.map((id) => space.get(id, Cell).name), ids.map((_, i) => `cell ${number - ids.length + i + 1}`));
+    assert.deepEqual(
+      ids.map((id) => space.get(id, Cell).value),
+      ids.map((_, i) => number - ids.length + i + 1),
+    );
+    assert.deepEqual(
+      ids.map((id) => space.get(id, Cell).name),
+      ids.map((_, i) => `cell ${number - ids.length + i + 1}`),
+    );
   }
 });
 
@@ -383,7 +435,12 @@ onHosts('T9: memory is allocated, filled and published in one step, or not at al
     if (i % 3 === 2) aborted(space, push);
     else space.relaxed(push);
   }
-  const expected = ['cell 0', ...Array.from({ length: 30 }, (_, i) => 29 - i).filter((i) => i % 3 !== 2).map((i) => `pushed ${i}`)];
+  const expected = [
+    'cell 0',
+    ...Array.from({ length: 30 }, (_, i) => 29 - i)
+      .filter((i) => i % 3 !== 2)
+      .map((i) => `pushed ${i}`),
+  ];
   assert.deepEqual(chain(head), expected);
   const { size } = objectOf(head);
   // Popping and pushing the same again needs no more room.
@@ -416,7 +473,8 @@ onHosts('T9: freeing what is no block is refused', (ground) => {
   const object = objectOf(a);
   const at = space.relaxed(() => object.allocate(100));
   space.relaxed(() => {
-    for (const wrong of [0, 8, PAGE - 16, at + 8, object.size, object.size + PAGE, 2 ** 31]) fails('PointerCorrupt', () => object.free(wrong));
+    for (const wrong of [0, 8, PAGE - 16, at + 8, object.size, object.size + PAGE, 2 ** 31])
+      fails('PointerCorrupt', () => object.free(wrong));
     object.free(at);
   });
 });
@@ -424,16 +482,18 @@ onHosts('T9: freeing what is no block is refused', (ground) => {
 // --- raw stores ---------------------------------------------------------------------------------------------------------------
 
 /** One byte of WebAssembly a line: a module that exports `set(address, value)`, i32.store8, and `copy(to, from, length)`. */
-const MODULE = Uint8Array.from([
-  [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00], // magic, version
-  [0x01, 0x0c, 0x02, 0x60, 0x02, 0x7f, 0x7f, 0x00, 0x60, 0x03, 0x7f, 0x7f, 0x7f, 0x00], // types (i32, i32), (i32, i32, i32)
-  [0x02, 0x0b, 0x01, 0x01, 0x6d, 0x01, 0x6d, 0x02, 0x03, 0x01, 0x80, 0x80, 0x04], // import m.m: shared memory, 1 to 65536 pages
-  [0x03, 0x03, 0x02, 0x00, 0x01], // two functions
-  [0x07, 0x0e, 0x02, 0x03, 0x73, 0x65, 0x74, 0x00, 0x00, 0x04, 0x63, 0x6f, 0x70, 0x79, 0x00, 0x01], // exports
-  [0x0a, 0x18, 0x02],
-  [0x09, 0x00, 0x20, 0x00, 0x20, 0x01, 0x3a, 0x00, 0x00, 0x0b], // i32.store8
-  [0x0c, 0x00, 0x20, 0x00, 0x20, 0x01, 0x20, 0x02, 0xfc, 0x0a, 0x00, 0x00, 0x0b], // memory.copy
-].flat());
+const MODULE = Uint8Array.from(
+  [
+    [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00], // magic, version
+    [0x01, 0x0c, 0x02, 0x60, 0x02, 0x7f, 0x7f, 0x00, 0x60, 0x03, 0x7f, 0x7f, 0x7f, 0x00], // types (i32, i32), (i32, i32, i32)
+    [0x02, 0x0b, 0x01, 0x01, 0x6d, 0x01, 0x6d, 0x02, 0x03, 0x01, 0x80, 0x80, 0x04], // import m.m: shared memory, 1 to 65536 pages
+    [0x03, 0x03, 0x02, 0x00, 0x01], // two functions
+    [0x07, 0x0e, 0x02, 0x03, 0x73, 0x65, 0x74, 0x00, 0x00, 0x04, 0x63, 0x6f, 0x70, 0x79, 0x00, 0x01], // exports
+    [0x0a, 0x18, 0x02],
+    [0x09, 0x00, 0x20, 0x00, 0x20, 0x01, 0x3a, 0x00, 0x00, 0x0b], // i32.store8
+    [0x0c, 0x00, 0x20, 0x00, 0x20, 0x01, 0x20, 0x02, 0xfc, 0x0a, 0x00, 0x00, 0x0b], // memory.copy
+  ].flat(),
+);
 
 interface Program {
   set(address: number, value: number): void;
@@ -532,7 +592,8 @@ function mixed(ground: Ground, inFile: boolean): void {
   if (inFile) space.checkpoint();
   const at = offsetOf(cell); // value u32, then 4 bytes of text reference
   const row = at + (Cell.layout.fields.find(({ name }) => name === 'row')?.offset ?? 0);
-  const f = (raw: Uint8Array, index: number, value: number): void => new DataView(raw.buffer, raw.byteOffset).setFloat64(row + index * 8, value, true);
+  const f = (raw: Uint8Array, index: number, value: number): void =>
+    new DataView(raw.buffer, raw.byteOffset).setFloat64(row + index * 8, value, true);
   // Accessor before, raw in the middle, accessor after, on the same lines; the first raw view is taken with stores already made.
   space.relaxed(() => {
     cell.value = 10;
@@ -586,7 +647,10 @@ function mixed(ground: Ground, inFile: boolean): void {
 }
 
 for (const inFile of [true, false]) {
-  onHosts(`T8: raw and accessor stores on the same line, in any order, with aborts (${inFile ? 'in its file' : 'in the log only'})`, (ground) => mixed(ground, inFile));
+  onHosts(
+    `T8: raw and accessor stores on the same line, in any order, with aborts (${inFile ? 'in its file' : 'in the log only'})`,
+    (ground) => mixed(ground, inFile),
+  );
 }
 
 onHosts('T8: raw stores into memory that the aborted transaction had taken leave nothing behind', (ground) => {

@@ -107,7 +107,8 @@ export function enlist(kernel: Kernel, h: Handle): void {
   }
   if (h.cold) h.warm();
   if (h.kind === KIND.immutable) throw new TwzError('ObjectImmutable', `object ${id} is immutable`, { id });
-  if ((h.rights & RIGHT.write) === 0) throw new TwzError('ObjectForbidden', `object ${id} does not give the right to write`, { id, rights: h.rights });
+  if ((h.rights & RIGHT.write) === 0)
+    throw new TwzError('ObjectForbidden', `object ${id} does not give the right to write`, { id, rights: h.rights });
   enter(kernel, transaction, h);
 }
 
@@ -138,12 +139,13 @@ function commit(kernel: Kernel, transaction: Transaction): void {
   // What does not fit one frame takes a header and a section more for each further one.
   bytes += Math.ceil(bytes / (kernel.log.frameMax / 2)) * (FRAME.header + SECTION.header);
   kernel.log.reserve(bytes);
-  if (kernel.snapshots.size > 0) for (const snapshot of kernel.snapshots) {
-    for (const h of transaction.handles) {
-      if (h.state === 'deleting') snapshot.rescue(h);
-      else snapshot.keep(h);
+  if (kernel.snapshots.size > 0)
+    for (const snapshot of kernel.snapshots) {
+      for (const h of transaction.handles) {
+        if (h.state === 'deleting') snapshot.rescue(h);
+        else snapshot.keep(h);
+      }
     }
-  }
   kernel.writer.write(transaction.handles, bytes);
   kernel.commits++;
   for (const h of transaction.handles) settle(kernel, h);
@@ -344,17 +346,19 @@ function abort(kernel: Kernel): void {
       }
     } else undo(h);
   }
-  for (const h of kernel.exposed) {
-    try {
-      h.raw?.restore();
-    } catch (cause) {
-      // Without the file nobody can say what was there before the raw stores. Opening the space again can.
-      kernel.log.fail(cause, `the raw stores into object ${h.id} could not be undone`);
-    }
-  }
+  for (const h of kernel.exposed) restoreRaw(h);
   if (transaction.outcome !== undefined) transaction.outcome.aborted = true;
   end(kernel);
   kernel.aborts++;
+}
+
+function restoreRaw(h: Handle): void {
+  try {
+    h.raw?.restore();
+  } catch (cause) {
+    // Without the file nobody can say what was there before the raw stores. Opening the space again can.
+    h.kernel.log.fail(cause, `the raw stores into object ${h.id} could not be undone`);
+  }
 }
 
 function undo(h: Handle): void {
@@ -368,7 +372,7 @@ function undo(h: Handle): void {
   shrink(h);
   forgetCounts(h);
   // While it still has the size that raw stores could reach.
-  h.raw?.restore();
+  restoreRaw(h);
   const { slot } = h;
   if (slot !== undefined && h.size !== h.sizeBefore) h.place(slot, h.sizeBefore);
 }

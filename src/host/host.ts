@@ -45,6 +45,8 @@ export interface Window {
   /** The WebAssembly memory behind the buffer, where there is one. */
   readonly memory: WasmMemory | undefined;
   readonly size: number;
+  /** Whether what is mapped keeps showing the file where nothing was stored. A host without mmap copies the file instead. */
+  readonly maps: boolean;
   /** Shows `length` bytes of the file from `offset`, as a private image: stores stay in this window. The file must be that long. */
   mapPrivate(at: number, length: number, file: File, offset: number): void;
   /** Shows the file itself: stores reach it, as if written. False where the host cannot. */
@@ -52,8 +54,7 @@ export interface Window {
   /** The range reads as zero again and holds no memory. `mapped` false: no file is mapped in it, which makes this cheaper. */
   clear(at: number, length: number, mapped: boolean): void;
   /**
-   * The private copies in the range equal the file now (the caller has just written them): let them go.
-   * A host without mapping does nothing.
+   * Lets go of the private copies in the range: it shows the file again. A host that does not map does nothing.
    */
   drop(at: number, length: number): void;
   /** Limits what WebAssembly code may do in the range. A host without an MMU does nothing. */

@@ -2,7 +2,7 @@
  * Raw views: typed arrays and WebAssembly memory over an object, whose stores no accessor sees.
  *
  * For every page that raw stores may reach we can name its committed bytes, its base: a twin (a copy kept here) if the page has
- * committed bytes that are not in the file yet, else the file's own page. At commit the host says which pages were copied, each is
+ * committed bytes that the file or the mapping does not show, else the file's own page. At commit the host says which pages were copied, each is
  * compared with its base line by line, and the lines that differ are marked with the base as their old bytes. From there on a raw
  * store is like any other: logged, undone, seen by snapshots.
  *
@@ -19,11 +19,16 @@ export class RawState {
 
   constructor(h: Handle) {
     this.#h = h;
-    // What the file does not hold must be copied now, while the image still is the committed state.
-    if (h.fileSize === 0) for (let page = 0; page < h.size / PAGE; page++) this.#copy(page);
+    // What no mapping can show again must be copied now, while the image still is the committed state: undoing must not need the file.
+    if (!this.#shown) for (let page = 0; page < h.size / PAGE; page++) this.#copy(page);
     else for (const page of h.pendingPages) this.#copy(page);
     for (let page = h.fileSize / PAGE; page < h.size / PAGE; page++) this.#copy(page);
     this.#undoInto(h);
+  }
+
+  /** Whether dropping a page makes it the file's again. */
+  get #shown(): boolean {
+    return this.#h.fileMapped && this.#h.slot?.window.maps === true;
   }
 
   #copy(page: number): void {
@@ -85,10 +90,33 @@ export class RawState {
     });
   }
 
-  /** Puts every page back to its base. */
+  /** Puts every page back to its base. Reads no file: what has no twin is dropped, and the mapping shows the file again. */
   restore(): void {
-    const h = this.#h;
-    this.#differing((line) => h.words.set(this.baseLine(line), line * LINE_WORDS));
+    const { slot, words } = this.#h;
+    if (slot === undefined) return;
+    const shown = this.#shown;
+    const ranges = this.#privatePages();
+    for (let r = 0; r < ranges.length; r += 2) {
+      const end = (ranges[r + 1] as number) / PAGE;
+      let kept = (ranges[r] as number) / PAGE;
+      for (let page = kept; page <= end; page++) {
+        const twin = page === end ? undefined : shown ? this.#twins.get(page) : this.base(page);
+        if (twin === undefined && page < end) continue;
+        if (page > kept) slot.window.drop(slot.at + kept * PAGE, (page - kept) * PAGE);
+        if (twin !== undefined) words.set(twin, page * PAGE_WORDS);
+        kept = page + 1;
+      }
+    }
+  }
+
+  #privatePages(): Uint32Array {
+    const { slot, size } = this.#h;
+    const all = Uint32Array.of(0, size);
+    try {
+      return slot?.window.privatePages(slot.at, size) ?? all;
+    } catch {
+      return all;
+    }
   }
 
   /** The transaction committed: the marked lines' new bytes are their bases from now on. */

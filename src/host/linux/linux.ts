@@ -22,6 +22,7 @@ class MappedWindow implements Window {
   readonly #libc = libc();
   readonly buffer: ArrayBufferLike = this.memory.buffer;
   readonly size = WINDOW_SIZE;
+  readonly maps = true;
   readonly #base = addressOf(new Uint8Array(this.buffer, 0, 1));
 
   #map(at: number, length: number, flags: number, file: number, offset: number): void {

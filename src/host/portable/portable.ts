@@ -16,6 +16,7 @@ class CopyWindow implements Window {
   readonly memory: WasmMemory = new Memory({ initial: WINDOW_SIZE / 65536, maximum: WINDOW_SIZE / 65536, shared: true });
   readonly buffer: ArrayBufferLike = this.memory.buffer;
   readonly size = WINDOW_SIZE;
+  readonly maps = false;
   readonly #files: NodeFiles;
 
   constructor(files: NodeFiles) {

@@ -40,6 +40,7 @@ export class SimulatedWindow implements Window {
   readonly memory: WasmMemory | undefined;
   readonly buffer: ArrayBufferLike;
   readonly size: number;
+  readonly maps = true;
   readonly #host: WindowHost;
   #mappings: Mapping[] = [];
 

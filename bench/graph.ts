@@ -1,5 +1,5 @@
 /** The data of most benchmarks: nodes of 16 bytes with a value, a key and a reference to the next one. */
-import { type Infer, type Obj, type Space, cursor, objectOf, offsetOf, ref, struct, u32 } from '../src/index.ts';
+import { type Infer, type Obj, type Space, cursor, objectOf, offsetOf, reader, ref, struct, u32 } from '../src/index.ts';
 import { shuffled } from './harness.ts';
 
 export const Node = struct('Node', {
@@ -14,6 +14,10 @@ export type Node = Infer<typeof Node>;
 /** A cursor on nodes. */
 export const nodeCursor = (at: Node) => cursor(Node, at);
 export type NodeCursor = ReturnType<typeof nodeCursor>;
+
+/** A reader of the nodes of an object. */
+export const nodeReader = (at: Node) => reader(Node, at);
+export type NodeReader = ReturnType<typeof nodeReader>;
 
 /** The root of a benchmark's object: where the chain starts. */
 export const Chain = struct('Chain', { count: u32, first: ref(Node) });

@@ -6,7 +6,19 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type ObjectId, type Space, array, moveCursor, objectOf, offsetOf, open, ref, struct } from '../src/index.ts';
 import { compile } from './c.ts';
-import { Chain, Node, type NodeCursor, fieldOffsets, inSlices, makeChain, nodeCursor, nodesOf, words } from './graph.ts';
+import {
+  Chain,
+  Node,
+  type NodeCursor,
+  type NodeReader,
+  fieldOffsets,
+  inSlices,
+  makeChain,
+  nodeCursor,
+  nodeReader,
+  nodesOf,
+  words,
+} from './graph.ts';
 import {
   type Absent,
   type Benchmark,
@@ -42,6 +54,16 @@ function ringCursor(at: NodeCursor, first: Node, hops: number): number {
   for (let i = 0; i < hops; i++) {
     sum += at.value;
     at.follow('next');
+  }
+  return sum;
+}
+
+function ringReader(read: NodeReader, first: number, hops: number): number {
+  let at = first;
+  let sum = 0;
+  for (let i = 0; i < hops; i++) {
+    sum += read.value(at);
+    at = read.next(at);
   }
   return sum;
 }
@@ -94,44 +116,34 @@ async function rings(context: Context, space: Space): Promise<void> {
   const start = offsetOf(first);
   const at = nodeCursor(first);
   const far = nodeCursor(cross);
+  const read = nodeReader(first);
+  const readFar = nodeReader(cross);
   const side = (name: string, work: () => number): Side => ({
     name,
     measure: () => timeEach(hops, work),
   });
   const raw = side('Uint32Array over the same memory', () => ringWords(memory, start, fields.value, fields.next, hops));
-  const near = side('same object, cursor', () => ringCursor(at, first, hops));
-  const nearAccessor = side('same object, accessors', () => ringAccessors(first, hops));
-  const unit = 'ns/hop';
-  const better = 'lower';
-  const name = `ring of ${count} nodes`;
-  await compare(context, 'pointer', {
-    name,
-    unit,
-    better,
-    ours: near,
-    peers: [{ side: raw, target: 1.5 }],
-  });
-  await compare(context, 'pointer', {
-    name,
-    unit,
-    better,
-    ours: nearAccessor,
-    peers: [{ side: raw, target: 1.5 }],
-  });
-  await compare(context, 'pointer', {
-    name,
-    unit,
-    better,
-    ours: side('another object, cursor', () => ringCursor(far, cross, hops)),
-    peers: [{ side: near, target: 2.5, reference: true }],
-  });
-  await compare(context, 'pointer', {
-    name,
-    unit,
-    better,
-    ours: side('another object, accessors', () => ringAccessors(cross, hops)),
-    peers: [{ side: nearAccessor, target: 2.5, reference: true }],
-  });
+  const forms = [
+    {
+      near: side('same object, reader', () => ringReader(read, start, hops)),
+      far: side('another object, reader', () => {
+        moveCursor(readFar, cross);
+        return ringReader(readFar, offsetOf(cross), hops);
+      }),
+    },
+    {
+      near: side('same object, cursor', () => ringCursor(at, first, hops)),
+      far: side('another object, cursor', () => ringCursor(far, cross, hops)),
+    },
+    {
+      near: side('same object, accessors', () => ringAccessors(first, hops)),
+      far: side('another object, accessors', () => ringAccessors(cross, hops)),
+    },
+  ];
+  const common = { name: `ring of ${count} nodes`, unit: 'ns/hop', better: 'lower' } as const;
+  for (const { near } of forms) await compare(context, 'pointer', { ...common, ours: near, peers: [{ side: raw, target: 1.5 }] });
+  for (const { near, far: ours } of forms)
+    await compare(context, 'pointer', { ...common, ours, peers: [{ side: near, target: 2.5, reference: true }] });
 }
 
 /** An object that refers to `count` others, each in its own file. */

@@ -5,7 +5,18 @@
 import { join } from 'node:path';
 import { type Space, moveCursor, objectOf, offsetOf, open } from '../src/index.ts';
 import { type Program, compile } from './c.ts';
-import { Chain, type Node, type NodeCursor, fieldOffsets, makeChain, nodeCursor, objectFile, words } from './graph.ts';
+import {
+  Chain,
+  type Node,
+  type NodeCursor,
+  type NodeReader,
+  fieldOffsets,
+  makeChain,
+  nodeCursor,
+  nodeReader,
+  objectFile,
+  words,
+} from './graph.ts';
 import { type Absent, type Benchmark, type Context, type Side, compare, shuffled, timeEach } from './harness.ts';
 import { betterSqlite3, isAbsent, lmdb } from './peers.ts';
 
@@ -32,6 +43,12 @@ function walkCursor(at: NodeCursor, first: Node): number {
   let sum = 0;
   do sum += at.value;
   while (at.follow('next'));
+  return sum;
+}
+
+function walkReader(read: NodeReader, first: number): number {
+  let sum = 0;
+  for (let at = first; at !== 0; at = read.next(at)) sum += read.value(at);
   return sum;
 }
 
@@ -143,6 +160,7 @@ function inSqlite(directory: string, count: number, order: Uint32Array, hopsMade
 interface Walks {
   readonly accessors: Side;
   readonly cursor: Side;
+  readonly reader: Side;
   readonly words: Side;
   readonly c: Side | Absent;
 }
@@ -153,10 +171,12 @@ function sides(space: Space, directory: string, chain: Chain, program: Program |
   const object = objectOf(chain);
   const memory = words(space, object);
   const at = nodeCursor(first);
+  const read = nodeReader(first);
   const start = offsetOf(first);
   return {
     accessors: hops('accessors', count, () => walkAccessors(first)),
     cursor: hops('cursor', count, () => walkCursor(at, first)),
+    reader: hops('reader', count, () => walkReader(read, start)),
     words: hops('Uint32Array over the same memory', count, () => walkWords(memory, start, fields.value, fields.next)),
     c: inC(program, objectFile(directory, object), start, count),
   };
@@ -204,25 +224,19 @@ async function run(context: Context): Promise<void> {
     ours: sequential.accessors,
     peers: [{ side: hops('plain JS objects', count, () => walkPlain(plainSequential)), target: 3 }, { side: sequential.c }],
   });
-  await compare(context, 'walk', {
-    name: 'random order',
-    unit,
-    better,
-    ours: random.cursor,
-    peers: [{ side: random.words, target: 1.5 }, { side: random.c }],
-  });
-  await compare(context, 'walk', {
-    name: 'allocation order',
-    unit,
-    better,
-    ours: sequential.cursor,
-    peers: [{ side: sequential.words, target: 1.5 }, { side: sequential.c }],
-  });
+  for (const [name, walks] of [
+    ['random order', random],
+    ['allocation order', sequential],
+  ] as const) {
+    for (const ours of [walks.cursor, walks.reader]) {
+      await compare(context, 'walk', { name, unit, better, ours, peers: [{ side: walks.words, target: 1.5 }, { side: walks.c }] });
+    }
+  }
   space.close();
 }
 
 export const walk: Benchmark = {
   name: 'walk',
-  about: 'Following references through 1M nodes, by accessors and by cursor, beside C on the same file, plain objects and raw words.',
+  about: 'Following references through 1M nodes, by accessors, cursor and reader, beside C on the same file, plain objects and raw words.',
   run,
 };

@@ -47,10 +47,11 @@ export function reader<F>(type: Struct<F>, at: Instance<F>): Reader<F> {
   return made as Reader<F>;
 }
 
-/** Puts a cursor on another accessor. */
-export function moveCursor<F>(moved: Cursor<F>, to: Instance<F>): void {
+/** Puts a cursor on another accessor, or a reader into its object. */
+export function moveCursor<F>(moved: Cursor<F> | Reader<F>, to: Instance<F>): void {
   const raw: unknown = moved;
-  if (!isAccessor(to) || to.$h.cold) throw new TwzError('InvalidArgument', 'expected an accessor');
+  if (!isAccessor(to)) throw new TwzError('InvalidArgument', 'expected an accessor');
+  if (to.$h.cold) to.$h.warm();
   (raw as RawCursor).$moveTo(to.$h, to.$o);
 }
 

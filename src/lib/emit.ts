@@ -257,13 +257,13 @@ function readerSource(emit: Emitter, name: string, layout: Layout, targets: Read
       ${members.join('\n      ')}
       $far(o, lo, hi) {
         const h = this.$h, t = h.fot[hi >>> 8];
-        if (t !== undefined && !t.cold && (hi & 255) === 0 && lo >= ${PAGE} && lo <= t.size - ${size} && (lo & ${align - 1}) === 0) return this.$go(t, lo);
+        if (t !== undefined && !t.cold && (hi & 255) === 0 && lo >= ${PAGE} && lo <= t.size - ${size} && (lo & ${align - 1}) === 0) return this.$moveTo(t, lo);
         if (hi === 0 && lo === 0) return 0;
         const place = { h: null, at: 0 };
         ${emit.use('followFar')}(h, o, hi, lo, ${emit.constant(own)}, place);
-        return this.$go(place.h, place.at);
+        return this.$moveTo(place.h, place.at);
       }
-      $go(h, at) {
+      $moveTo(h, at) {
         h.pin(); this.$h.unpin();
         this.$h = h; this.$dv = h.dv; this.$end = (h.size - ${size}) | 0;
         return at;

@@ -1,8 +1,10 @@
 /** Spaces to test on, one on each host: real files where the host has them, and the simulated machine. */
+import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { isTwzError, type ErrorName } from '../src/abi/errors.ts';
 import { META, PAGE } from '../src/abi/format.ts';
 import type { ObjectId } from '../src/abi/id.ts';
 import type { Host } from '../src/host/host.ts';
@@ -115,4 +117,10 @@ export function thrown(body: () => unknown): unknown {
     return error;
   }
   throw new Error('nothing was thrown');
+}
+
+/** Must be refused with that error. */
+export function fails(name: ErrorName, body: () => unknown): void {
+  const error = thrown(body);
+  assert.ok(isTwzError(error, name), `expected ${name}, got ${String(error)}`);
 }

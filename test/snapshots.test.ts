@@ -1,9 +1,8 @@
 /** T10: a snapshot shows one committed version of everything, until it is told to move on. */
 import assert from 'node:assert/strict';
-import { isTwzError, type ErrorName } from '../src/abi/errors.ts';
 import type { ObjectId } from '../src/abi/id.ts';
 import { bytes, closeCursor, cursor, link, objectOf, ref, struct, text, u32, type Infer, type Space } from '../src/index.ts';
-import { onHosts, thrown } from './hosts.ts';
+import { onHosts, fails } from './hosts.ts';
 
 const Account = struct('Account', {
   balance: u32,
@@ -15,11 +14,6 @@ const Account = struct('Account', {
   },
 });
 type Account = Infer<typeof Account>;
-
-const fails = (name: ErrorName, body: () => unknown): void => {
-  const error = thrown(body);
-  assert.ok(isTwzError(error, name), `expected ${name}, got ${String(error)}`);
-};
 
 const make = (space: Space, count: number, balance = 100): Account[] =>
   space.relaxed(() => Array.from({ length: count }, (_, i) => space.create(Account, { balance, name: `account ${i}` })));

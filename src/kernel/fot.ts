@@ -156,9 +156,18 @@ export function referToName(h: Handle, path: string, resolver: string): number {
     count(h, known, 1);
     return known;
   }
-  const pathAt = storeText(h, path);
-  const resolverAt = resolver === '' ? 0 : storeText(h, resolver);
+  // The entry first: a full table is found before anything is stored.
   const index = newEntry(h);
+  let pathAt = 0;
+  let resolverAt = 0;
+  try {
+    pathAt = storeText(h, path);
+    if (resolver !== '') resolverAt = storeText(h, resolver);
+  } catch (error) {
+    if (pathAt !== 0) releaseBlock(h, pathAt);
+    giveBack(h, index, entryAt(h, index));
+    throw error;
+  }
   const at = entryAt(h, index);
   h.mark(at);
   h.dv.setUint32(at, pathAt, true);
@@ -206,7 +215,11 @@ function count(h: Handle, index: number, change: number): void {
     h.fotDelta = delta;
   }
   const before = h.fotDelta[index] as number;
-  if (before === 0) h.fotChanged.push(index);
+  if (before === 0) {
+    // Before anything else of it: what is not in the transaction is not settled with it.
+    if (h.serial !== h.kernel.serial) h.kernel.enlist(h);
+    h.fotChanged.push(index);
+  }
   h.fotDelta[index] = (before === 0 ? UNCHANGED : before) + change;
 }
 
@@ -244,6 +257,11 @@ function freeEntry(h: Handle, index: number, at: number): void {
   if (h.fotIndex !== undefined) h.fotIndex.delete(entry.id === undefined ? `${entry.resolver}:${entry.path}` : h.kernel.handle(entry.id));
   h.fot[index] = undefined;
   h.fotEpoch++;
+  giveBack(h, index, at);
+}
+
+/** Puts an entry on the free list. */
+function giveBack(h: Handle, index: number, at: number): void {
   h.mark(at);
   h.u8.fill(0, at, at + FOT.entry);
   h.dv.setUint32(at + FOT.next, h.dv.getUint32(META.fotFree, true), true);

@@ -122,6 +122,11 @@ function indexOf(h: Handle): Map<Handle | string, number> {
 
 export function referTo(h: Handle, target: Handle): number {
   if (target.state !== 'live') throw target.gone();
+  return referToAny(h, target);
+}
+
+/** As `referTo`, for a reference that is moved: its target may be gone. */
+export function referToAny(h: Handle, target: Handle): number {
   // The target remembers who referred to it last, so that the usual store needs no table.
   if (target.referrer === h && target.referrerEpoch === h.fotEpoch) {
     count(h, target.referrerIndex, 1);

@@ -4,7 +4,7 @@
  */
 import { TwzError } from '../abi/errors.ts';
 import type { ObjectId } from '../abi/id.ts';
-import { entryAt, readEntry } from '../kernel/fot.ts';
+import { entryAt, readEntry, referToAny } from '../kernel/fot.ts';
 import { createObject, wellKnownId, wellKnownNonce } from '../kernel/lifetime.ts';
 import { Handle } from '../kernel/object.ts';
 import type { Obj } from '../lib/object.ts';
@@ -365,7 +365,11 @@ export class Names {
         throw new TwzError('NameInvalid', `"${from}" cannot move into itself`, { from, to });
       }
       const source = this.#require(from, false);
-      const { kind, owns, target, path } = source.entry;
+      const { kind, owns, path } = source.entry;
+      // What the name leads to may be gone; the name can be moved all the same.
+      const id = targetId(source.entry);
+      const gone = id !== undefined && !this.#space.has(id) ? id : undefined;
+      const target = gone === undefined ? source.entry.target : null;
       const entry = unchain(source.space, source.name);
       if (entry === undefined) return;
       this.#add(
@@ -374,7 +378,8 @@ export class Names {
           moved.kind = kind;
           moved.owns = owns;
           moved.path = path;
-          moved.target = target;
+          if (gone === undefined) moved.target = target;
+          else storeGone(moved, gone);
         },
         options.replace ?? false,
       );
@@ -411,6 +416,15 @@ function targetId(entry: Entry): ObjectId | undefined {
   const index = handle.dv.getUint32(offsetOf(entry) + targetOffset() + 4, true) >>> 8;
   const at = index === 0 || !(handle instanceof Handle) ? 0 : entryAt(handle, index);
   return at === 0 || !(handle instanceof Handle) ? undefined : readEntry(handle, index, at).id;
+}
+
+/** Makes a new entry lead to an object that is no longer there. */
+function storeGone(entry: Entry, id: ObjectId): void {
+  const { handle } = objectOf(entry);
+  if (!(handle instanceof Handle)) return;
+  const at = offsetOf(entry) + targetOffset();
+  handle.mark(at + 4);
+  handle.dv.setUint32(at + 4, (referToAny(handle, handle.kernel.handle(id)) << 8) >>> 0, true);
 }
 
 function targetOffset(): number {

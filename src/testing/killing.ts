@@ -19,7 +19,7 @@ import { Random } from '../host/simulated/random.ts';
 import { checkSpace } from '../services/check.ts';
 import { packWorld, type HostName, type Job, type Word } from './life.ts';
 import { World } from './model.ts';
-import { instantsOf, type Bug, type Call, type Death, type Instant } from './mortal.ts';
+import { TRACELESS, instantsOf, type Bug, type Call, type Death, type Instant } from './mortal.ts';
 
 const VICTIM = fileURLToPath(new URL('victim.js', import.meta.url));
 /** Lives that one directory sees before it is closed in good order and a new one begun. */
@@ -123,6 +123,8 @@ interface Point {
   readonly actions: number;
   readonly seed: number;
   readonly site: string;
+  /** The name of the call. */
+  readonly call: string;
   readonly death: Death;
 }
 
@@ -325,13 +327,13 @@ export class Killing {
       for (const instant of instantsOf(call)) {
         const site = `${instant} ${call.name} of ${call.on} in ${call.phase}`;
         this.counts.sites.add(site);
-        points.push({ base, actions, seed, site, death: { call: i + 1, instant } });
+        points.push({ base, actions, seed, site, call: call.name, death: { call: i + 1, instant } });
       }
     }
     return points;
   }
 
-  /** Each kind once before any comes again. */
+  /** Each kind once before any comes again; those first that leave a trace. */
   #inOrder(points: readonly Point[]): Point[] {
     const seen = new Map<string, number>();
     const shuffled = points.map((point) => ({ point, key: this.#random.u32(), rank: 0 })).sort((a, b) => a.key - b.key);
@@ -339,7 +341,8 @@ export class Killing {
       each.rank = seen.get(each.point.site) ?? 0;
       seen.set(each.point.site, each.rank + 1);
     }
-    return shuffled.sort((a, b) => a.rank - b.rank).map(({ point }) => point);
+    const traceless = (point: Point): number => (TRACELESS.has(point.call) ? 1 : 0);
+    return shuffled.sort((a, b) => a.rank - b.rank || traceless(a.point) - traceless(b.point)).map(({ point }) => point);
   }
 
   async #killAt(point: Point): Promise<void> {

@@ -12,7 +12,7 @@ import { LinuxHost } from '../host/linux/linux.ts';
 import { PortableHost } from '../host/portable/portable.ts';
 import { Random } from '../host/simulated/random.ts';
 import { open, type ObjectId, type OpenOptions, type Space } from '../index.ts';
-import { observe } from './facts.ts';
+import { Doc, briefBytes, observe } from './facts.ts';
 import { difference } from './judge.ts';
 import { World } from './model.ts';
 import { MortalHost, type Bug, type Call, type Death, type Instant } from './mortal.ts';
@@ -60,6 +60,9 @@ export function unpackWorld(packed: string): World {
   return new World(objects, names);
 }
 
+/** More than a frame of the smallest log holds. */
+const BULK_MIN = 17_000;
+
 /** The program's own abort. */
 class Abort extends Error {}
 
@@ -103,7 +106,7 @@ export class Life {
       if (this.#job.clock === 'virtual') await this.#host.quiet();
     }
     this.#agree('at the end of a life');
-    if (this.#job.ending === 'death') process.kill(process.pid, 'SIGKILL');
+    if (this.#job.ending === 'death') this.#dieAtWork();
     this.#close();
     this.#say({ say: 'closed', calls: this.#host.calls });
     return true;
@@ -128,6 +131,13 @@ export class Life {
     return true;
   }
 
+  /** Leaves something behind that only the log's newest end has. */
+  #dieAtWork(): never {
+    for (let i = 0; i < 3; i++) this.#relaxed();
+    process.kill(process.pid, 'SIGKILL');
+    throw new Error('unreachable: the process was killed');
+  }
+
   async #awaitSniper(word: number): Promise<void> {
     const { tail } = this.#host;
     if (tail === undefined) return;
@@ -147,7 +157,8 @@ export class Life {
   async #act(): Promise<void> {
     const at = this.#random.below(100);
     const host = this.#host;
-    if (at < 56) this.#relaxed();
+    if (at < 46) this.#relaxed();
+    else if (at < 56) this.#bulk();
     else if (at < 68) await this.#durable();
     else if (at < 74) await Promise.all([this.#durable(), this.#durable()]);
     else if (at < 80) await this.#idle();
@@ -196,6 +207,21 @@ export class Life {
     } catch (error) {
       if (!(error instanceof Abort)) throw error;
     }
+    this.#settle(world);
+  }
+
+  /** A transaction of several frames, which may go on in the next segment of the log. */
+  #bulk(): void {
+    const doc = this.#random.pick(this.#world.docs().filter(({ immutable }) => !immutable));
+    if (doc === undefined) return;
+    this.#host.phase = 'commit';
+    const body = this.#random.bytes(BULK_MIN + this.#random.below(BULK_MIN));
+    const world = this.#world.clone();
+    world.change(doc.id, { values: { ...doc.values, body: briefBytes(body) } });
+    this.#space.relaxed(() => {
+      this.#space.get(doc.id, Doc).body = body;
+      this.#say({ say: 'attempt', world: packWorld(world) });
+    });
     this.#settle(world);
   }
 

@@ -23,7 +23,17 @@ export interface Call {
 }
 
 /** Calls that leave nothing behind that another process could see: dying after one is dying before the next. */
-const TRACELESS: ReadonlySet<string> = new Set(['close', 'length', 'read', 'readFile', 'exists', 'list', 'mapPrivate', 'clear', 'drop']);
+export const TRACELESS: ReadonlySet<string> = new Set([
+  'close',
+  'length',
+  'read',
+  'readFile',
+  'exists',
+  'list',
+  'mapPrivate',
+  'clear',
+  'drop',
+]);
 
 /** When a process can die of a call, with a difference. */
 export function instantsOf(call: Call): readonly Instant[] {

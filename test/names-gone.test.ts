@@ -1,4 +1,4 @@
-/** T15: names of objects that are no longer there. */
+/** T15: names of objects that are no longer there, and of spaces that are closed. */
 import assert from 'node:assert/strict';
 import { isTwzError, type Space } from '../src/index.ts';
 import { onHosts } from './hosts.ts';
@@ -36,3 +36,20 @@ onHosts(
     assert.deepEqual(again.names.list('/n'), []);
   },
 );
+
+onHosts('T15: a closed space does not say that it holds nothing, but that it is closed', (ground) => {
+  const space = ground.open();
+  const id = space.relaxed(() => {
+    const object = space.createRaw(64);
+    space.names.set('/a', object);
+    return object.id;
+  });
+  space.close();
+  const { names } = space;
+  for (const ask of [() => names.list(), () => names.find('/a'), () => names.lookup('/a'), () => names.get('/a'), () => space.has(id)])
+    assert.throws(ask, (error) => isTwzError(error, 'SpaceClosed'), String(ask));
+  assert.throws(
+    () => [...space.ids()],
+    (error) => isTwzError(error, 'SpaceClosed'),
+  );
+});

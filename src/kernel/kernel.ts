@@ -120,6 +120,7 @@ export class Kernel {
   }
 
   has(id: ObjectId): boolean {
+    if (this.closed) throw new TwzError('SpaceClosed', 'the space was closed', { id });
     const h = this.handles.get(id);
     if (h !== undefined && (h.slot !== undefined || h.state !== 'live')) return h.state === 'live';
     return this.host.exists(this.path(id));

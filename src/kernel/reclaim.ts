@@ -5,6 +5,7 @@
  * namespace); from them references are followed; a counted object that is not reached is deleted. Cycles of counted objects go too.
  * An object that is tied to a living one lives.
  */
+import { TwzError } from '../abi/errors.ts';
 import { FLAG } from '../abi/format.ts';
 import { isId, type ObjectId } from '../abi/id.ts';
 import { fotEntries } from './fot.ts';
@@ -19,6 +20,7 @@ export interface Reclaimed {
 
 /** IDs of all live objects, in no order. */
 export function* objectIds(kernel: Kernel): Generator<ObjectId> {
+  if (kernel.closed) throw new TwzError('SpaceClosed', 'the space was closed');
   const seen = new Set<string>();
   for (const [id, h] of kernel.handles) {
     if (h.state !== 'live' || h.slot === undefined) {

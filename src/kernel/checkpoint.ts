@@ -197,6 +197,7 @@ export class Checkpointer {
       if (host.length(file) > h.size) host.truncate(file, h.size);
       const pages = [0, ...h.pendingPages.filter((page) => page !== 0).sort((a, b) => a - b)];
       for (const snapshot of snapshots) for (const page of pages) snapshot.detach(h.id, page);
+      detachCopies(h, pages);
       this.#writePages(h, file, pages);
       if (host.length(file) < h.size) host.truncate(file, h.size);
       this.#unsynced.add(path);
@@ -301,6 +302,14 @@ export class Checkpointer {
   stop(): void {
     this.#stopped = true;
     this.#kernel.host.close(this.#file);
+  }
+}
+
+/** Those that have no file of their own yet show this one, where they were not stored to. */
+function detachCopies(h: Handle, pages: readonly number[]): void {
+  for (const copy of h.copies ?? []) {
+    if (copy.fileSize === 0 && copy.fileMapped) for (const page of pages) copy.detach(page);
+    else h.copies?.delete(copy);
   }
 }
 

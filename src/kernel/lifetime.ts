@@ -142,6 +142,7 @@ function duplicate(kernel: Kernel, from: Handle, id: ObjectId): Handle {
     const slot = kernel.takeSlot(size);
     try {
       kernel.setMapped(h, kernel.copyImage(from, slot, size, 'current'));
+      if (h.fileMapped) (from.copies ??= new Set()).add(h);
     } catch (error) {
       kernel.windows.give(slot, true);
       throw error;

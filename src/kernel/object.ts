@@ -102,6 +102,8 @@ export class Handle implements ObjectHandle {
   views = 0;
   raw: RawState | undefined;
   readonly snapshot: Snapshot | undefined;
+  /** Copies of this object that may still show pages of its file: until they have files of their own. */
+  copies: Set<Handle> | undefined;
 
   /** Neighbours in the order of use. */
   older: Handle | undefined;
@@ -138,6 +140,13 @@ export class Handle implements ObjectHandle {
     this.u8 = NO_BYTES;
     this.words = NO_WORDS;
     this.cold = true;
+  }
+
+  /** The file that this image shows is about to be overwritten there: makes the page the image's own. */
+  detach(page: number): void {
+    if (this.slot === undefined || (page + 1) * PAGE > this.size) return;
+    const image = new Uint8Array(this.slot.window.buffer, this.slot.at + page * PAGE, 1);
+    image[0] = image[0] as number;
   }
 
   show(): void {

@@ -8,7 +8,7 @@
  * Invariants: an image equals the state after commit `at`; images of one snapshot all have the same `at`.
  */
 import { TwzError } from '../abi/errors.ts';
-import { LINE_WORDS, PAGE } from '../abi/format.ts';
+import { LINE_WORDS } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import type { Kernel } from './kernel.ts';
 import { Handle } from './object.ts';
@@ -102,10 +102,7 @@ export class Snapshot {
 
   /** The file's page is about to be overwritten: make the image's page its own. */
   detach(id: ObjectId, page: number): void {
-    const own = this.#handles.get(id);
-    if (own === undefined || own.cold || (page + 1) * PAGE > own.size) return;
-    const at = page * PAGE;
-    own.u8[at] = own.u8[at] as number;
+    this.#handles.get(id)?.detach(page);
   }
 
   /** Moves on to the newest committed version. Accessors of the snapshot stay valid and show it. */

@@ -9,11 +9,12 @@
  *  2. The control file moves on only when all that it leaves behind is durable in the files.
  */
 import { isTwzError } from '../abi/errors.ts';
-import { META, PAGE } from '../abi/format.ts';
+import { PAGE } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import type { File } from '../host/host.ts';
+import { applyChange } from './apply.ts';
 import { writeControl, type Control } from './control.ts';
-import { headerChecksum, type Kernel } from './kernel.ts';
+import type { Kernel } from './kernel.ts';
 import type { Handle } from './object.ts';
 
 /** Objects up to this size are read into memory rather than mapped. */
@@ -190,49 +191,7 @@ export class Checkpointer {
   }
 
   #apply(h: Handle): void {
-    const { host, snapshots } = this.#kernel;
-    const path = this.#kernel.path(h.id);
-    const file = this.#openFor(h, path);
-    try {
-      if (host.length(file) > h.size) host.truncate(file, h.size);
-      const pages = [0, ...h.pendingPages.filter((page) => page !== 0).sort((a, b) => a - b)];
-      for (const snapshot of snapshots) for (const page of pages) snapshot.detach(h.id, page);
-      detachCopies(h, pages);
-      this.#writePages(h, file, pages);
-      if (host.length(file) < h.size) host.truncate(file, h.size);
-      this.#unsynced.add(path);
-      this.#refresh(h, file, pages);
-    } finally {
-      host.close(file);
-    }
-  }
-
-  #openFor(h: Handle, path: string): File {
-    const { host, directory } = this.#kernel;
-    if (h.fileSize > 0) return host.open(path, 'write');
-    const parent = path.slice(0, path.lastIndexOf('/'));
-    if (!host.exists(parent)) {
-      host.makeDirectory(parent);
-      this.#unsynced.add(`${directory}/objects`);
-    }
-    this.#unsynced.add(parent);
-    // Left by an earlier object of the same ID, or by a checkpoint that was cut short. Not emptied: a snapshot may show it.
-    if (host.exists(path)) host.remove(path);
-    return host.open(path, 'create');
-  }
-
-  /** Writes the pages in runs; the metadata page gets its version and checksum on the way. */
-  #writePages(h: Handle, file: File, pages: readonly number[]): void {
-    const { host } = this.#kernel;
-    host.write(file, stampedHeader(h), 0);
-    for (let i = 1; i < pages.length;) {
-      const first = pages[i] as number;
-      let count = 1;
-      while (i + count < pages.length && pages[i + count] === first + count) count++;
-      if (h.raw === undefined) host.write(file, h.u8.subarray(first * PAGE, (first + count) * PAGE), first * PAGE);
-      else for (let page = first; page < first + count; page++) host.write(file, h.raw.bytes(page), page * PAGE);
-      i += count;
-    }
+    applyChange(this.#kernel, h, this.#unsynced, (file, pages) => this.#refresh(h, file, pages));
   }
 
   /** The file now has what the private pages have: show the file again, and give the memory back. */
@@ -303,21 +262,4 @@ export class Checkpointer {
     this.#stopped = true;
     this.#kernel.host.close(this.#file);
   }
-}
-
-/** Those that have no file of their own yet show this one, where they were not stored to. */
-function detachCopies(h: Handle, pages: readonly number[]): void {
-  for (const copy of h.copies ?? []) {
-    if (copy.fileSize === 0 && copy.fileMapped) for (const page of pages) copy.detach(page);
-    else h.copies?.delete(copy);
-  }
-}
-
-/** The metadata page with the current version and its checksum. */
-export function stampedHeader(h: Handle): Uint8Array {
-  const words = h.raw === undefined ? h.words.slice(0, PAGE / 4) : h.raw.base(0).slice();
-  words[META.version >> 2] = h.version | 0;
-  words[(META.version >> 2) + 1] = Math.floor(h.version / 2 ** 32);
-  words[META.checksum >> 2] = headerChecksum(words);
-  return new Uint8Array(words.buffer, 0, PAGE);
 }

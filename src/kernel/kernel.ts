@@ -71,6 +71,8 @@ export class Kernel {
   #newest: Handle | undefined;
   #mappedObjects = 0;
   #fullSerial = -1;
+  /** While the log is replayed: writes images to their files, and unmaps them; false where there are none. */
+  makeRoom: (() => boolean) | undefined;
   /** Mappings of files: the system has a limit on them. */
   mappings = 0;
   #randomPool: Uint8Array = new Uint8Array(0);
@@ -372,8 +374,9 @@ export class Kernel {
         }
         if (this.cool(h)) return true;
       }
-      if (applied || this.checkpointer === undefined) return false;
+      if (applied) return false;
       // Everything left has bytes that are not in its file yet: write those.
+      if (this.makeRoom !== undefined) return this.makeRoom();
       this.checkpointer.applyAll();
     }
     return false;

@@ -18,7 +18,7 @@ import { allocateBlock, releaseBlock } from './allocator.ts';
 import { followEntry, fotEntries, referTo, referToName, retargetEntry, unreferEntry } from './fot.ts';
 import type { Kernel } from './kernel.ts';
 import { RawState } from './raw.ts';
-import { stampedHeader } from './checkpoint.ts';
+import { stampedHeader } from './apply.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { Slot } from './windows.ts';
 

@@ -1,8 +1,9 @@
 /**
  * Opening a space: lock, control file, replay of the log's tail.
  *
- * Replay stores the committed words into private images, exactly as the transactions did; nothing is written to object files. So a
- * space is usable as soon as the tail is read, a crash during replay changes nothing, and the next checkpoint writes the result.
+ * Replay stores the committed words into private images, exactly as the transactions did, and the next checkpoint writes the result. So
+ * a space is usable as soon as the tail is read. Only where the images do not fit are some of them written to their files before that;
+ * replay starts where it did all the same until that checkpoint is done, so a crash during replay changes nothing.
  */
 import { crc32c } from '../abi/crc32c.ts';
 import { TwzError } from '../abi/errors.ts';
@@ -11,6 +12,7 @@ import { readId, type ObjectId } from '../abi/id.ts';
 import { FRAME, FRAME_COMMIT, FRAME_MAX, OPERATION, SECTION, SEGMENT_HEADER } from '../abi/log-format.ts';
 import type { File, Host, Lock } from '../host/host.ts';
 import { encodeControl, readControl, type Control } from './control.ts';
+import { applyChange } from './apply.ts';
 import { bindsId } from './identity.ts';
 import { Log, segmentName, type LogPosition } from './log.ts';
 import type { Kernel } from './kernel.ts';
@@ -58,6 +60,7 @@ export function recover(kernel: Kernel): Opened {
     if (!fresh && control.generation === 0) host.syncDirectory(directory);
     requireSegment(host, directory, control);
     const replay = new Replay(kernel);
+    kernel.makeRoom = () => replay.spill();
     const scan = new Scan(host, `${directory}/log`, control, (words, at) => replay.apply(words, at));
     scan.run();
     // A checkpoint that is late finds twice its log; with that many segments in store, new ones need no zeroes written.
@@ -65,10 +68,11 @@ export function recover(kernel: Kernel): Opened {
     log = new Log(host, `${directory}/log`, control.space, control.segmentSize, spares, kernel.windows, scan.segmentsEnd, control.lsn);
     if (scan.adopted.length > 0) log.adopt(scan.adopted, scan.adoptedLsn, scan.committed);
     const outcome = replay.finish(log.end);
+    kernel.makeRoom = undefined;
     const recovery: Recovery = {
       bytes: scan.committed.lsn - control.lsn,
       transactions: scan.count,
-      objects: outcome.changed.length + outcome.removed.length,
+      objects: replay.objects - outcome.missing.length,
       ms: host.now() - started,
       missing: outcome.missing,
     };
@@ -311,9 +315,41 @@ class Replay {
   readonly #kernel: Kernel;
   readonly #touched = new Map<ObjectId, Handle>();
   #last: Handle | undefined;
+  #logSynced = false;
+  /** Found damaged when their images had to leave: nothing more is stored into them. */
+  readonly #damaged = new Set<Handle>();
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
+  }
+
+  get objects(): number {
+    return this.#touched.size;
+  }
+
+  /** Brings the images to their files and unmaps them. False where there are none. */
+  spill(): boolean {
+    const kernel = this.#kernel;
+    let spilled = false;
+    // No file is ahead of what a power failure leaves of the log.
+    if (!this.#logSynced) kernel.host.syncAll(kernel.directory);
+    this.#logSynced = true;
+    for (const h of this.#touched.values()) {
+      if (h.state !== 'live' || h.slot === undefined || h.pins > 0 || h.pendingPages.length === 0) continue;
+      if (this.#sound(h)) {
+        // The first checkpoint after a recovery syncs all files.
+        applyChange(kernel, h, new Set(), () => undefined);
+        h.fileSize = h.size;
+      } else {
+        this.#damaged.add(h);
+        h.state = 'missing';
+      }
+      h.pendingPages = [];
+      h.pending = new Uint8Array(0);
+      kernel.unmap(h);
+      spilled = true;
+    }
+    return spilled;
   }
 
   /** Applies one frame. */
@@ -437,7 +473,10 @@ class Replay {
     const changed: Handle[] = [];
     const removed: Handle[] = [];
     const missing: ObjectId[] = [];
+    for (const h of this.#damaged) h.state = 'live';
     for (const h of this.#touched.values()) {
+      // Brought to its file already, or damaged.
+      if (h.state === 'live' && h.slot === undefined) continue;
       if (h.state === 'live' && !this.#sound(h)) {
         // Damaged or swapped: left as it is, so that whoever opens it is told, and no checkpoint gives it a good checksum.
         h.pendingPages = [];

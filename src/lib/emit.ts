@@ -13,6 +13,7 @@ import * as runtime from './runtime.ts';
 import type { Accessor } from './runtime.ts';
 import type { Layout, LayoutField, StructImage } from './struct.ts';
 
+import { INSPECT, inspectAccessor, inspectArray } from './inspect.ts';
 export type { Accessor } from './runtime.ts';
 
 export type AccessorClass = new (h: ObjectHandle, at: number) => Accessor & { $drop(): void };
@@ -29,7 +30,7 @@ export interface RawCursor extends Accessor {
 }
 
 type Helper = keyof typeof runtime;
-const WARM = 'const h = this.$h; if (h.cold) h.warm();';
+const WARM = 'const h = this.#h; if (h.cold) h.warm();';
 
 export class Emitter {
   readonly #values: unknown[] = [];
@@ -155,13 +156,15 @@ export class Emitter {
     const at = `(this.$o + i * ${stride})`;
     const check = `if (!(i >= 0 && i < ${length} && Number.isInteger(i))) ${inner.use('outOfRange')}(${inner.name()}, i, ${length});`;
     const source = `return class FixedArray {
-      constructor(h, o) { this.$h = h; this.$o = o | 0; }
+      #h; constructor(h, o) { this.#h = h; this.$o = o | 0; }
+      get $h() { return this.#h; }
       get length() { return ${length}; }
       get(i) { ${check} ${WARM} ${of.load(inner, at)} }
       set(i, v) { ${check} ${WARM} ${of.store(inner, at)} }
       fill(v) { for (let i = 0; i < ${length}; i++) this.set(i, v); }
       *[Symbol.iterator]() { for (let i = 0; i < ${length}; i++) yield this.get(i); }
       toArray() { return [...this]; }
+      [${inner.constant(INSPECT)}](...how) { return ${inner.constant(inspectArray)}(this, ...how); }
     }`;
     return this.constant(inner.build(source));
   }
@@ -187,7 +190,8 @@ function accessorSource(emit: Emitter, name: string, fields: readonly LayoutFiel
   });
   const drops = fields.map(({ field, offset }) => field.drop(emit, `((this.$o + ${offset}) | 0)`)).join(' ');
   return `class ${name} {
-      constructor(h, o) { this.$h = h; this.$o = o | 0; }
+      #h; constructor(h, o) { this.#h = h; this.$o = o | 0; }
+      get $h() { return this.#h; }
       ${members.join('\n      ')}
       $drop() { ${WARM} ${drops} }
     }`;
@@ -292,5 +296,14 @@ export function compile(
   const cursor = cursors.build(`const wrong = ${wrong}; return ${source}`) as CursorClass;
   const readers = new Emitter();
   const reader = readers.build(`return ${readerSource(readers, name, layout, targets, own)}`) as ReaderClass;
+  const optional = new Set(layout.fields.filter(({ field }) => field.describe.kind === 'optional').map((field) => field.name));
+  for (const { prototype } of [accessor, cursor]) {
+    Object.defineProperty(prototype, '$optional', { value: optional });
+    Object.defineProperty(prototype, INSPECT, {
+      value(this: object, ...how: [number, object, (value: unknown, options: object) => string]) {
+        return inspectAccessor(this, ...how);
+      },
+    });
+  }
   return { accessor, cursor, reader };
 }

@@ -65,12 +65,48 @@ function scalar<T>(kind: NumberKind, shape: 'number' | 'bigint' | 'bool' = 'numb
   };
 }
 
-export const u8: Field<number> = scalar({ type: 'u8', size: 1, get: 'getUint8', set: 'setUint8', fits: '(v & 255) === v' });
-export const i8: Field<number> = scalar({ type: 'i8', size: 1, get: 'getInt8', set: 'setInt8', fits: '(v << 24 >> 24) === v' });
-export const u16: Field<number> = scalar({ type: 'u16', size: 2, get: 'getUint16', set: 'setUint16', fits: '(v & 65535) === v' });
-export const i16: Field<number> = scalar({ type: 'i16', size: 2, get: 'getInt16', set: 'setInt16', fits: '(v << 16 >> 16) === v' });
-export const u32: Field<number> = scalar({ type: 'u32', size: 4, get: 'getUint32', set: 'setUint32', fits: '(v >>> 0) === v' });
-export const i32: Field<number> = scalar({ type: 'i32', size: 4, get: 'getInt32', set: 'setInt32', fits: '(v | 0) === v' });
+export const u8: Field<number> = scalar({
+  type: 'u8',
+  size: 1,
+  get: 'getUint8',
+  set: 'setUint8',
+  fits: "typeof v === 'number' && (v & 255) === v",
+});
+export const i8: Field<number> = scalar({
+  type: 'i8',
+  size: 1,
+  get: 'getInt8',
+  set: 'setInt8',
+  fits: "typeof v === 'number' && (v << 24 >> 24) === v",
+});
+export const u16: Field<number> = scalar({
+  type: 'u16',
+  size: 2,
+  get: 'getUint16',
+  set: 'setUint16',
+  fits: "typeof v === 'number' && (v & 65535) === v",
+});
+export const i16: Field<number> = scalar({
+  type: 'i16',
+  size: 2,
+  get: 'getInt16',
+  set: 'setInt16',
+  fits: "typeof v === 'number' && (v << 16 >> 16) === v",
+});
+export const u32: Field<number> = scalar({
+  type: 'u32',
+  size: 4,
+  get: 'getUint32',
+  set: 'setUint32',
+  fits: "typeof v === 'number' && (v >>> 0) === v",
+});
+export const i32: Field<number> = scalar({
+  type: 'i32',
+  size: 4,
+  get: 'getInt32',
+  set: 'setInt32',
+  fits: "typeof v === 'number' && (v | 0) === v",
+});
 export const f32: Field<number> = scalar({ type: 'f32', size: 4, get: 'getFloat32', set: 'setFloat32', fits: "typeof v === 'number'" });
 export const f64: Field<number> = scalar({ type: 'f64', size: 8, get: 'getFloat64', set: 'setFloat64', fits: "typeof v === 'number'" });
 export const bigU64: Field<bigint> = scalar(

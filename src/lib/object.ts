@@ -3,17 +3,22 @@ import { TwzError } from '../abi/errors.ts';
 import { META, type Kind } from '../abi/format.ts';
 import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
 import type { ObjectId } from '../abi/id.ts';
+import { INSPECT } from './inspect.ts';
 import { rootOf } from './runtime.ts';
 import { accessorAt, type Instance, type Schema, type Struct } from './struct.ts';
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class Obj {
-  /** The kernel's side. Not part of the stable interface. */
-  readonly handle: ObjectHandle;
+  readonly #handle: ObjectHandle;
 
   constructor(handle: ObjectHandle) {
-    this.handle = handle;
+    this.#handle = handle;
+  }
+
+  /** The kernel's side. Not part of the stable interface. */
+  get handle(): ObjectHandle {
+    return this.#handle;
   }
 
   #warm(): ObjectHandle {
@@ -25,6 +30,10 @@ export class Obj {
 
   get id(): ObjectId {
     return this.handle.id;
+  }
+
+  [INSPECT](): string {
+    return `Obj ${this.id}`;
   }
 
   /** Bytes, metadata page included. */

@@ -3,7 +3,7 @@ import { TwzError } from '../abi/errors.ts';
 import { META, PAGE } from '../abi/format.ts';
 import type { ObjectHandle } from '../abi/handle.ts';
 import { Obj } from './object.ts';
-import type { StructImage } from './struct.ts';
+import type { Schema, SchemaType, StructImage } from './struct.ts';
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -167,7 +167,8 @@ export function followFar(h: ObjectHandle, at: number, high: number, low: number
   if ((high & 255) !== 0) h.corrupt(at, 'the pointer leads past the largest object');
   const target = high === 0 ? h : h.follow(high >>> 8, at);
   place.h = target;
-  place.at = low === 0 ? rootOf(target, type) : low;
+  // What leads to a root is checked here, at first use; what leads further in is as its object's root promised.
+  place.at = low === 0 || low === target.dv.getUint32(META.root, true) ? rootOf(target, type) : low;
   const { size, align } = type.layout;
   if (place.at < PAGE || place.at > target.size - size || place.at % align !== 0)
     h.corrupt(at, `the pointer leads to offset ${place.at} of object ${target.id}, where no ${type.name} can be`);
@@ -181,7 +182,8 @@ export function rootOf(h: ObjectHandle, type: StructImage): number {
   if (root === 0)
     throw new TwzError('TypeMismatch', `object ${h.id} has no root; expected ${type.name}`, { id: h.id, expected: type.name });
   if (h.dv.getUint32(META.rootType, true) !== fingerprint.low || h.dv.getUint32(META.rootType + 4, true) !== fingerprint.high) {
-    throw new TwzError('TypeMismatch', `object ${h.id} does not hold ${type.name} version ${type.version} as it is declared here`, {
+    const wanted = showType(JSON.parse(type.schema));
+    throw new TwzError('TypeMismatch', `object ${h.id} holds ${rootType(h)}; asked for was ${wanted}`, {
       id: h.id,
       expected: type.name,
       version: type.version,
@@ -189,6 +191,27 @@ export function rootOf(h: ObjectHandle, type: StructImage): number {
   }
   if (root < PAGE || root + size > h.size) h.corrupt(META.root, `the root lies at ${root}`);
   return root;
+}
+
+/** What an object says of its root's type, for an error message. */
+function rootType(h: ObjectHandle): string {
+  const at = h.dv.getUint32(META.schema, true);
+  const length = at < PAGE || at + 4 > h.size ? 0 : h.dv.getUint32(at, true);
+  if (length === 0 || at + 4 + length > h.size) return 'another type';
+  try {
+    return showType(JSON.parse(decoder.decode(h.u8.slice(at + 4, at + 4 + length))));
+  } catch {
+    return 'a type that cannot be read';
+  }
+}
+
+const SHOWN = 400;
+
+/** A schema's root as "Person version 1 {name: text, age: u8}". Throws where it is no schema. */
+function showType({ root, types }: Schema): string {
+  const type = types[root] as SchemaType;
+  const fields = type.fields.map(({ name, shape }) => `${name}: ${shape.type}`).join(', ');
+  return `${root} version ${type.version} {${fields.length > SHOWN ? `${fields.slice(0, SHOWN)}…` : fields}}`;
 }
 
 export function loadLink(h: ObjectHandle, at: number): Obj | null {
@@ -222,15 +245,13 @@ interface Settable {
 
 export function storeAll(target: Settable, values: unknown, field: string): void {
   if (typeof values !== 'object' || values === null || !(Symbol.iterator in values)) unfit(field, values, 'an iterable');
-  let i = 0;
-  for (const value of values as Iterable<unknown>) {
-    if (i >= target.length)
-      throw new TwzError('OutOfRange', `${field}: more than ${target.length} elements`, { field, length: target.length });
-    target.set(i++, value);
-  }
+  const all = [...(values as Iterable<unknown>)];
+  if (all.length > target.length)
+    throw new TwzError('OutOfRange', `${field}: more than ${target.length} elements`, { field, length: target.length });
+  for (const [i, value] of all.entries()) target.set(i, value);
 }
 
-/** Sets the fields that `init` has. Unknown ones are refused. */
+/** Sets the fields that `init` has. Unknown ones are refused. Undefined empties an optional field and leaves any other as it is. */
 export function assignTo(target: object, init: unknown, what: string): void {
   if (typeof init !== 'object' || init === null) unfit(what, init, 'an object with fields to set');
   if (isAccessor(init)) {
@@ -239,9 +260,15 @@ export function assignTo(target: object, init: unknown, what: string): void {
   }
   for (const [name, value] of Object.entries(init)) {
     if (!(name in target)) throw new TwzError('ValueMismatch', `${what} has no field "${name}"`, { field: name });
-    if (value !== undefined) Reflect.set(target, name, value);
+    if (value !== undefined || optionals(target).has(name)) Reflect.set(target, name, value);
   }
 }
+
+function optionals(target: object): ReadonlySet<string> {
+  return '$optional' in target && target.$optional instanceof Set ? target.$optional : NONE;
+}
+
+const NONE: ReadonlySet<string> = new Set();
 
 function copyFields(target: object, from: object, what: string): void {
   const type: unknown = Object.getPrototypeOf(target);

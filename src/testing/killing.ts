@@ -172,7 +172,11 @@ class Victim {
       let found: number | undefined;
       let committed = 0;
       let dying: Outcome['dying'];
-      let silence = host.timer(SILENCE_MS, () => this.kill());
+      const hangs = (): void => {
+        reject(new KillingFailure(`a process hangs: it has said nothing for ${SILENCE_MS / 1000} s`));
+        this.kill();
+      };
+      let silence = host.timer(SILENCE_MS, hangs);
       const outcome = (died: boolean, calls: readonly Call[] = []): void => {
         silence.cancel();
         this.#ear = undefined;
@@ -180,7 +184,7 @@ class Victim {
       };
       const word = (heard: Word): void => {
         silence.cancel();
-        silence = host.timer(SILENCE_MS, () => this.kill());
+        silence = host.timer(SILENCE_MS, hangs);
         if (heard.say === 'found') {
           found = heard.candidate;
           current = candidates[heard.candidate];
@@ -368,7 +372,8 @@ export class Killing {
   }
 
   #diedAtCall(place: Place, outcome: Outcome): Place {
-    const name = outcome.dying?.call.name ?? 'none';
+    if (outcome.dying === undefined) throw new KillingFailure('a process was killed before it came to the call');
+    const { name } = outcome.dying.call;
     this.counts.calls++;
     this.counts.byCall.set(name, (this.counts.byCall.get(name) ?? 0) + 1);
     return this.#died(place, outcome);

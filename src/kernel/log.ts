@@ -508,13 +508,14 @@ export class Log {
     });
   }
 
-  /** Puts frames that were found only in the tail of a dead process at the end of the log. */
-  adopt(frames: Uint8Array, first: number, at: LogPosition): void {
+  /** Puts frames that were found only in the tail of a dead process at the end of the log; for good, if files are as new as they. */
+  adopt(frames: Uint8Array, first: number, at: LogPosition, durable: boolean): void {
     assert(frames.length <= this.#tailSize, 'adopted frames exceed the tail');
     // Into the segment first: until they are there, the tail is all there is of them.
     const segment = this.#segment(this.#sequenceOf(first));
     this.#host.write(segment.file, frames, first % this.segmentSize);
     segment.writes++;
+    if (durable) this.#host.syncAll(this.#directory);
     this.#at = 0;
     this.#tailStart = this.written = this.end = at.lsn;
     this.chain = at.chain;

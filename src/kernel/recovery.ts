@@ -66,7 +66,7 @@ export function recover(kernel: Kernel): Opened {
     // A checkpoint that is late finds twice its log; with that many segments in store, new ones need no zeroes written.
     const spares = Math.ceil((2 * options.checkpointBytes) / control.segmentSize) + 1;
     log = new Log(host, `${directory}/log`, control.space, control.segmentSize, spares, kernel.windows, scan.segmentsEnd, control.lsn);
-    if (scan.adopted.length > 0) log.adopt(scan.adopted, scan.adoptedLsn, scan.committed);
+    if (scan.adopted.length > 0) log.adopt(scan.adopted, scan.adoptedLsn, scan.committed, replay.spilled);
     const outcome = replay.finish(log.end);
     kernel.makeRoom = undefined;
     const recovery: Recovery = {
@@ -315,7 +315,8 @@ class Replay {
   readonly #kernel: Kernel;
   readonly #touched = new Map<ObjectId, Handle>();
   #last: Handle | undefined;
-  #logSynced = false;
+  /** Files are as new as the log: it must not be lost any more. */
+  spilled = false;
   /** Found damaged when their images had to leave: nothing more is stored into them. */
   readonly #damaged = new Set<Handle>();
 
@@ -330,10 +331,10 @@ class Replay {
   /** Brings the images to their files and unmaps them. False where there are none. */
   spill(): boolean {
     const kernel = this.#kernel;
-    let spilled = false;
+    let left = false;
     // No file is ahead of what a power failure leaves of the log.
-    if (!this.#logSynced) kernel.host.syncAll(kernel.directory);
-    this.#logSynced = true;
+    if (!this.spilled) kernel.host.syncAll(kernel.directory);
+    this.spilled = true;
     for (const h of this.#touched.values()) {
       if (h.state !== 'live' || h.slot === undefined || h.pins > 0 || h.pendingPages.length === 0) continue;
       if (this.#sound(h)) {
@@ -347,9 +348,9 @@ class Replay {
       h.pendingPages = [];
       h.pending = new Uint8Array(0);
       kernel.unmap(h);
-      spilled = true;
+      left = true;
     }
-    return spilled;
+    return left;
   }
 
   /** Applies one frame. */

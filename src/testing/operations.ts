@@ -77,8 +77,9 @@ export class Operations {
     return text;
   }
 
+  /** Now and then more than an object that is read, not mapped, can hold. */
   content(): Uint8Array {
-    return this.random.bytes(this.random.pick(LENGTHS) ?? 0);
+    return this.random.bytes(this.random.chance(0.02) ? 70_000 : (this.random.pick(LENGTHS) ?? 0));
   }
 }
 

@@ -249,15 +249,16 @@ export class Log {
       const sequence = Number(match?.[1] ?? Infinity);
       const segment = this.#segments.get(sequence);
       if (sequence >= first || (segment?.writing ?? 0) > 0) continue;
-      this.#segments.delete(sequence);
       const path = `${this.#directory}/${name}`;
       if (this.#spares.length < this.#sparesMax) {
         const spare = `${this.#directory}/spare${match?.[1] ?? ''}`;
         this.#host.rename(path, spare);
+        this.#segments.delete(sequence);
         this.#spares.push({ path: spare, segment });
         continue;
       }
       this.#host.remove(path);
+      this.#segments.delete(sequence);
       if (segment !== undefined) this.#close(segment);
     }
   }

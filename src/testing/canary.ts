@@ -22,7 +22,7 @@ export class CanaryHost extends SimulatedHost {
   }
 
   override open(path: string, mode: OpenMode): File {
-    const file = super.open(path, mode);
+    const file = super.open(path, this.#canary === 'torn-acknowledge' && mode === 'writeThrough' ? 'write' : mode);
     if (path.includes('/log/')) this.#logs.add(file);
     return file;
   }
@@ -42,10 +42,6 @@ export class CanaryHost extends SimulatedHost {
   override async writeThroughAsync(file: File, from: Uint8Array, offset: number): Promise<void> {
     if (this.#canary === 'torn-acknowledge' || this.#forgets(file)) this.write(file, from, offset);
     else await super.writeThroughAsync(file, from, offset);
-  }
-
-  override write(file: File, from: Uint8Array, offset: number): void {
-    super.write(file, from, offset);
   }
 
   override syncDirectory(path: string): void {

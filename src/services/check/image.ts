@@ -106,6 +106,8 @@ export class SpaceImage {
         if (!LOG_FILES.test(name)) this.findings.add('StrayFile', `log/${name} is no part of a log`, { file: `log/${name}` });
         continue;
       }
+      // Done with, and perhaps on its way to a new place: a rename that the power took back leaves the old name on it.
+      if (this.control !== undefined && sequence < Math.floor(this.control.lsn / this.control.segmentSize)) continue;
       const info = readSegmentHeader(this.host, this.directory, name, this.findings);
       if (info === undefined) continue;
       segments.push(info);

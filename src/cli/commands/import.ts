@@ -1,4 +1,4 @@
-/** `twz import`: data sets with declared references (docs/import.md), and object files that `export` wrote. */
+/** `twz import`: data sets with declared references (docs/cli.md), and object files that `export` wrote. */
 import type { Command } from 'commander';
 import { TwzError } from '../../abi/errors.ts';
 import type { Host } from '../../host/host.ts';

@@ -57,6 +57,8 @@ export interface Window {
    * Lets go of the private copies in the range: it shows the file again. A host that does not map does nothing.
    */
   drop(at: number, length: number): void;
+  /** Makes the page at `at` a private copy, so that it stays as it is when the file that it shows is written. */
+  own(at: number): void;
   /** Limits what WebAssembly code may do in the range. A host without an MMU does nothing. */
   protect(at: number, length: number, rights: Rights): void;
   /**

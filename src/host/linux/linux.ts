@@ -49,6 +49,12 @@ class MappedWindow implements Window {
     if (this.#libc.madvise(this.#base + at, length, MADV_DONTNEED) !== 0) throw lastError('madvise');
   }
 
+  /** A store copies the page, whatever is stored. */
+  own(at: number): void {
+    const page = new Uint8Array(this.buffer, at, 1);
+    page[0] = page[0] as number;
+  }
+
   protect(at: number, length: number, rights: Rights): void {
     if (this.#libc.mprotect(this.#base + at, length, PROT[rights]) !== 0) throw lastError('mprotect');
   }

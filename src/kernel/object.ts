@@ -145,8 +145,7 @@ export class Handle implements ObjectHandle {
   /** The file that this image shows is about to be overwritten there: makes the page the image's own. */
   detach(page: number): void {
     if (this.slot === undefined || (page + 1) * PAGE > this.size) return;
-    const image = new Uint8Array(this.slot.window.buffer, this.slot.at + page * PAGE, 1);
-    image[0] = image[0] as number;
+    this.slot.window.own(this.slot.at + page * PAGE, PAGE);
   }
 
   show(): void {

@@ -49,6 +49,12 @@ class MappedWindow implements Window {
     if (this.#libc.madvise(this.#base + at, length, MADV_DONTNEED) !== 0) throw lastError('madvise');
   }
 
+  own(at: number, length: number): void {
+    const bytes = new Uint8Array(this.buffer, at, length);
+    // A store that changes nothing copies the page all the same. An atomic one is never left out as needless.
+    for (let page = 0; page < length; page += PAGE) Atomics.or(bytes, page, 0);
+  }
+
   protect(at: number, length: number, rights: Rights): void {
     if (this.#libc.mprotect(this.#base + at, length, PROT[rights]) !== 0) throw lastError('mprotect');
   }

@@ -37,6 +37,8 @@ class CopyWindow implements Window {
 
   drop(): void {}
 
+  own(): void {}
+
   protect(): void {}
 
   privatePages(): undefined {

@@ -39,6 +39,8 @@ interface Length {
 export interface SharedMapping {
   readonly bytes: Uint8Array;
   readonly offset: number;
+  /** Offsets in it of pages that show the file no longer. */
+  readonly owned: ReadonlySet<number>;
 }
 
 export class SimulatedFile {
@@ -252,9 +254,9 @@ export class SimulatedFile {
 }
 
 /** Shows the new state of a page in a private mapping, unless it was stored to there. */
-function follow({ bytes, offset }: SharedMapping, at: number, before: Uint8Array, page: Uint8Array): void {
+function follow({ bytes, offset, owned }: SharedMapping, at: number, before: Uint8Array, page: Uint8Array): void {
   const within = at - offset;
-  if (within < 0 || within + PAGE > bytes.length) return;
+  if (within < 0 || within + PAGE > bytes.length || owned.has(within)) return;
   const shown = bytes.subarray(within, within + PAGE);
   if (sameBytes(shown, before, 0)) shown.set(page);
 }

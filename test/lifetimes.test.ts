@@ -272,6 +272,22 @@ onHosts('T6: reclaim deletes counted objects that nothing reaches, cycles too, a
   assert.ok(space.has(ids['root'] as ObjectId));
 });
 
+onHosts('T6: reclaim and deletion read more objects than are in memory at once', (ground) => {
+  const space = ground.open({ segmentSize: 65536, mappedMax: 1 << 19 });
+  const ids: ObjectId[] = [];
+  let last: Obj | null = null;
+  for (let i = 0; i < 100; i++) {
+    const thing: Obj | null = i < 50 ? last : null;
+    last = space.relaxed(() => objectOf(space.create(Node, { value: i, thing }, { counted: true })));
+    ids.push(last.id);
+  }
+  const first = space.relaxed(() => space.create(Node, { thing: space.object(ids[49] as ObjectId) }));
+  for (const id of ids.slice(50, 53)) space.relaxed(() => space.tie(id, objectOf(first)));
+  space.checkpoint();
+  assert.deepEqual([...space.reclaim().deleted].sort(), ids.slice(53).sort());
+  assert.ok(space.stat().mapped.evictions > 0);
+});
+
 onHosts('T6: an FOT entry goes with its last pointer and is used again', (ground) => {
   let space = ground.open();
   const targets = space.relaxed(() => Array.from({ length: 40 }, (_, value) => space.create(Node, { value })));

@@ -166,6 +166,8 @@ export class Handle implements ObjectHandle {
   }
 
   get flags(): number {
+    // Opening another object may have unmapped this one.
+    if (this.cold) this.warm();
     return this.dv.getUint32(META.flags, true);
   }
 

@@ -16,7 +16,7 @@ interface Arguments {
   readonly step: number | undefined;
   readonly points: number;
   readonly seconds: number;
-  readonly plans: number;
+  readonly plans: number | undefined;
   readonly canaries: readonly Canary[];
 }
 
@@ -43,7 +43,7 @@ function parse(argv: readonly string[]): Arguments {
     step: number('step'),
     points: number('points') ?? DEFAULT_POINTS,
     seconds: number('seconds') ?? Infinity,
-    plans: number('plans') ?? 3,
+    plans: number('plans'),
     canaries,
   };
 }
@@ -59,6 +59,7 @@ class Sums {
   seeds = 0;
   points = 0;
   recoveries = 0;
+  same = 0;
   checks = 0;
   transactions = 0;
 
@@ -66,6 +67,7 @@ class Sums {
     this.seeds++;
     this.points += result.steps;
     this.recoveries += result.powerLosses + result.deaths + result.nested;
+    this.same += result.same;
     this.checks += result.checks;
     this.transactions += result.transactions;
   }
@@ -75,7 +77,7 @@ class Sums {
   }
 
   get line(): string {
-    return `${this.points} crash points of ${this.seeds} programs (${this.transactions} transactions): ${this.recoveries} recoveries, ${this.checks} checks, 0 bad, ${this.seconds.toFixed(0)} s`;
+    return `${this.points} crash points of ${this.seeds} programs (${this.transactions} transactions): ${this.recoveries} recoveries and ${this.same} that left the same, ${this.checks} checks, 0 bad, ${this.seconds.toFixed(0)} s`;
   }
 
   progress(): void {

@@ -9,6 +9,7 @@
  *  2. A page without versions is the same in `current` and `durable`, or its sync failed: then the system thinks it is clean.
  *  3. Bytes past the length are zero, in both.
  */
+import { Buffer } from 'node:buffer';
 import type { Loss } from './loss.ts';
 
 export const SECTOR = 512;
@@ -169,13 +170,13 @@ export class SimulatedFile {
   fold(change: () => number): void {
     if (this.mapping === undefined) return;
     const { bytes, offset } = this.mapping;
-    const sectors = Math.ceil(bytes.length / SECTOR);
-    for (let sector = 0; sector < sectors; sector++) {
-      const from = sector * SECTOR;
-      const page = this.#current[Math.floor((offset + from) / PAGE)] ?? ZERO;
-      const within = (offset + from) % PAGE;
-      const seen = bytes.subarray(from, from + SECTOR);
-      if (!sameBytes(seen, page, within)) this.write(seen, offset + from, change());
+    for (let at = 0; at < bytes.length; at += PAGE) {
+      const page = this.#current[(offset + at) / PAGE] ?? ZERO;
+      if (Buffer.compare(bytes.subarray(at, at + PAGE), page) === 0) continue;
+      for (let from = at; from < at + PAGE; from += SECTOR) {
+        const seen = bytes.subarray(from, from + SECTOR);
+        if (!sameBytes(seen, page, from - at)) this.write(seen, offset + from, change());
+      }
     }
   }
 

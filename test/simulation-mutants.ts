@@ -2,7 +2,7 @@
  * Kernels with a bug each, made from the built one by changing a line. The simulation must find every one of them: a step of the
  * protocol that can be left out without its noticing is a step that it does not test.
  *
- *   node dist/test/simulation-mutants.js [NAME...] [--seconds S]
+ *   node dist/test/simulation-mutants.js [NAME...] [--points N]
  */
 import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
@@ -128,8 +128,8 @@ export interface Caught {
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '..');
 
-/** The first failure that the simulation of this kernel finds, in so much time; undefined where it finds none. */
-export function simulateMutant(mutant: Mutant, seconds: number): Caught | undefined {
+/** The first failure that the simulation of this kernel finds, in so many crash points; undefined where it finds none. */
+export function simulateMutant(mutant: Mutant, points: number): Caught | undefined {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'twz-mutant-'));
   try {
     fs.cpSync(path.join(ROOT, 'dist', 'src'), path.join(directory, 'src'), { recursive: true });
@@ -139,7 +139,7 @@ export function simulateMutant(mutant: Mutant, seconds: number): Caught | undefi
     const parts = fs.readFileSync(file, 'utf8').split(mutant.from);
     if (parts.length !== 2) throw new Error(`mutant ${mutant.name}: what it changes is ${parts.length - 1} times in ${mutant.file}`);
     fs.writeFileSync(file, parts.join(mutant.to));
-    const run = spawnSync(process.execPath, [path.join(directory, 'src', 'testing', 'sim.js'), '--seconds', String(seconds)], {
+    const run = spawnSync(process.execPath, [path.join(directory, 'src', 'testing', 'sim.js'), '--points', String(points)], {
       encoding: 'utf8',
     });
     const found = /FAILED {2}seed (\d+), step (\d+)/.exec(run.stderr);
@@ -152,16 +152,16 @@ export function simulateMutant(mutant: Mutant, seconds: number): Caught | undefi
 }
 
 function main(args: readonly string[]): void {
-  const at = args.indexOf('--seconds');
-  const seconds = at < 0 ? 120 : Number(args[at + 1]);
+  const at = args.indexOf('--points');
+  const points = at < 0 ? 6000 : Number(args[at + 1]);
   const names = at < 0 ? args : args.toSpliced(at, 2);
   const chosen = MUTANTS.filter(({ name }) => names.length === 0 || names.includes(name));
   let missed = 0;
   for (const mutant of chosen) {
-    const caught = simulateMutant(mutant, seconds);
+    const caught = simulateMutant(mutant, points);
     if (caught === undefined) missed++;
     console.log(
-      `${mutant.name}: ${caught === undefined ? `NOT caught in ${seconds} s` : `caught by seed ${caught.seed} at step ${caught.step}`}`,
+      `${mutant.name}: ${caught === undefined ? `NOT caught in ${points} points` : `caught by seed ${caught.seed} at step ${caught.step}`}`,
     );
   }
   console.log(`${chosen.length - missed} of ${chosen.length} caught`);

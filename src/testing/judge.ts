@@ -1,9 +1,9 @@
 /**
  * The judge of one crash: opens the space on what is left of a machine, and compares what it finds with what may be found.
  *
- * One in eighty is judged deeply: the power goes again at every point of the recovery; and after it life must go on, with a transaction
- * more that is made durable, a closing, and further power failures. One in seventy is read by `check`, too, which shares no code
- * with the kernel's own reading.
+ * One in a hundred is judged deeply, and one in twelve of those where the process died, which leaves more to know: the power goes again
+ * at every point of the recovery; and after it life must go on, with a transaction more that is made durable, a closing, and further
+ * power failures. One in seventy is read by `check`, too, which shares no code with the kernel's own reading.
  */
 import type { ObjectId } from '../abi/id.ts';
 import { LOSS_MODES, type LossPlan } from '../host/simulated/loss.ts';
@@ -17,7 +17,8 @@ import type { World } from './model.ts';
 export const DIRECTORY = '/space';
 /** Findings of a check that a power failure may leave behind. */
 const EXPECTED_FINDINGS: ReadonlySet<string> = new Set(['LogBroken']);
-const DEEP = 0.012;
+const DEEP = 0.01;
+const DEEP_DIED = 0.08;
 const CHECKED = 0.015;
 const IMAGED = 0.1;
 
@@ -50,11 +51,11 @@ export class Judge {
     this.#universe = universe;
   }
 
-  /** Throws Misfit, or what opening the space throws. `afterwards`: what may be found if the power goes after this crash. */
-  async judge(host: SimulatedHost, allowed: Allowed, afterwards: Allowed, random: Random): Promise<void> {
+  /** Throws Misfit, or what opening the space throws. `died`: the process, not the power. `afterwards`: what may be found if the power goes after this crash. */
+  async judge(host: SimulatedHost, allowed: Allowed, afterwards: Allowed, died: boolean, random: Random): Promise<void> {
     if (random.chance(CHECKED)) this.#check(host.kill());
     const again: (() => void)[] = [];
-    const deep = random.chance(DEEP);
+    const deep = random.chance(died ? DEEP_DIED : DEEP);
     if (deep) {
       host.onPoint = (_, call) => {
         const plan: LossPlan = { mode: random.pick(LOSS_MODES) ?? 'lose', seed: random.u32() };

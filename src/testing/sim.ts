@@ -10,6 +10,7 @@ import { Simulation, SimulationFailure, type SimulationResult } from './simulati
 const DEFAULT_POINTS = 20_000;
 const CANARY_SEEDS = 40;
 const PROGRESS_MS = 2000;
+const LOGGED_MS = 60_000;
 
 interface Arguments {
   readonly seed: number | undefined;
@@ -55,7 +56,7 @@ function report(failure: SimulationFailure): void {
 
 class Sums {
   readonly #started = performance.now();
-  #told = 0;
+  #told = performance.now();
   seeds = 0;
   points = 0;
   recoveries = 0;
@@ -81,9 +82,10 @@ class Sums {
   }
 
   progress(): void {
-    if (!process.stderr.isTTY || performance.now() - this.#told < PROGRESS_MS) return;
+    const { isTTY } = process.stderr;
+    if (performance.now() - this.#told < (isTTY ? PROGRESS_MS : LOGGED_MS)) return;
     this.#told = performance.now();
-    process.stderr.write(`\r${this.line}`);
+    process.stderr.write(isTTY ? `\r${this.line}` : `${this.line}\n`);
   }
 }
 

@@ -436,7 +436,7 @@ export class Simulation {
     const random = new Random(this.#options.seed * 37 + step * 11 + ordinal);
     this.#crashed.push(async () => {
       try {
-        await this.#judge.judge(machine, allowed, afterwards, random);
+        await this.#judge.judge(machine, allowed, afterwards, ordinal < 0, random);
       } catch (error) {
         this.#fail(step, `${what}: ${describe(error)}`, error);
       }

@@ -57,8 +57,8 @@ export interface Window {
    * Lets go of the private copies in the range: it shows the file again. A host that does not map does nothing.
    */
   drop(at: number, length: number): void;
-  /** Makes the page at `at` a private copy, so that it stays as it is when the file that it shows is written. */
-  own(at: number): void;
+  /** Makes the pages of the range the window's own, as they are: what is written to their file does not show there from now on. */
+  own(at: number, length: number): void;
   /** Limits what WebAssembly code may do in the range. A host without an MMU does nothing. */
   protect(at: number, length: number, rights: Rights): void;
   /**

@@ -145,7 +145,7 @@ export class Handle implements ObjectHandle {
   /** The file that this image shows is about to be overwritten there: makes the page the image's own. */
   detach(page: number): void {
     if (this.slot === undefined || (page + 1) * PAGE > this.size) return;
-    this.slot.window.own(this.slot.at + page * PAGE);
+    this.slot.window.own(this.slot.at + page * PAGE, PAGE);
   }
 
   show(): void {

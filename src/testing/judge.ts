@@ -1,9 +1,9 @@
 /**
  * The judge of one crash: opens the space on what is left of a machine, and compares what it finds with what may be found.
  *
- * One in twenty is judged deeply: the power goes again at every point of the recovery; and after it life must go on, with a transaction
- * more that is made durable, a closing, and further power failures. One in thirty-three is read by `check`, too, which shares no code
- * with the kernel's own reading.
+ * One in a hundred is judged deeply, and one in twelve of those where the process died, which leaves more to know: the power goes again
+ * at every point of the recovery; and after it life must go on, with a transaction more that is made durable, a closing, and further
+ * power failures. One in seventy is read by `check`, too, which shares no code with the kernel's own reading.
  */
 import type { ObjectId } from '../abi/id.ts';
 import { LOSS_MODES, type LossPlan } from '../host/simulated/loss.ts';
@@ -17,9 +17,10 @@ import type { World } from './model.ts';
 export const DIRECTORY = '/space';
 /** Findings of a check that a power failure may leave behind. */
 const EXPECTED_FINDINGS: ReadonlySet<string> = new Set(['LogBroken']);
-const DEEP = 0.05;
-const CHECKED = 0.03;
-const IMAGED = 0.2;
+const DEEP = 0.01;
+const DEEP_DIED = 0.08;
+const CHECKED = 0.015;
+const IMAGED = 0.1;
 
 /** The space after a transaction. */
 export interface State {
@@ -50,11 +51,11 @@ export class Judge {
     this.#universe = universe;
   }
 
-  /** Throws Misfit, or what opening the space throws. `afterwards`: what may be found if the power goes after this crash. */
-  judge(host: SimulatedHost, allowed: Allowed, afterwards: Allowed, random: Random): void {
+  /** Throws Misfit, or what opening the space throws. `died`: the process, not the power. `afterwards`: what may be found if the power goes after this crash. */
+  async judge(host: SimulatedHost, allowed: Allowed, afterwards: Allowed, died: boolean, random: Random): Promise<void> {
     if (random.chance(CHECKED)) this.#check(host.kill());
     const again: (() => void)[] = [];
-    const deep = random.chance(DEEP);
+    const deep = random.chance(died ? DEEP_DIED : DEEP);
     if (deep) {
       host.onPoint = (_, call) => {
         const plan: LossPlan = { mode: random.pick(LOSS_MODES) ?? 'lose', seed: random.u32() };
@@ -71,7 +72,7 @@ export class Judge {
     const space = this.#recover(host, allowed, random);
     host.onPoint = undefined;
     for (const run of again) run();
-    if (deep) this.#goOn(host, space, random);
+    if (deep) await this.#goOn(host, space, random);
     host.discard();
   }
 
@@ -88,7 +89,7 @@ export class Judge {
   }
 
   /** One more transaction, made durable, survives; so do a checkpoint and a closing. */
-  #goOn(host: SimulatedHost, space: Space, random: Random): void {
+  async #goOn(host: SimulatedHost, space: Space, random: Random): Promise<void> {
     const universe = new Map(this.#universe);
     space.relaxed(() => {
       const obj = space.createRaw(64);
@@ -116,7 +117,10 @@ export class Judge {
     host.onPoint = undefined;
     for (const run of closing) run();
     expect(host.crash({ mode: 'lose' }), 'closed, power lost');
+    // What is under way keeps its file open until it ends.
+    await host.run();
     if (host.openFiles.length > 0) throw new Misfit(`recovered and closed; files are left open: ${host.openFiles.join(', ')}`);
+    if (host.violations.length > 0) throw new Misfit(host.violations.join('\n'));
   }
 
   /** An independent reader of the formats finds nothing wrong. */

@@ -266,7 +266,7 @@ export class MortalHost implements Host {
       mapShared: (at, length, file, offset) => this.#do('mapShared', this.#kind(file), () => this.#share(real, at, length, file, offset)),
       clear: (at, length, mapped) => this.#do('clear', 'memory', () => real.clear(at, length, mapped)),
       drop: (at, length) => this.#do('drop', 'memory', () => real.drop(at, length)),
-      own: (at) => real.own(at),
+      own: (at, length) => real.own(at, length),
       protect: (at: number, length: number, rights: Rights) => real.protect(at, length, rights),
       privatePages: (at, length) => real.privatePages(at, length),
       close: () => this.#do('close', 'memory', () => real.close()),

@@ -83,6 +83,20 @@ export class Operations {
   }
 }
 
+/** More than a frame of the smallest log holds, and nearly as much as its smallest segment. */
+const BULK_MIN = 17_000;
+const BULK_MAX = 50_000;
+
+/** A transaction of several frames, which may go on in the next segment of the log. */
+export function storeBulk(o: Operations): void {
+  const doc = o.doc();
+  if (doc === undefined) return;
+  const body = o.random.bytes(BULK_MIN + o.random.below(BULK_MAX - BULK_MIN));
+  o.trace.push(`body ${doc.id} ${body.length}`);
+  o.accessor(doc.id).body = body;
+  o.world.change(doc.id, { values: { ...doc.values, body: briefBytes(body) } });
+}
+
 // --- documents ------------------------------------------------------------------------------------------------------------------
 
 const EMPTY_VALUES: DocModel['values'] = {

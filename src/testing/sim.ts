@@ -1,7 +1,7 @@
 /**
- * npm run sim -- [--seed N] [--step M] [--points 100000] [--seconds S] [--plans P] [--canary NAME|all]
+ * npm run sim -- [--seed N] [--step M] [--from N] [--points 100000] [--seconds S] [--plans P] [--canary NAME|all]
  *
- * Without --seed: seeds from 1 on, until so many points were explored or so much time has passed. With --seed: that one, and with
+ * Without --seed: seeds from 1 on, or from --from, until so many points were explored or so much time has passed. With --seed: that one, and with
  * --step only the crash at that step, told in full. With --canary: a host with a known bug, which must be found.
  */
 import { CANARIES, type Canary } from './canary.ts';
@@ -10,13 +10,15 @@ import { Simulation, SimulationFailure, type SimulationResult } from './simulati
 const DEFAULT_POINTS = 20_000;
 const CANARY_SEEDS = 40;
 const PROGRESS_MS = 2000;
+const LOGGED_MS = 60_000;
 
 interface Arguments {
   readonly seed: number | undefined;
   readonly step: number | undefined;
+  readonly from: number;
   readonly points: number;
   readonly seconds: number;
-  readonly plans: number;
+  readonly plans: number | undefined;
   readonly canaries: readonly Canary[];
 }
 
@@ -24,7 +26,7 @@ function parse(argv: readonly string[]): Arguments {
   const values = new Map<string, string>();
   for (let i = 0; i < argv.length; i++) {
     const name = argv[i] ?? '';
-    if (!/^--(seed|step|points|seconds|plans|canary)$/.test(name)) throw new Error(`unknown argument ${name}`);
+    if (!/^--(seed|step|from|points|seconds|plans|canary)$/.test(name)) throw new Error(`unknown argument ${name}`);
     const value = argv[i + 1];
     if (value !== undefined && !value.startsWith('--')) i++;
     values.set(name.slice(2), value === undefined || value.startsWith('--') ? '' : value);
@@ -41,9 +43,10 @@ function parse(argv: readonly string[]): Arguments {
   return {
     seed: number('seed'),
     step: number('step'),
+    from: number('from') ?? 1,
     points: number('points') ?? DEFAULT_POINTS,
     seconds: number('seconds') ?? Infinity,
-    plans: number('plans') ?? 3,
+    plans: number('plans'),
     canaries,
   };
 }
@@ -55,10 +58,11 @@ function report(failure: SimulationFailure): void {
 
 class Sums {
   readonly #started = performance.now();
-  #told = 0;
+  #told = performance.now();
   seeds = 0;
   points = 0;
   recoveries = 0;
+  same = 0;
   checks = 0;
   transactions = 0;
 
@@ -66,6 +70,7 @@ class Sums {
     this.seeds++;
     this.points += result.steps;
     this.recoveries += result.powerLosses + result.deaths + result.nested;
+    this.same += result.same;
     this.checks += result.checks;
     this.transactions += result.transactions;
   }
@@ -75,13 +80,14 @@ class Sums {
   }
 
   get line(): string {
-    return `${this.points} crash points of ${this.seeds} programs (${this.transactions} transactions): ${this.recoveries} recoveries, ${this.checks} checks, 0 bad, ${this.seconds.toFixed(0)} s`;
+    return `${this.points} crash points of ${this.seeds} programs (${this.transactions} transactions): ${this.recoveries} recoveries and ${this.same} that left the same, ${this.checks} checks, 0 bad, ${this.seconds.toFixed(0)} s`;
   }
 
   progress(): void {
-    if (!process.stderr.isTTY || performance.now() - this.#told < PROGRESS_MS) return;
+    const { isTTY } = process.stderr;
+    if (performance.now() - this.#told < (isTTY ? PROGRESS_MS : LOGGED_MS)) return;
     this.#told = performance.now();
-    process.stderr.write(`\r${this.line}`);
+    process.stderr.write(isTTY ? `\r${this.line}` : `${this.line}\n`);
   }
 }
 
@@ -89,7 +95,7 @@ async function runSeeds(args: Arguments): Promise<boolean> {
   const sums = new Sums();
   const only = args.seed !== undefined;
   const tell = only && args.step !== undefined ? (line: string): void => console.log(line) : undefined;
-  for (let seed = args.seed ?? 1; only ? seed === args.seed : sums.points < args.points && sums.seconds < args.seconds; seed++) {
+  for (let seed = args.seed ?? args.from; only ? seed === args.seed : sums.points < args.points && sums.seconds < args.seconds; seed++) {
     try {
       sums.add(await new Simulation({ seed, step: args.step, plans: args.plans, tell }).run());
     } catch (error) {

@@ -2,12 +2,14 @@
  * The simulation: a random program on a simulated machine, and the power lost at every point of its life.
  *
  *   workload   transactions, relaxed and durable, aborts, checkpoints, closings, deaths        all from one seed
- *   step       before every write and every sync, and after commits: here the machine is forked and crashes, once a loss plan
+ *   step       before every write and every sync, and after commits: here the machine is forked and crashes, once a mode of loss
  *   verdict    the space is opened on what is left, and its content must be that after some number of transactions,
  *              `acknowledged <= number <= committed` (and after the death of the process alone: exactly `committed`)
  *
  * While a commit runs the transaction may already be found, so then `committed + 1` is right, too. What is found is compared in two
  * ways: line by line with the plain model, and byte by byte, by checksum, with the objects as they were after that transaction.
+ *
+ * What two modes, or two steps, leave the same is judged once: while no sync has ended, the same surviving changes are the same disk.
  *
  * A machine is forked in the middle of a call of the kernel, and judged after it. A failure names seed and step; the same seed gives
  * the same steps.
@@ -21,17 +23,19 @@ import { CanaryHost, type Canary } from './canary.ts';
 import { imageOf, observe } from './facts.ts';
 import { DIRECTORY, Judge, Misfit, describe, difference, type Allowed, type State } from './judge.ts';
 import { World } from './model.ts';
-import { Operations } from './operations.ts';
+import { Operations, storeBulk } from './operations.ts';
 
-/** A relaxed transaction must be durable so many milliseconds later, left alone. */
+/** A relaxed transaction must be durable so many milliseconds later, left alone, and so many calls, where they are slow. */
 const RELAXED_MS_MAX = 20;
+const RELAXED_CALLS_MAX = 400;
+const FAST_MS = 0.02;
 
 export interface SimulationOptions {
   readonly seed: number;
   /** Crash at this step only. */
   readonly step?: number | undefined;
-  /** Loss plans a step (default 3). */
-  readonly plans?: number;
+  /** Loss plans a step, chosen at random (default: one of each mode). */
+  readonly plans?: number | undefined;
   /** Actions of the workload (default 60). */
   readonly actions?: number;
   readonly canary?: Canary | undefined;
@@ -46,6 +50,8 @@ export interface SimulationResult {
   readonly powerLosses: number;
   readonly deaths: number;
   readonly nested: number;
+  /** Power failures that left, byte for byte, what an earlier one had left: judged once. */
+  readonly same: number;
   readonly checks: number;
   readonly transactions: number;
 }
@@ -84,10 +90,15 @@ export class Simulation {
   /** Counts lives: what was promised in an earlier one is of no account. */
   #life = 0;
   #steps = 0;
+  /** Disks that were judged against the present promises: what remained, in words. */
+  #judged = new Set<string>();
+  #judgedFor = '';
+  /** Transactions of several frames happen. */
+  readonly #bulky: boolean;
   /** Machines that crashed and are not judged yet. */
-  #crashed: (() => void)[] = [];
+  #crashed: (() => Promise<void>)[] = [];
   #failure: SimulationFailure | undefined;
-  readonly #counts = { powerLosses: 0, deaths: 0, transactions: 0 };
+  readonly #counts = { powerLosses: 0, deaths: 0, same: 0, transactions: 0 };
 
   constructor(options: SimulationOptions) {
     this.#options = options;
@@ -98,11 +109,13 @@ export class Simulation {
       checkpointBytes: random.pick([20_000, 60_000, 200_000, 1_000_000]) ?? 0,
       objectsMax: random.pick([8, 32_000]) ?? 0,
     };
+    this.#bulky = random.chance(0.3);
     const machine: SimulatedOptions = {
       seed: options.seed,
-      windowSize: 1 << 20,
+      windowSize: this.#bulky ? 4 << 20 : 1 << 20,
       sharedMapping: random.chance(0.7),
       follow: random.chance(0.5),
+      callMs: random.pick([FAST_MS, FAST_MS, 0.3, 3]) ?? FAST_MS,
     };
     this.#host = options.canary === undefined ? new SimulatedHost(machine) : new CanaryHost(machine, options.canary);
     this.#judge = new Judge(this.#settings, this.#universe);
@@ -115,14 +128,14 @@ export class Simulation {
     try {
       this.#watch();
       this.#open();
-      this.#judgeCrashed();
+      await this.#judgeCrashed();
       for (let i = 0; i < actions; i++) {
         await this.#interruptible(() => this.#act());
-        this.#judgeCrashed();
+        await this.#judgeCrashed();
       }
       await this.#host.run();
       await this.#close();
-      this.#judgeCrashed();
+      await this.#judgeCrashed();
     } catch (error) {
       throw (
         this.#failure ??
@@ -172,8 +185,9 @@ export class Simulation {
   }
 
   async #act(): Promise<void> {
-    const at = this.#random.below(100);
-    if (at < 52) this.#transaction(false);
+    const at = this.#random.below(104);
+    if (at >= 100) await this.#alone();
+    else if (at < 52) this.#transaction(false);
     else if (at < 72) this.#transaction(true);
     else if (at < 82) await this.#host.step();
     else if (at < 85) await this.#host.run();
@@ -185,16 +199,33 @@ export class Simulation {
     else this.#resume(at < 99);
   }
 
+  /** One caller that waits for each of its transactions: after some of them the log is written through in place. */
+  async #alone(): Promise<void> {
+    const life = this.#life;
+    for (let left = 4 + this.#random.below(5); left > 0; left--) {
+      const before = this.#committed;
+      this.#transaction(true);
+      if (this.#committed === before) continue;
+      while (life === this.#life && this.#acknowledged < this.#committed && this.#failure === undefined) {
+        if ((await this.#host.step()) || this.#acknowledged === this.#committed) continue;
+        if (this.#host.stopped) return;
+        throw new Misfit('a durable transaction is never acknowledged');
+      }
+    }
+  }
+
   #transaction(durable: boolean): void {
     const draft = this.#now().world.clone();
     const operations = new Operations(this.#live(), draft, this.#random, this.#universe, this.#views);
     const aborts = this.#random.chance(0.12);
     const count = 1 + this.#random.below(5);
     const nested = this.#random.chance(0.15);
+    const bulk = this.#bulky && this.#random.chance(0.25);
     let error: unknown;
     const body = (): void => {
       try {
         operations.run(count);
+        if (bulk) storeBulk(operations);
         if (nested) this.#live().relaxed(() => operations.run(2));
         if (aborts) throw new Abort();
         this.#draft = draft;
@@ -268,11 +299,12 @@ export class Simulation {
 
   /** Left alone, everything relaxed becomes durable in the promised time. */
   async #idle(): Promise<void> {
-    await this.#host.elapse(RELAXED_MS_MAX);
+    const { callMs } = this.#host.options;
+    await this.#host.elapse(RELAXED_MS_MAX + (callMs > FAST_MS ? RELAXED_CALLS_MAX * callMs : 0));
     if (this.#host.stopped) return;
     this.#acknowledged = this.#committed;
     this.#tell(`idle: ${this.#committed} durable`);
-    this.#explore(`the end of ${RELAXED_MS_MAX} ms of idling`);
+    this.#explore('the end of idling');
   }
 
   #sync(): void {
@@ -322,8 +354,11 @@ export class Simulation {
     this.#found = true;
     const what = powerLost ? `power lost, plan ${JSON.stringify(plan)}` : 'process died';
     const text = observe(this.#live(), this.#universe).join('\n');
-    const index = this.#states.findLastIndex((state) => state.text === text);
-    if (this.#draft !== undefined && allowed.next === text) this.#states.push({ world: this.#draft, text, image: imageOf(this.#live()) });
+    // Two states may read alike, and differ in objects that only the kernel knows.
+    const image = imageOf(this.#live());
+    const exact = this.#states.findLastIndex((state) => state.text === text && state.image === image);
+    const index = exact >= 0 ? exact : this.#states.findLastIndex((state) => state.text === text);
+    if (this.#draft !== undefined && allowed.next === text) this.#states.push({ world: this.#draft, text, image });
     else if (index >= allowed.first) this.#states = this.#states.slice(0, index + 1);
     else throw new Misfit(`${what}; found ${index}, expected ${allowed.first} to ${allowed.last}:\n${difference(this.#now().text, text)}`);
     this.#draft = undefined;
@@ -368,9 +403,14 @@ export class Simulation {
       );
     }
     if (call === undefined) return;
-    for (let i = 0; i < (this.#options.plans ?? 3); i++) {
-      const mode = i === 0 ? 'lose' : random.chance(0.6) ? 'random' : (random.pick(LOSS_MODES) ?? 'keep');
-      const plan: LossPlan = { mode, seed: random.u32() };
+    const { plans = LOSS_MODES.length } = this.#options;
+    for (let i = 0; i < plans; i++) {
+      const mode = plans < LOSS_MODES.length ? random.pick(LOSS_MODES) : LOSS_MODES[i];
+      const plan: LossPlan = { mode: mode ?? 'random', seed: random.u32() };
+      if (this.#wasJudged(plan)) {
+        this.#counts.same++;
+        continue;
+      }
       this.#counts.powerLosses++;
       this.#fork(
         step,
@@ -382,22 +422,34 @@ export class Simulation {
     }
   }
 
+  /** Was this very disk judged already? What is promised only moves on: a state that was right is right until the promise passes it. */
+  #wasJudged(plan: LossPlan): boolean {
+    const promises = `${this.#life} ${this.#acknowledged}`;
+    if (promises !== this.#judgedFor) this.#judged.clear();
+    this.#judgedFor = promises;
+    const remains = this.#host.remains(plan);
+    if (remains === undefined) return false;
+    const judged = this.#judged.has(remains);
+    this.#judged.add(remains);
+    return judged;
+  }
+
   #fork(step: number, ordinal: number, machine: SimulatedHost, allowed: Allowed, what: string): void {
     const afterwards = { ...allowed, first: Math.min(allowed.first, this.#acknowledged) };
     const random = new Random(this.#options.seed * 37 + step * 11 + ordinal);
-    this.#crashed.push(() => {
+    this.#crashed.push(async () => {
       try {
-        this.#judge.judge(machine, allowed, afterwards, random);
+        await this.#judge.judge(machine, allowed, afterwards, ordinal < 0, random);
       } catch (error) {
         this.#fail(step, `${what}: ${describe(error)}`, error);
       }
     });
   }
 
-  #judgeCrashed(): void {
+  async #judgeCrashed(): Promise<void> {
     for (const judge of this.#crashed) {
       if (this.#failure !== undefined) break;
-      judge();
+      await judge();
     }
     this.#crashed = [];
     if (this.#failure !== undefined) throw this.#failure;

@@ -49,10 +49,10 @@ class MappedWindow implements Window {
     if (this.#libc.madvise(this.#base + at, length, MADV_DONTNEED) !== 0) throw lastError('madvise');
   }
 
-  /** A store copies the page, whatever is stored. */
-  own(at: number): void {
-    const page = new Uint8Array(this.buffer, at, 1);
-    page[0] = page[0] as number;
+  own(at: number, length: number): void {
+    const bytes = new Uint8Array(this.buffer, at, length);
+    // A store that changes nothing copies the page all the same. An atomic one is never left out as needless.
+    for (let page = 0; page < length; page += PAGE) Atomics.or(bytes, page, 0);
   }
 
   protect(at: number, length: number, rights: Rights): void {

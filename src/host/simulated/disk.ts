@@ -57,6 +57,10 @@ const missing = (path: string): TwzError => new TwzError('FileMissing', `${path}
 export class Disk {
   #root = new Directory();
   #changes = 0;
+  /** Grows with each sync: while it stays, so does what a power failure cannot take. */
+  syncs = 0;
+  #pendingAt = '';
+  #pendingChanges: readonly number[] = [];
   /** Files with a shared mapping. */
   readonly mapped: Set<SimulatedFile> = new Set();
 
@@ -156,6 +160,7 @@ export class Disk {
       }
     };
     sync(this.directory(path));
+    this.syncs++;
   }
 
   // --- crashes --------------------------------------------------------------------------------------------------------------
@@ -182,7 +187,18 @@ export class Disk {
     }
   }
 
-  #pending(): number[] {
+  /** The changes that no sync has covered, ascending. */
+  pending(): readonly number[] {
+    this.fold();
+    const at = `${this.#changes} ${this.syncs}`;
+    if (at !== this.#pendingAt) {
+      this.#pendingChanges = this.#collectPending();
+      this.#pendingAt = at;
+    }
+    return this.#pendingChanges;
+  }
+
+  #collectPending(): number[] {
     const pending = new Set<number>();
     this.#eachNode((node) => {
       if (node instanceof SimulatedFile) node.pending(pending);
@@ -193,8 +209,7 @@ export class Disk {
 
   /** The disk as it is found when the power is back. */
   afterPowerLoss(plan: LossPlan): Disk {
-    this.fold();
-    const loss = new Loss(plan, () => this.#pending());
+    const loss = new Loss(plan, this.pending());
     const copies = new Map<Node, Node>();
     const copy = (node: Node): Node => {
       let made = copies.get(node);

@@ -9,6 +9,7 @@
  *  2. A page without versions is the same in `current` and `durable`, or its sync failed: then the system thinks it is clean.
  *  3. Bytes past the length are zero, in both.
  */
+import { Buffer } from 'node:buffer';
 import type { Loss } from './loss.ts';
 
 export const SECTOR = 512;
@@ -39,7 +40,7 @@ interface Length {
 export interface SharedMapping {
   readonly bytes: Uint8Array;
   readonly offset: number;
-  /** Offsets in the file of pages that show it no longer. */
+  /** Offsets in it of pages that show the file no longer. */
   readonly owned: ReadonlySet<number>;
 }
 
@@ -169,13 +170,13 @@ export class SimulatedFile {
   fold(change: () => number): void {
     if (this.mapping === undefined) return;
     const { bytes, offset } = this.mapping;
-    const sectors = Math.ceil(bytes.length / SECTOR);
-    for (let sector = 0; sector < sectors; sector++) {
-      const from = sector * SECTOR;
-      const page = this.#current[Math.floor((offset + from) / PAGE)] ?? ZERO;
-      const within = (offset + from) % PAGE;
-      const seen = bytes.subarray(from, from + SECTOR);
-      if (!sameBytes(seen, page, within)) this.write(seen, offset + from, change());
+    for (let at = 0; at < bytes.length; at += PAGE) {
+      const page = this.#current[(offset + at) / PAGE] ?? ZERO;
+      if (Buffer.compare(bytes.subarray(at, at + PAGE), page) === 0) continue;
+      for (let from = at; from < at + PAGE; from += SECTOR) {
+        const seen = bytes.subarray(from, from + SECTOR);
+        if (!sameBytes(seen, page, from - at)) this.write(seen, offset + from, change());
+      }
     }
   }
 
@@ -256,7 +257,7 @@ export class SimulatedFile {
 /** Shows the new state of a page in a private mapping, unless it was stored to there. */
 function follow({ bytes, offset, owned }: SharedMapping, at: number, before: Uint8Array, page: Uint8Array): void {
   const within = at - offset;
-  if (within < 0 || within + PAGE > bytes.length || owned.has(at)) return;
+  if (within < 0 || within + PAGE > bytes.length || owned.has(within)) return;
   const shown = bytes.subarray(within, within + PAGE);
   if (sameBytes(shown, before, 0)) shown.set(page);
 }

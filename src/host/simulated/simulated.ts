@@ -18,7 +18,7 @@ import type { File, Host, Lock, OpenMode, Timer, Window } from '../host.ts';
 import { Disk } from './disk.ts';
 import { FaultPlan, type CallKind, type Fault } from './faults.ts';
 import type { SimulatedFile } from './file.ts';
-import type { LossPlan } from './loss.ts';
+import { Loss, type LossPlan } from './loss.ts';
 import { Random } from './random.ts';
 import { Schedule } from './schedule.ts';
 import { SimulatedWindow } from './window.ts';
@@ -34,9 +34,11 @@ export interface SimulatedOptions {
   /** Windows are WebAssembly memories (default false: they cost much to make). */
   readonly wasm?: boolean;
   readonly faults?: readonly Fault[];
+  /** Virtual milliseconds that a call takes, at most (default 0.02). */
+  readonly callMs?: number;
 }
 
-const DEFAULTS = { seed: 1, windowSize: 64 << 20, sharedMapping: true, follow: false, wasm: false, faults: [] } as const;
+const DEFAULTS = { seed: 1, windowSize: 64 << 20, sharedMapping: true, follow: false, wasm: false, faults: [], callMs: 0.02 } as const;
 
 /** The world has stopped: thrown by the call at that point, and by every call after it. */
 export class PowerLoss extends Error {
@@ -49,8 +51,7 @@ interface OpenFile {
   readonly mode: OpenMode;
 }
 
-/** Virtual milliseconds that things take, at most. */
-const CALL_MS = 0.02;
+/** Virtual milliseconds that the device takes for a sync, at most. */
 const DEVICE_MS = 1.5;
 
 export class SimulatedHost implements Host {
@@ -95,6 +96,14 @@ export class SimulatedHost implements Host {
   /** The machine after a power failure now: a host of its own, over what the disk kept. */
   crash(plan: LossPlan, options: SimulatedOptions = {}): SimulatedHost {
     return this.#heir(this.#disk.afterPowerLoss(plan), options);
+  }
+
+  /**
+   * What `crash` would leave, in words: the same words mean the same disk, byte for byte. Undefined where chance decides for each sector.
+   */
+  remains(plan: LossPlan): string | undefined {
+    const remains = new Loss(plan, this.#disk.pending()).remains;
+    return remains === undefined ? undefined : `${this.#disk.syncs}: ${remains}`;
   }
 
   /** The machine after the death of this process: everything written is there, the locks are free. */
@@ -176,7 +185,7 @@ export class SimulatedHost implements Host {
   #enter(kind: CallKind, what: string, changes: boolean): ErrorName | undefined {
     this.#live();
     this.calls++;
-    this.#schedule.now += (this.#random.u32() / 2 ** 32) * CALL_MS;
+    this.#schedule.now += (this.#random.u32() / 2 ** 32) * this.options.callMs;
     if (changes) this.#point(`${kind} ${what}`);
     for (;;) {
       const fault = this.#faults.next(kind);
@@ -275,11 +284,19 @@ export class SimulatedHost implements Host {
     const open = this.#writable(file);
     const fault = this.#enter('write', `${open.path} ${from.length} at ${offset}`, true);
     const change = this.#store(open, from, offset, fault);
-    if (open.mode === 'writeThrough') open.file.syncWrite(change);
+    if (open.mode === 'writeThrough') this.#makeDurable(open, from.length, offset, change);
+  }
+
+  /** Between a write and its being durable the power may fail, too. */
+  #makeDurable(open: OpenFile, length: number, offset: number, change: number): void {
+    this.#point(`durable ${open.path} ${length} at ${offset}`);
+    open.file.syncWrite(change);
+    this.#disk.syncs++;
   }
 
   #syncFile(open: OpenFile, upTo: number, fault: ErrorName | undefined): void {
     open.file.fold(this.#disk.nextChange);
+    this.#disk.syncs++;
     if (fault === undefined) {
       open.file.sync(upTo);
       return;
@@ -333,10 +350,7 @@ export class SimulatedHost implements Host {
       const fault = this.#enter('write', `${open.path} ${given.length} at ${offset} (write-through)`, true);
       return this.#store(open, given, offset, fault);
     });
-    await this.#later(DEVICE_MS, () => {
-      this.#point(`durable ${open.path} ${given.length} at ${offset}`);
-      open.file.syncWrite(change);
-    });
+    await this.#later(DEVICE_MS, () => this.#makeDurable(open, given.length, offset, change));
   }
 
   preallocate(file: File, length: number): void {
@@ -383,6 +397,7 @@ export class SimulatedHost implements Host {
     const directory = this.#disk.directory(path);
     this.#pass('syncDirectory', path, true);
     directory.sync(this.#disk.newest);
+    this.#disk.syncs++;
   }
 
   syncAll(directory: string): void {
@@ -430,7 +445,7 @@ export class SimulatedHost implements Host {
   }
 
   now(): number {
-    this.#schedule.now += CALL_MS / 20;
+    this.#schedule.now += this.options.callMs / 20;
     return this.#schedule.now;
   }
 

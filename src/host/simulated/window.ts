@@ -6,7 +6,7 @@
  *  - `drop` brings back what the file has; where nothing is mapped, zeros;
  *  - mapping past the end of a file is an error, where a real one would kill the process at the first touch;
  *  - with `follow`, a page that nobody stored to shows what is written to its file later, as MAP_PRIVATE does. "Nobody stored to" is
- *    judged by comparing, so a page that was touched without being changed follows, too, unless it was made the window's own.
+ *    judged by comparing, so a page that was touched without being changed follows, too, unless `own` was called for it.
  */
 import { TwzError } from '../../abi/errors.ts';
 import type { File, Window } from '../host.ts';
@@ -30,6 +30,7 @@ interface Mapping {
   readonly offset: number;
   readonly shared: boolean;
   readonly bytes: Uint8Array;
+  /** Pages that `own` was called for. */
   readonly owned: Set<number>;
 }
 
@@ -100,13 +101,16 @@ export class SimulatedWindow implements Window {
     const bytes = new Uint8Array(this.buffer, at, length).fill(0);
     if (mapping === undefined) return;
     const mapped = Math.min(length, mapping.at + mapping.length - at);
-    for (let page = 0; page < mapped; page += PAGE) mapping.owned.delete(mapping.offset + at + page - mapping.at);
+    for (let page = 0; page < mapped; page += PAGE) mapping.owned.delete(at - mapping.at + page);
     mapping.file.read(bytes.subarray(0, mapped), mapping.offset + at - mapping.at);
   }
 
-  own(at: number): void {
-    const mapping = this.#mappings.find((each) => each.at <= at && at < each.at + each.length);
-    mapping?.owned.add(mapping.offset + at - mapping.at);
+  own(at: number, length: number): void {
+    for (const mapping of this.#mappings) {
+      const from = Math.max(at, mapping.at);
+      const to = Math.min(at + length, mapping.at + mapping.length);
+      for (let page = from; page < to; page += PAGE) mapping.owned.add(page - mapping.at);
+    }
   }
 
   protect(): void {}

@@ -63,6 +63,7 @@ export function recover(kernel: Kernel): Opened {
     kernel.makeRoom = () => replay.spill();
     const scan = new Scan(host, `${directory}/log`, control, (words, at) => replay.apply(words, at));
     scan.run();
+    if (scan.dangling !== undefined) cut(host, directory, control, scan.dangling);
     // A checkpoint that is late finds twice its log; with that many segments in store, new ones need no zeroes written.
     const spares = Math.ceil((2 * options.checkpointBytes) / control.segmentSize) + 1;
     log = new Log(host, `${directory}/log`, control.space, control.segmentSize, spares, kernel.windows, scan.segmentsEnd, control.lsn);
@@ -96,6 +97,19 @@ function requireSegment(host: Host, directory: string, control: Control): void {
   if (host.exists(`${directory}/log/${name}`)) return;
   if (control.generation === 0 && !hasObjects(host, directory)) return;
   throw new TwzError('LogCorrupt', `${directory}: log segment ${name}, where replay starts, is gone`, { directory, segment: name });
+}
+
+/**
+ * Ends the segments' part of the log before the frames of a transaction whose end was lost. They continue the chain, and so will the
+ * next frame, which only the tail has at first: with both there, the next recovery could not tell which of them counts.
+ */
+function cut(host: Host, directory: string, control: Control, lsn: number): void {
+  const file = host.open(`${directory}/log/${segmentName(Math.floor(lsn / control.segmentSize))}`, 'write');
+  try {
+    host.write(file, new Uint8Array(8), lsn % control.segmentSize);
+  } finally {
+    host.close(file);
+  }
 }
 
 function parentOf(path: string): string {
@@ -159,6 +173,8 @@ class Scan {
   /** Frames of a transaction that has not ended yet: words and index, in turn. */
   #open: { readonly words: Int32Array; readonly at: number }[] = [];
   count = 0;
+  /** Where in the segments frames begin whose transaction does not end anywhere. */
+  dangling: number | undefined;
   /** Frames of complete transactions that only the tail has. */
   adopted: Uint8Array = new Uint8Array(0);
   adoptedLsn = 0;
@@ -176,7 +192,9 @@ class Scan {
   run(): void {
     this.#segments();
     const end = { lsn: this.#lsn, chain: this.#chain };
+    const [open] = this.#open;
     this.#tail();
+    if (open !== undefined && this.#open[0] === open) this.dangling = lsnAt(open.words, open.at);
     this.segmentsEnd = this.adopted.length > 0 ? end : this.committed;
   }
 

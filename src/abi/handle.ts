@@ -2,7 +2,8 @@
  * What the kernel gives to programs for one object, and what they may ask of it. Accessors hold (handle, offset), never an address,
  * so the object can be moved, grown or evicted under them.
  */
-import type { Kind } from './format.ts';
+import { TwzError } from './errors.ts';
+import { RIGHT, type Kind } from './format.ts';
 import type { ObjectId } from './id.ts';
 
 /** An entry of the foreign object table, decoded. */
@@ -73,4 +74,10 @@ export interface ObjectHandle {
   image(): Uint8Array;
   /** Throws PointerCorrupt. */
   corrupt(at: number, reason: string): never;
+}
+
+/** Judges who comes to an object to read it. Who holds an accessor already has been judged. Throws ObjectForbidden. */
+export function demandRead(h: Pick<ObjectHandle, 'id' | 'rights'>): void {
+  if ((h.rights & RIGHT.read) === 0)
+    throw new TwzError('ObjectForbidden', `object ${h.id} does not give the right to read`, { id: h.id, rights: h.rights });
 }

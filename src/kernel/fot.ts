@@ -8,7 +8,7 @@
  * the target); store (`h.fotIndex`, a hash table in memory, filled from the object when a pointer is first stored).
  */
 import { TwzError } from '../abi/errors.ts';
-import { FLAG, FOT, FOT_FLAG, FOT_MAX, META, PAGE, PAGE_KIND } from '../abi/format.ts';
+import { FLAG, FOT, FOT_FLAG, FOT_MAX, META, PAGE, PAGE_KIND, RIGHT } from '../abi/format.ts';
 import type { FotEntry } from '../abi/handle.ts';
 import { readId, writeId } from '../abi/id.ts';
 import { allocateBlock, allocatePages, releaseBlock } from './allocator.ts';
@@ -106,8 +106,13 @@ export function followEntry(h: Handle, index: number, pointerAt: number): Handle
   if (entry.id === undefined) return h.kernel.resolveName(h, entry.path ?? '', entry.resolver ?? '');
   const target = h.snapshot === undefined ? h.kernel.handle(entry.id) : h.snapshot.handle(entry.id);
   if (target.cold) target.warm();
-  h.fot[index] = target;
+  know(h, index, target);
   return target;
+}
+
+/** What is known here is followed without a question: only what may be read. */
+function know(h: Handle, index: number, target: Handle): void {
+  h.fot[index] = (target.rights & RIGHT.read) === 0 ? undefined : target;
 }
 
 function indexOf(h: Handle): Map<Handle | string, number> {
@@ -137,7 +142,7 @@ export function referToAny(h: Handle, target: Handle): number {
   if (target === h) return 0;
   const known = (h.fotIndex ?? indexOf(h)).get(target);
   const index = known ?? newIdEntry(h, target);
-  h.fot[index] = target;
+  know(h, index, target);
   target.referrer = h;
   target.referrerIndex = index;
   target.referrerEpoch = h.fotEpoch;
@@ -291,5 +296,5 @@ export function retargetEntry(h: Handle, index: number, target: Handle): void {
   h.dv.setUint32(at + FOT.count, pointers, true);
   h.fotIndex = undefined;
   h.fotEpoch++;
-  h.fot[index] = target;
+  know(h, index, target);
 }

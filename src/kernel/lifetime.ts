@@ -19,6 +19,7 @@ import {
   TIES_MAX,
   type Kind,
 } from '../abi/format.ts';
+import { demandRead } from '../abi/handle.ts';
 import { readId, writeId, type ObjectId } from '../abi/id.ts';
 import { allocatePages } from './allocator.ts';
 import { fotEntries, referTo, settleCounts, unreferEntry } from './fot.ts';
@@ -161,6 +162,7 @@ export function copyObject(kernel: Kernel, from: Handle, options: CreateOptions 
   const kind = KIND[options.kind ?? 'owned'];
   if (kind === KIND.immutable) throw new TwzError('InvalidArgument', 'an immutable object is made from another with `seal`');
   running(kernel, 'an object was copied');
+  demandRead(from);
   settleCounts(from);
   const rights = options.rights ?? (from.kind === KIND.immutable ? RIGHTS_ALL : from.rights);
   const nonce = kernel.random(16).slice();
@@ -184,6 +186,7 @@ export function sealObject(kernel: Kernel, from: Handle): Handle {
   running(kernel, 'an object was sealed');
   if (from.cold) from.warm();
   if (from.kind === KIND.immutable) return from;
+  demandRead(from);
   settleCounts(from);
   const bytes = from.u8.slice();
   const view = new DataView(bytes.buffer);

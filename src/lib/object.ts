@@ -1,7 +1,7 @@
 /** An object as a whole: what can be asked of it without knowing its type. */
 import { TwzError } from '../abi/errors.ts';
 import { META, type Kind } from '../abi/format.ts';
-import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
+import { demandRead, type FotEntry, type ObjectHandle, type WasmView } from '../abi/handle.ts';
 import type { ObjectId } from '../abi/id.ts';
 import { INSPECT } from './inspect.ts';
 import { rootOf } from './runtime.ts';
@@ -26,6 +26,13 @@ export class Obj {
     if (handle.cold) handle.warm();
     handle.used = true;
     return handle;
+  }
+
+  /** As `#warm`, for what shows the object's content. */
+  #readable(): ObjectHandle {
+    const h = this.#warm();
+    demandRead(h);
+    return h;
   }
 
   get id(): ObjectId {
@@ -68,7 +75,7 @@ export class Obj {
 
   /** The layouts that the object was created with, or undefined. */
   get schema(): Schema | undefined {
-    const h = this.#warm();
+    const h = this.#readable();
     const at = h.dv.getUint32(META.schema, true);
     if (at === 0) return undefined;
     if (at + 4 > h.size) h.corrupt(META.schema, 'the schema lies outside the object');
@@ -95,7 +102,7 @@ export class Obj {
 
   /** A copy of `length` bytes from `at`. Throws OutOfRange. */
   bytes(at = 0, length = this.size - at): Uint8Array {
-    const h = this.#warm();
+    const h = this.#readable();
     if (!(at >= 0 && length >= 0 && at + length <= h.size))
       throw new TwzError('OutOfRange', `bytes ${at} to ${at + length} of an object of ${h.size}`, { at, length, size: h.size });
     return h.u8.slice(at, at + length);
@@ -106,7 +113,7 @@ export class Obj {
    * other. The object stays where it is, and cannot outgrow its place, until `releaseRaw`. Offsets below 4096 are metadata: leave them.
    */
   raw(at = 4096, length = this.size - at): Uint8Array {
-    const h = this.#warm();
+    const h = this.#readable();
     if (!(at >= 0 && length >= 0 && at + length <= h.size))
       throw new TwzError('OutOfRange', `bytes ${at} to ${at + length} of an object of ${h.size}`, { at, length, size: h.size });
     h.expose();
@@ -115,8 +122,7 @@ export class Obj {
 
   /** The memory and address to give to a WebAssembly instance; its stores are part of transactions, as with `raw`. */
   wasm(): WasmView {
-    this.#warm();
-    return this.handle.wasm();
+    return this.#readable().wasm();
   }
 
   /** Ends one `raw` or `wasm`. What was stored outside a transaction since is dropped. Views must not be used afterwards. */
@@ -135,6 +141,6 @@ export class Obj {
 
   /** The object's file, byte for byte, as a checkpoint would write it now. */
   export(): Uint8Array {
-    return this.handle.image();
+    return this.#readable().image();
   }
 }

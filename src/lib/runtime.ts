@@ -1,7 +1,7 @@
 /** What generated accessors call for everything that is not a plain load or store. */
 import { TwzError } from '../abi/errors.ts';
 import { META, PAGE } from '../abi/format.ts';
-import type { ObjectHandle } from '../abi/handle.ts';
+import { demandRead, type ObjectHandle } from '../abi/handle.ts';
 import { Obj } from './object.ts';
 import type { Schema, SchemaType, StructImage } from './struct.ts';
 
@@ -166,6 +166,7 @@ export interface Place {
 export function followFar(h: ObjectHandle, at: number, high: number, low: number, type: StructImage, place: Place): void {
   if ((high & 255) !== 0) h.corrupt(at, 'the pointer leads past the largest object');
   const target = high === 0 ? h : h.follow(high >>> 8, at);
+  if (target !== h) demandRead(target);
   place.h = target;
   // What leads to a root is checked here, at first use; what leads further in is as its object's root promised.
   place.at = low === 0 || low === target.dv.getUint32(META.root, true) ? rootOf(target, type) : low;
@@ -177,6 +178,7 @@ export function followFar(h: ObjectHandle, at: number, high: number, low: number
 /** Offset of an object's root. Throws TypeMismatch where it is of another type. */
 export function rootOf(h: ObjectHandle, type: StructImage): number {
   if (h.cold) h.warm();
+  demandRead(h);
   const root = h.dv.getUint32(META.root, true);
   const { fingerprint, size } = type.layout;
   if (root === 0)

@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type ErrorName } from '../src/abi/errors.ts';
-import { FOT_MAX, KIND, META, PAGE, RIGHT } from '../src/abi/format.ts';
+import { FOT, FOT_MAX, KIND, META, PAGE, RIGHT } from '../src/abi/format.ts';
 import type { ObjectId } from '../src/abi/id.ts';
-import { array, link, objectOf, offsetOf, ref, same, struct, text, u32, type Infer, type Space } from '../src/index.ts';
+import { array, link, objectOf, offsetOf, ref, same, struct, text, u32, type Infer, type Obj, type Space } from '../src/index.ts';
 import { deriveId } from '../src/kernel/identity.ts';
 import { Ground, objectFile, onHosts, restamp, fails } from './hosts.ts';
 
@@ -84,7 +84,13 @@ onHosts('T3: a pointer is 64 bits, index 24 and offset 40; 0 is null and index 0
   }
 });
 
-onHosts('T3: a table of 100,000 entries is stored through, followed, reopened; its entries stay what they were', (ground) => {
+/** Pages where the chunks of a table begin; 0 for those that are not there yet. */
+function chunksOf(object: Obj): number[] {
+  const words = new DataView(object.bytes(META.fotChunks, 4 * FOT.chunks).buffer);
+  return Array.from({ length: FOT.chunks }, (_, k) => words.getUint32(k * 4, true));
+}
+
+onHosts('T3: a table of 100,000 entries is stored through, followed, reopened; its entries stay what and where they were', (ground) => {
   let space = ground.open({ segmentSize: 1 << 20 });
   const reals = make(space, 3);
   const first = space.relaxed(() => space.create(Table));
@@ -96,40 +102,59 @@ onHosts('T3: a table of 100,000 entries is stored through, followed, reopened; i
     return deriveId(ground.host, nonce, new Uint8Array(16), 7, KIND.owned);
   };
   const { handle } = objectOf(first);
+  // The first index of each chunk: 16 entries in the header, then 128, 256, 512 and so on.
+  const starts = Array.from({ length: 10 }, (_, k) => FOT.embedded + FOT.chunk0 * (2 ** k - 1));
+  let chunks = chunksOf(objectOf(first));
+  assert.ok(chunks.every((page) => page === 0));
   space.relaxed(() => {
     for (let i = 1; i <= count; i++) {
       if (i % 40_000 === 0) first.links.set(i / 40_000, objectOf(reals[i / 40_000] as Node));
       else assert.equal(handle.refer(space.kernel.handle(absent(i))), i);
+      if (!starts.includes(i)) continue;
+      const now = chunksOf(objectOf(first));
+      const k = starts.indexOf(i);
+      assert.ok((now[k] ?? 0) > 0 && now.slice(k + 1).every((page) => page === 0), `entry ${i} is the first of chunk ${k}`);
+      assert.deepEqual(now.slice(0, k), chunks.slice(0, k), 'what is there stays where it is');
+      chunks = now;
     }
     first.links.set(0, objectOf(reals[0] as Node));
   });
   const id = objectOf(first).id;
-  for (let round = 0; round < 2; round++) {
+  const samples = [1, ...starts.flatMap((start) => [start - 1, start, start + 1]), 39_999, 65_536, count - 1, count].filter(
+    (i) => i <= count && i % 40_000 !== 0,
+  );
+  for (const round of ['at once', 'after death', 'after closing']) {
+    if (round === 'after death') space = ground.afterDeath(space);
+    if (round === 'after closing') space = ground.afterClose(space);
     const table = space.get(id, Table);
-    assert.deepEqual(
-      [0, 1, 2].map((i) => table.links.get(i)?.root(Node).value),
-      [0, 1, 2],
-    );
-    assert.equal(table.links.get(3), null);
-    const entries = objectOf(table).fot();
-    assert.equal(entries.length, count + 1);
-    for (const i of [1, 16, 17, 143, 144, 39_999, 65_536, count]) assert.equal(entries[i - 1]?.id, absent(i));
-    // An entry that is known is used again, one that is not comes at the end.
+    const object = objectOf(table);
+    for (let again = 0; again < 2; again++)
+      assert.deepEqual(
+        [0, 1, 2, 3].map((i) => table.links.get(i)?.root(Node).value),
+        [0, 1, 2, undefined],
+        round,
+      );
+    assert.deepEqual(chunksOf(object), chunks, round);
+    const entries = object.fot();
+    assert.equal(entries.length, count + 1, round);
+    for (const i of samples) assert.deepEqual([entries[i - 1]?.id, entries[i - 1]?.count], [absent(i), 1], `${round}: entry ${i}`);
+    // An entry that is known is used again, one that is not comes at the end; one whose last pointer goes is the next to be taken.
     space.relaxed(() => {
-      assert.equal(objectOf(table).handle.refer(space.kernel.handle(absent(77_777))), 77_777);
-      assert.equal(objectOf(table).handle.refer(space.kernel.handle(absent(count + 5 + round))), count + 2 + round);
+      assert.equal(object.handle.refer(space.kernel.handle(absent(77_777))), 77_777);
+      assert.equal(object.handle.refer(space.kernel.handle(absent(count + 5))), count + 2);
     });
-    entries.length = 0;
-    space.relaxed(() => objectOf(table).handle.unrefer(count + 2 + round));
-    if (round === 0) {
-      space.relaxed(() => objectOf(table).handle.refer(space.kernel.handle(absent(1))));
-      space = ground.afterDeath(space);
-      assert.equal(objectOf(space.get(id, Table)).fot()[0]?.count, 2);
-      // The entry that was freed is the next one to be taken.
-      space.relaxed(() => assert.equal(objectOf(space.get(id, Table)).handle.refer(space.kernel.handle(absent(count + 9))), count + 2));
-      return;
-    }
+    assert.equal(object.fot()[77_776]?.count, 2);
+    space.relaxed(() => {
+      for (const index of [77_777, count + 2]) object.handle.unrefer(index);
+    });
   }
+  // One in the middle goes, and it is the next one to be taken.
+  space.relaxed(() => objectOf(space.get(id, Table)).handle.unrefer(5000));
+  space = ground.afterDeath(space);
+  const object = objectOf(space.get(id, Table));
+  assert.equal(object.fot().length, count);
+  space.relaxed(() => assert.equal(object.handle.refer(space.kernel.handle(absent(count + 9))), 5000));
+  assert.equal(object.fot()[4999]?.id, absent(count + 9));
 });
 
 onHosts('T3: a full table is a typed error and changes nothing', (ground) => {
@@ -264,6 +289,55 @@ onHosts('T3: rights are judged at the store, not when the reference is made or r
     }),
   );
   assert.equal(readOnly.value, 5);
+});
+
+onHosts('T3: a target that may not be read is forbidden, not missing and not corrupt, however one comes to it', (ground) => {
+  let space = ground.open();
+  const id = idOf(make(space, 1)[0] as Node);
+  for (const rights of [0, RIGHT.write, RIGHT.execute]) {
+    const closed = space.relaxed(() => {
+      const made = space.create(Node, { value: 5 }, { rights });
+      const holder = space.get(id, Node);
+      holder.next = made;
+      holder.thing = objectOf(made);
+      space.names.set('/closed', made, { replace: true });
+      holder.other = space.late(Node, '/closed');
+      return idOf(made);
+    });
+    for (const round of ['at once', 'after death', 'after closing']) {
+      if (round === 'after death') space = ground.afterDeath(space);
+      if (round === 'after closing') space = ground.afterClose(space);
+      const node = space.get(id, Node);
+      for (let again = 0; again < 2; again++) {
+        fails('ObjectForbidden', () => node.next);
+        fails('ObjectForbidden', () => node.other);
+        fails('ObjectForbidden', () => space.get(closed, Node));
+        fails('ObjectForbidden', () => space.names.get('/closed', Node));
+        // That it is there may be known, and what it is; not what it holds.
+        const object = node.thing as Obj;
+        assert.deepEqual([object.id, object.kind, object.rights, space.has(closed)], [closed, 'owned', rights, true]);
+        const reads: readonly (() => unknown)[] = [
+          () => object.bytes(),
+          () => object.raw(),
+          () => object.export(),
+          () => object.root(Node),
+          () => object.schema,
+        ];
+        for (const read of reads) fails('ObjectForbidden', () => space.relaxed(read));
+        fails('ObjectForbidden', () => space.relaxed(() => space.copy(closed)));
+        fails('ObjectForbidden', () => space.relaxed(() => space.seal(closed)));
+      }
+      const snapshot = space.snapshot();
+      fails('ObjectForbidden', () => snapshot.get(closed, Node));
+      fails('ObjectForbidden', () => snapshot.of(node).next);
+      snapshot.close();
+    }
+    // Letting go of it needs no right to read it.
+    const node = space.get(id, Node);
+    space.relaxed(() => assert.equal(space.delete(closed), 'deleted'));
+    fails('ObjectDeleted', () => node.next);
+    space.relaxed(() => (node.next = node.other = null));
+  }
 });
 
 // --- T15: late binding --------------------------------------------------------------------------------------------------------

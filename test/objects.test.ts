@@ -8,7 +8,7 @@ import { LinuxHost } from '../src/host/linux/linux.ts';
 import { PortableHost } from '../src/host/portable/portable.ts';
 import { bytes, link, objectOf, ref, struct, text, u32, type Infer, type Space } from '../src/index.ts';
 import { deriveId } from '../src/kernel/identity.ts';
-import { objectFile, onHosts, restamp, fails } from './hosts.ts';
+import { Ground, objectFile, onHosts, restamp, fails } from './hosts.ts';
 
 const Node = struct('Node', {
   value: u32,
@@ -44,14 +44,48 @@ const expected = (count: number): string[] => Array.from({ length: count }, (_, 
 
 // --- T2: identity -------------------------------------------------------------------------------------------------------------
 
-test('T2: a hundred thousand IDs each from two nodes that know nothing of each other never meet', () => {
-  const seen = new Set<string>();
+test('T2: a million IDs each from two nodes that know nothing of each other never meet', () => {
   const none = new Uint8Array(16);
+  const each = 1_000_000;
+  // Half of an ID is enough to tell all of them apart.
+  const halves = new BigUint64Array(2 * each);
+  let at = 0;
   for (const host of [new LinuxHost(), new PortableHost()]) {
-    for (let i = 0; i < 100_000; i++) seen.add(deriveId(host, host.random(16), none, 7, KIND.owned));
+    for (let i = 0; i < each; i += 1000) {
+      const nonces = host.random(16_000);
+      for (let k = 0; k < 16_000; k += 16) {
+        const id = deriveId(host, nonces.subarray(k, k + 16), none, 7, KIND.owned);
+        if (k === 0) assert.ok(isId(id));
+        halves[at++] = BigInt(`0x${id.slice(0, 16)}`);
+      }
+    }
   }
-  assert.equal(seen.size, 200_000);
-  for (const id of [...seen].slice(0, 100)) assert.ok(isId(id));
+  halves.sort();
+  let met = 0;
+  for (let i = 1; i < halves.length; i++) if (halves[i] === halves[i - 1]) met++;
+  assert.equal(met, 0);
+});
+
+test('T2: two spaces that were made apart become one: all objects of one enter the other, under their IDs, references and all', (t) => {
+  const count = 400;
+  const grounds = [new Ground('linux', t), new Ground('portable', t)] as const;
+  const [here, there] = grounds.map((ground) => {
+    const space = ground.open();
+    const nodes = space.relaxed(() => Array.from({ length: count }, (_, value) => space.create(Node, { value, name: ground.name })));
+    space.relaxed(() => nodes.forEach((node, i) => (node.next = nodes[(i + 1) % count] ?? null)));
+    return { ground, space, ids: nodes.map((node) => objectOf(node).id) };
+  }) as [{ ground: Ground; space: Space; ids: ObjectId[] }, { ground: Ground; space: Space; ids: ObjectId[] }];
+  here.space.relaxed(() => {
+    for (const id of there.ids) assert.equal(here.space.import(there.space.object(id).export()).id, id);
+  });
+  const space = here.ground.afterDeath(here.space);
+  for (const { ground, ids } of [here, there]) {
+    let node: Node | null = space.get(ids[0] as ObjectId, Node);
+    for (let i = 0; i < 2 * count; i++) {
+      assert.deepEqual([node?.value, node?.name, objectOf(node as Node).id], [i % count, ground.name, ids[i % count]]);
+      node = node?.next ?? null;
+    }
+  }
 });
 
 test('T2: an ID binds nonce, key, rights and kind', () => {

@@ -90,7 +90,6 @@ export const MUTANTS: readonly Mutant[] = [
   },
   { name: 'file-unnamed', file: 'apply.js', from: 'unsynced.add(parent);', to: '' },
   { name: 'directory-unnamed', file: 'apply.js', from: 'unsynced.add(`${directory}/objects`);', to: '' },
-  { name: 'header-in-one-place', file: 'control.js', from: '(control.generation % 2) * CONTROL.slot', to: '0' },
   { name: 'header-unsynced', file: 'control.js', from: 'CONTROL.slot);\n    host.sync(file);', to: 'CONTROL.slot);' },
   // Recovery.
   { name: 'frames-unchecked', file: 'recovery.js', from: '=== words[at + 1] >>> 0 ? length : 0', to: '>= 0 ? length : 0' },

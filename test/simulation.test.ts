@@ -2,24 +2,34 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CANARIES } from '../src/testing/canary.ts';
-import { Simulation, SimulationFailure } from '../src/testing/simulation.ts';
+import { Simulation, SimulationFailure, type SimulationResult } from '../src/testing/simulation.ts';
+import { MUTANTS, simulateMutant } from './simulation-mutants.ts';
 
-const SEEDS = 5;
+/** Seeds with every mode of loss at every point, and further ones with one mode. */
+const THOROUGH = 2;
+const BROAD = 6;
 /** Every canary is found by one of the first seeds. */
-const CANARY_SEEDS = 40;
+const CANARY_SEEDS = 20;
+/** Of the kernels with a bug, those that are found soon. All of them: node dist/test/simulation-mutants.js */
+const QUICK_MUTANTS: ReadonlySet<string> = new Set(['segment-unnamed', 'in-place-not-through', 'frames-unchecked']);
+const MUTANT_POINTS = 3000;
+
+async function simulate(from: number, to: number, plans: number | undefined): Promise<{ points: number; line: string }> {
+  const results: SimulationResult[] = [];
+  for (let seed = from; seed <= to; seed++) results.push(await new Simulation({ seed, plans }).run());
+  const sum = (of: (result: SimulationResult) => number): number => results.reduce((total, result) => total + of(result), 0);
+  const points = sum(({ steps }) => steps);
+  const recoveries = sum(({ powerLosses, deaths, nested }) => powerLosses + deaths + nested);
+  const line = `seeds ${from} to ${to}: ${points} crash points, ${recoveries} recoveries, ${sum(({ checks }) => checks)} checks, 0 bad`;
+  return { points, line };
+}
 
 test('T8: whatever write or sync the power fails at, what is found is the state before or after; so for T6 and T9', async (t) => {
-  let points = 0;
-  let recoveries = 0;
-  let checks = 0;
-  for (let seed = 1; seed <= SEEDS; seed++) {
-    const result = await new Simulation({ seed }).run();
-    points += result.steps;
-    recoveries += result.powerLosses + result.deaths + result.nested;
-    checks += result.checks;
-  }
-  t.diagnostic(`seeds 1 to ${SEEDS}: ${points} crash points, ${recoveries} recoveries, ${checks} checks, 0 bad`);
-  assert.ok(points > 500);
+  const thorough = await simulate(1, THOROUGH, undefined);
+  t.diagnostic(`every mode of loss: ${thorough.line}`);
+  const broad = await simulate(THOROUGH + 1, THOROUGH + BROAD, 1);
+  t.diagnostic(`one mode a point: ${broad.line}`);
+  assert.ok(thorough.points > 300 && broad.points > 1000);
 });
 
 for (const canary of CANARIES) {
@@ -34,5 +44,13 @@ for (const canary of CANARIES) {
       }
     }
     assert.fail(`not found by ${CANARY_SEEDS} seeds`);
+  });
+}
+
+for (const mutant of MUTANTS.filter(({ name }) => QUICK_MUTANTS.has(name))) {
+  test(`T8: the simulation finds a kernel that is broken on purpose: ${mutant.name}`, (t) => {
+    const caught = simulateMutant(mutant, MUTANT_POINTS);
+    assert.ok(caught !== undefined, `not found at ${MUTANT_POINTS} crash points`);
+    t.diagnostic(`found by seed ${caught.seed} at step ${caught.step}`);
   });
 }

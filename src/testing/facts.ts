@@ -120,7 +120,13 @@ function brief(content: string): string {
 export function briefBytes(content: Uint8Array): string {
   if (content.length <= SHORT) return [...content].join(' ');
   let hash = 0x811c9dc5;
-  for (let i = 0; i < content.length; i++) hash = Math.imul(hash ^ (content[i] as number), 0x01000193);
+  const padded = new Uint8Array((content.length + 3) & ~3);
+  padded.set(content);
+  for (const word of new Int32Array(padded.buffer)) {
+    hash = Math.imul(hash ^ word, 0x01000193);
+    // What is multiplied only wanders upwards.
+    hash ^= hash >>> 15;
+  }
   return `${content.length} bytes, ${(hash >>> 0).toString(16)}`;
 }
 

@@ -1,7 +1,7 @@
 /**
  * npm run sim -- [--seed N] [--step M] [--from N] [--points 100000] [--seconds S] [--plans P] [--canary NAME|all]
  *
- * Without --seed: seeds from 1 on, or from --from, until so many points were explored or so much time has passed. With --seed: that one, and with
+ * Without --seed: seeds from 1 or --from on, until so many points were explored or so much time has passed. With --seed: that one, and with
  * --step only the crash at that step, told in full. With --canary: a host with a known bug, which must be found.
  */
 import { CANARIES, type Canary } from './canary.ts';

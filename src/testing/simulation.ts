@@ -389,6 +389,8 @@ export class Simulation {
   /** Forks the machine, once a plan. `call` undefined: between calls, where only the process may die. */
   #explore(call: string | undefined): void {
     const step = ++this.#steps;
+    // Also where this step is not looked at: the same seed gives the same run.
+    this.#host.fold();
     if (this.#options.step !== undefined && this.#options.step !== step) return;
     const random = new Random(this.#options.seed * 31 + step);
     const powerLost = this.#allowed(true);

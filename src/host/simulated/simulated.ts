@@ -98,6 +98,11 @@ export class SimulatedHost implements Host {
     return this.#heir(this.#disk.afterPowerLoss(plan), options);
   }
 
+  /** What was stored to mapped files counts as written from now on. */
+  fold(): void {
+    this.#disk.fold();
+  }
+
   /**
    * What `crash` would leave, in words: the same words mean the same disk, byte for byte. Undefined where chance decides for each sector.
    */
@@ -173,6 +178,8 @@ export class SimulatedHost implements Host {
   #point(call: string): void {
     this.#live();
     const point = this.points++;
+    // Here, so that who looks on changes nothing: each time that stores are taken over gives them numbers of their own.
+    this.#disk.fold();
     if (point === this.stopAt) {
       this.stopped = true;
       this.#schedule.clear();

@@ -205,6 +205,8 @@ export class Simulation {
     for (let left = 4 + this.#random.below(5); left > 0; left--) {
       const before = this.#committed;
       this.#transaction(true);
+      // What a dead machine's program goes on doing is no part of the story.
+      if (this.#host.stopped) return;
       if (this.#committed === before) continue;
       while (life === this.#life && this.#acknowledged < this.#committed && this.#failure === undefined) {
         if ((await this.#host.step()) || this.#acknowledged === this.#committed) continue;

@@ -7,6 +7,11 @@ export type { Host } from './host/host.ts';
 export type { CreateOptions } from './kernel/lifetime.ts';
 export type { Reclaimed } from './kernel/reclaim.ts';
 export type { Recovery } from './kernel/recovery.ts';
+export { ByteView } from './lib/collections/byte-view.ts';
+export { hashMap, hashSet, type HashMap, type HashSet } from './lib/collections/hash-map.ts';
+export { caseless, collation, tuple, type Collation, type KeyOf, type KeyType, type Tuple } from './lib/collections/keys.ts';
+export type { CollectionUsage } from './lib/collections/tools.ts';
+export type { CollectionType } from './lib/collections/type.ts';
 export { assign, closeCursor, cursor, moveCursor, objectOf, offsetOf, reader, same, type Cursor, type Reader } from './lib/cursor.ts';
 export {
   array,

@@ -25,6 +25,7 @@ import { objectIds, reclaim, type Reclaimed } from './kernel/reclaim.ts';
 import type { Recovery } from './kernel/recovery.ts';
 import { Snapshot as KernelSnapshot } from './kernel/snapshot.ts';
 import { run } from './kernel/transaction.ts';
+import { isCollectionAccessor, type CollectionType } from './lib/collections/type.ts';
 import { Obj } from './lib/object.ts';
 import { LateReference, assignTo, isAccessor, rootOf } from './lib/runtime.ts';
 import { accessorAt, type Init, type Instance, type Struct, type StructImage } from './lib/struct.ts';
@@ -176,6 +177,8 @@ export class Space {
   // --- objects ------------------------------------------------------------------------------------------------------------
 
   /** A new object whose root is a `type`. Inside a transaction. */
+  create<C, I>(type: CollectionType<C, I>, init?: I, options?: CreateOptions): C;
+  create<F>(type: Struct<F>, init?: Init<F>, options?: CreateOptions): Instance<F>;
   create<F>(type: Struct<F>, init?: Init<F>, options: CreateOptions = {}): Instance<F> {
     const h = createObject(this.#kernel, options);
     return orForsaken(h, () => {
@@ -197,6 +200,8 @@ export class Space {
   }
 
   /** Allocates a `type` in the object of `where`. Inside a transaction: the memory and whatever points to it appear together. */
+  make<C, I>(type: CollectionType<C, I>, where: Target, init?: I): C;
+  make<F>(type: Struct<F>, where: Target, init?: Init<F>): Instance<F>;
   make<F>(type: Struct<F>, where: Target, init?: Init<F>): Instance<F> {
     const h = handleOf(this.#kernel, where);
     const instance = accessorAt(type, h, h.allocate(type.layout.size));
@@ -218,6 +223,8 @@ export class Space {
   }
 
   /** The root of an object. Throws ObjectMissing, ObjectDeleted, ObjectCorrupt, ObjectForged, TypeMismatch. */
+  get<C, I>(id: ObjectId, type: CollectionType<C, I>): C;
+  get<F>(id: ObjectId, type: Struct<F>): Instance<F>;
   get<F>(id: ObjectId, type: Struct<F>): Instance<F> {
     const h = this.#kernel.open(parseId(id));
     return accessorAt(type, h, rootOf(h, type));
@@ -255,7 +262,10 @@ export class Space {
 
   /** Deletes an object: now, or when nothing that it is tied to is left ("kept"). Inside a transaction. */
   delete(target: Target): 'deleted' | 'kept' {
-    return deleteObject(this.#kernel, handleOf(this.#kernel, target));
+    const h = handleOf(this.#kernel, target);
+    // A collection that has an object of its own takes those with it that it has grown into.
+    if (typeof target === 'object' && isCollectionAccessor(target)) target.$destroy();
+    return deleteObject(this.#kernel, h);
   }
 
   /** `target` lives at least as long as `to`. Inside a transaction. */
@@ -280,6 +290,8 @@ export class Space {
   // --- names, late binding, versions --------------------------------------------------------------------------------------
 
   /** A value for a reference field: bound by path, and resolved each time it is followed. */
+  late<C, I>(type: CollectionType<C, I>, path: string, resolver?: string): C;
+  late<F>(type: Struct<F>, path: string, resolver?: string): Instance<F>;
   late<F>(_type: Struct<F>, path: string, resolver = ''): Instance<F> {
     const reference: unknown = new LateReference(path, resolver);
     return reference as Instance<F>;
@@ -368,6 +380,8 @@ export class Snapshot {
   }
 
   /** The root of an object as it was. Throws ObjectMissing where it was not there yet. */
+  get<C, I>(id: ObjectId, type: CollectionType<C, I>): C;
+  get<F>(id: ObjectId, type: Struct<F>): Instance<F>;
   get<F>(id: ObjectId, type: Struct<F>): Instance<F> {
     const h = this.#snapshot.handle(parseId(id));
     return accessorAt(type, h, rootOf(h, type));

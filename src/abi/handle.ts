@@ -61,6 +61,10 @@ export interface ObjectHandle {
   /** One pointer through this FOT index is gone. */
   unrefer(index: number): void;
   fotEntries(): Iterable<FotEntry>;
+  /** A new object of this one's kind and rights for more of its content: reclaimed when nothing refers to it. `reserve` as at creation. */
+  extend(reserve: number): ObjectHandle;
+  /** Deletes an object that `extend` made. */
+  remove(): void;
   /** Points an entry, and every pointer through it, at another object. */
   retarget(index: number, target: ObjectHandle): void;
   /** Makes raw stores part of transactions from now on, and keeps the object where it is. */

@@ -17,6 +17,7 @@ import { writeId, type ObjectId } from '../abi/id.ts';
 import { allocateBlock, releaseBlock } from './allocator.ts';
 import { followEntry, fotEntries, referTo, referToName, retargetEntry, unreferEntry } from './fot.ts';
 import type { Kernel } from './kernel.ts';
+import { createObject, deleteObject } from './lifetime.ts';
 import { RawState } from './raw.ts';
 import { stampedHeader } from './apply.ts';
 import type { Snapshot } from './snapshot.ts';
@@ -273,6 +274,14 @@ export class Handle implements ObjectHandle {
   allocate(size: number): number {
     if (this.cold) this.warm();
     return allocateBlock(this, size);
+  }
+
+  extend(reserve: number): Handle {
+    return createObject(this.kernel, { kind: this.volatile ? 'volatile' : 'owned', counted: true, rights: this.rights, reserve });
+  }
+
+  remove(): void {
+    deleteObject(this.kernel, this);
   }
 
   release(at: number): void {

@@ -35,6 +35,16 @@ export type FieldShape =
   | { readonly kind: 'oneOf'; readonly type: string; readonly values: readonly string[] }
   | { readonly kind: 'optional'; readonly type: string; readonly of: FieldShape; readonly at: number }
   | { readonly kind: 'array'; readonly type: string; readonly of: FieldShape; readonly stride: number; readonly length: number }
+  | {
+      readonly kind: 'collection';
+      readonly type: string;
+      /** `HashMap`, `Vec` and so on. */
+      readonly collection: string;
+      readonly size: number;
+      /** How keys are encoded, where there are any. */
+      readonly key?: string;
+      readonly value?: FieldShape;
+    }
   | { readonly kind: 'struct' | 'ref'; readonly type: string };
 
 // --- numbers ------------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import { META, type Kind } from '../abi/format.ts';
 import { demandRead, type FotEntry, type ObjectHandle, type WasmView } from '../abi/handle.ts';
 import type { ObjectId } from '../abi/id.ts';
 import { INSPECT } from './inspect.ts';
+import type { CollectionType } from './collections/type.ts';
 import { rootOf } from './runtime.ts';
 import { accessorAt, type Instance, type Schema, type Struct } from './struct.ts';
 
@@ -63,6 +64,8 @@ export class Obj {
   }
 
   /** The root, checked to be of this type. Throws TypeMismatch. */
+  root<C, I>(type: CollectionType<C, I>): C;
+  root<F>(type: Struct<F>): Instance<F>;
   root<F>(type: Struct<F>): Instance<F> {
     const h = this.#warm();
     return accessorAt(type, h, rootOf(h, type));

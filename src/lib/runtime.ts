@@ -255,6 +255,10 @@ export function storeAll(target: Settable, values: unknown, field: string): void
 
 /** Sets the fields that `init` has. Unknown ones are refused. Undefined empties an optional field and leaves any other as it is. */
 export function assignTo(target: object, init: unknown, what: string): void {
+  if ('$assign' in target && typeof target.$assign === 'function') {
+    target.$assign(init);
+    return;
+  }
   if (typeof init !== 'object' || init === null) unfit(what, init, 'an object with fields to set');
   if (isAccessor(init)) {
     copyFields(target, init, what);

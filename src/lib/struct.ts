@@ -11,6 +11,7 @@ import { TwzError } from '../abi/errors.ts';
 import { OBJECT_SIZE_MAX } from '../abi/format.ts';
 import type { ObjectHandle } from '../abi/handle.ts';
 import { compile, type AccessorClass, type CursorClass, type Emitter, type ReaderClass } from './emit.ts';
+import type { CollectionType } from './collections/type.ts';
 import type { Field, FieldShape, INIT, VALUE } from './fields.ts';
 import { fingerprintOf, type Fingerprint } from './fingerprint.ts';
 
@@ -70,7 +71,8 @@ export interface StructImage {
 }
 
 /** The accessor type of a declared struct: `type Person = Infer<typeof Person>`. */
-export type Infer<S> = S extends { readonly [STRUCT]?: infer F } ? Instance<Exclude<F, undefined>> : never;
+export type Infer<S> =
+  S extends CollectionType<infer C, infer _I> ? C : S extends { readonly [STRUCT]?: infer F } ? Instance<Exclude<F, undefined>> : never;
 
 const referred = new WeakMap<object, () => StructImage>();
 
@@ -202,7 +204,8 @@ export function refersTo(field: object, target: () => StructImage): void {
   referred.set(field, target);
 }
 
-function describe(root: StructImage): Schema {
+/** The layouts of a type and of all that it refers to. */
+export function describe(root: StructImage): Schema {
   const types: Record<string, SchemaType> = {};
   const seen = new Map<string, StructImage>();
   const visit = (type: StructImage): void => {
@@ -224,6 +227,8 @@ function describe(root: StructImage): Schema {
     const target = referred.get(field);
     if (target !== undefined) visit(target());
     if ('of' in field && typeof field.of === 'object' && field.of !== null) visitField(field.of);
+    if ('parts' in field && Array.isArray(field.parts))
+      for (const part of field.parts) if (typeof part === 'object' && part !== null) visitField(part);
   };
   visit(root);
   return { root: root.name, types };
@@ -241,6 +246,8 @@ export function struct<const F extends Record<string, any>>(name: string, fields
 }
 
 /** A reference to a struct, in the same object or in another. Reads as an accessor, or null. */
+export function ref<C, I>(target: CollectionType<C, I>): Field<C | null>;
+export function ref<F>(target: Struct<F>): Field<Instance<F> | null>;
 export function ref<F>(target: Struct<F>): Field<Instance<F> | null> {
   const type = `ref(${target.name})`;
   const field: Field<Instance<F> | null> = {

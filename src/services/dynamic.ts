@@ -65,6 +65,8 @@ export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicSt
         return optional(fieldOf(shape.of));
       case 'array':
         return array(fieldOf(shape.of), shape.length);
+      case 'collection':
+        throw new TwzError('NotSupported', `${shape.type}: this tool does not open collections`, { type: shape.type });
       case 'struct':
         return needed(shape.type);
       case 'ref':

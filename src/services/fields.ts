@@ -112,6 +112,7 @@ function parseValue(find: Finder, shape: Shape, text: string, typed: TypedObject
       if (type === undefined) throw misfit(name, text, `a reference to ${shape.type}, which the schema does not describe`);
       return find(text).root(type);
     }
+    case 'collection':
     case 'struct':
       throw new TwzError('ValueMismatch', `"${name}" is a struct: set its fields one by one, as ${name}.FIELD`, { field: name });
   }

@@ -7,6 +7,7 @@ import type { ObjectId } from '../abi/id.ts';
 import { entryAt, readEntry, referToAny } from '../kernel/fot.ts';
 import { createObject, wellKnownId, wellKnownNonce } from '../kernel/lifetime.ts';
 import { Handle } from '../kernel/object.ts';
+import type { CollectionType } from '../lib/collections/type.ts';
 import type { Obj } from '../lib/object.ts';
 import { bool, link, oneOf, text, u32 } from '../lib/fields.ts';
 import { offsetOf, objectOf } from '../lib/cursor.ts';
@@ -293,6 +294,7 @@ export class Names {
 
   /** The object of that name, following links; with a type, its root. Throws NameMissing and what opening throws. */
   get(path: string): Obj;
+  get<C, I>(path: string, type: CollectionType<C, I>): C;
   get<F>(path: string, type: Struct<F>): Instance<F>;
   get<F>(path: string, type?: Struct<F>): Obj | Instance<F> {
     const { entry } = this.#require(path, true);

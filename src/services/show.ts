@@ -196,6 +196,8 @@ class Viewer {
         const struct = schema.types.get(type);
         return struct === undefined ? { kind: 'bad', type, message: 'not described' } : this.struct(place, at, struct, depth);
       }
+      case 'collection':
+        return { kind: 'plain', type, value: `${image.u32(at)} entries` };
       case 'link':
       case 'ref':
         return this.#pointer(place, at, shape, depth);

@@ -16,6 +16,14 @@ export type Shape =
       readonly stride: number;
       readonly length: number;
     }
+  | {
+      readonly kind: 'collection';
+      readonly type: string;
+      readonly size: number;
+      readonly collection: string;
+      readonly key: string | undefined;
+      readonly value: Shape | undefined;
+    }
   | { readonly kind: 'struct' | 'ref'; readonly type: string; readonly size: number };
 
 export interface StructField {
@@ -153,6 +161,13 @@ function shapeOf(value: unknown, what: string, sizes: ReadonlyMap<string, number
     }
     case 'ref':
       return { kind: 'ref', type, size: 8 };
+    case 'collection': {
+      const size = natural(raw['size'], `${what}.size`);
+      if (size === 0 || size % 8 !== 0) throw new Malformed(`${what} has a header of ${size} bytes`);
+      const key = raw['key'] === undefined ? undefined : text(raw['key'], `${what}.key`);
+      const value = raw['value'] === undefined ? undefined : shapeOf(raw['value'], what, sizes, depth + 1);
+      return { kind: 'collection', type, size, collection: text(raw['collection'], `${what}.collection`), key, value };
+    }
     default:
       throw new Malformed(`${what} has the unknown kind ${JSON.stringify(raw['kind'])}`);
   }
@@ -218,6 +233,8 @@ export function alignOf(schema: ObjectSchema, shape: Shape, depth = 0): number {
         1,
       );
     }
+    case 'collection':
+      return 8;
     default:
       return shape.size;
   }

@@ -262,6 +262,8 @@ export class TypedWalk {
         if (inner !== undefined) this.#struct(id, facts, at, inner, type, local);
         return;
       }
+      case 'collection':
+        return;
       case 'text':
       case 'bytes':
         this.#block(id, facts, at, name);

@@ -1,0 +1,448 @@
+/**
+ * Keys of collections. Every key is a sequence of bytes whose order is the order of the keys (unsigned bytes, a prefix first), so that
+ * hashing, comparing and searching are the same for all types:
+ *
+ *   number   big-endian, the sign bit flipped; a floating-point number's other bits too where it is negative
+ *   text     UTF-8: the order is that of code points
+ *   tuple    its parts in a row; text and bytes in it end with 0 0, and a zero byte of theirs is written 0 255
+ *   collated the folded text, and if that is another, 255 and the text itself; the folded part alone is compared
+ *
+ * A key that is looked for is encoded into one scratch area, as whole words with zeros behind its end, and stored the same way.
+ */
+import { TwzError } from '../../abi/errors.ts';
+import type { ObjectHandle } from '../../abi/handle.ts';
+import { unfit } from '../runtime.ts';
+import type { Field } from '../fields.ts';
+
+/** Longest key in bytes, encoded. */
+export const KEY_MAX = 65536;
+
+/** The key that is looked for. */
+export interface Scratch {
+  readonly bytes: Uint8Array;
+  readonly words: Int32Array;
+  /** Bytes that count for comparing. */
+  length: number;
+  /** Bytes to store: as many, or more where a collation keeps the text itself behind them. */
+  stored: number;
+}
+
+const area = new ArrayBuffer(KEY_MAX + 64);
+export const SCRATCH: Scratch = { bytes: new Uint8Array(area), words: new Int32Array(area), length: 0, stored: 0 };
+
+export interface KeyCodec<K> {
+  /** Names the stored form. */
+  readonly signature: string;
+  /** Bytes of every key, or 0 where they differ. */
+  readonly size: number;
+  /** The first four bytes, in place or not, say all of the key. */
+  readonly exact: boolean;
+  /** Puts a key into the scratch area. Throws ValueMismatch and OutOfRange. */
+  encode(key: K): void;
+  /** The key whose `length` bytes lie at `at`. */
+  decode(h: ObjectHandle, at: number, length: number): K;
+  /** How many of `length` stored bytes are compared; undefined where all are. */
+  readonly compared?: ((h: ObjectHandle, at: number, length: number) => number) | undefined;
+  /** The bytes of a prefix are a prefix of the bytes. */
+  readonly prefixes: boolean;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+function tooLong(length: number): never {
+  throw new TwzError('OutOfRange', `a key of ${length} bytes; the limit is ${KEY_MAX}`, { length });
+}
+
+function seal(length: number): void {
+  // Zeros up to the next word and one word more.
+  SCRATCH.bytes.fill(0, length, ((length + 3) & ~3) + 4);
+  SCRATCH.length = SCRATCH.stored = length;
+}
+
+// --- numbers ----------------------------------------------------------------------------------------------------------------
+
+function swap(word: number): number {
+  return ((word & 0xff) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);
+}
+
+function put32(key: number): void {
+  SCRATCH.words[0] = swap(key);
+  SCRATCH.words[1] = 0;
+  SCRATCH.length = SCRATCH.stored = 4;
+}
+
+function put64(high: number, low: number): void {
+  SCRATCH.words[0] = swap(high);
+  SCRATCH.words[1] = swap(low);
+  SCRATCH.words[2] = 0;
+  SCRATCH.length = SCRATCH.stored = 8;
+}
+
+function high32(h: ObjectHandle, at: number): number {
+  return h.dv.getInt32(at, false);
+}
+
+function integer(type: string, low: number, high: number, flip: number): KeyCodec<number> {
+  return {
+    signature: type,
+    size: 4,
+    exact: true,
+    prefixes: false,
+    encode(key) {
+      if (typeof key !== 'number' || !(key >= low && key <= high) || (flip === 0 ? key >>> 0 : key | 0) !== key) unfit('a key', key, type);
+      put32(key ^ flip);
+    },
+    decode: flip === 0 ? (h, at) => high32(h, at) >>> 0 : (h, at) => high32(h, at) ^ flip,
+  };
+}
+
+const SIGN = -0x80000000;
+
+function wide(type: 'u64' | 'i64', low: number, flip: number): KeyCodec<number> {
+  return {
+    signature: type,
+    size: 8,
+    exact: false,
+    prefixes: false,
+    encode(key) {
+      if (!Number.isSafeInteger(key) || key < low) unfit('a key', key, `${type} up to 2^53 - 1`);
+      put64(Math.floor(key / 2 ** 32) ^ flip, key | 0);
+    },
+    decode: (h, at) => (flip === 0 ? high32(h, at) >>> 0 : high32(h, at) ^ flip) * 2 ** 32 + h.dv.getUint32(at + 4, false),
+  };
+}
+
+function big(type: 'bigU64' | 'bigI64', low: bigint, high: bigint): KeyCodec<bigint> {
+  const view = new DataView(area);
+  const flip = low < 0n ? SIGN : 0;
+  return {
+    signature: type,
+    size: 8,
+    exact: false,
+    prefixes: false,
+    encode(key) {
+      if (typeof key !== 'bigint' || key < low || key > high) unfit('a key', key, type);
+      view.setBigInt64(0, BigInt.asIntN(64, key), false);
+      SCRATCH.words[0] = (SCRATCH.words[0] as number) ^ (flip === 0 ? 0 : 0x80);
+      SCRATCH.words[2] = 0;
+      SCRATCH.length = SCRATCH.stored = 8;
+    },
+    decode: (h, at) => (flip === 0 ? h.dv.getBigUint64(at, false) : BigInt.asIntN(64, h.dv.getBigUint64(at, false) ^ 0x8000000000000000n)),
+  };
+}
+
+const floats = new Float64Array(1);
+const floatWords = new Int32Array(floats.buffer);
+
+const float64: KeyCodec<number> = {
+  signature: 'f64',
+  size: 8,
+  exact: false,
+  prefixes: false,
+  encode(key) {
+    if (typeof key !== 'number') unfit('a key', key, 'a number');
+    // One zero and one NaN, as in a Map; NaN comes last.
+    floats[0] = key === 0 ? 0 : key;
+    const high = floatWords[1] as number;
+    const low = floatWords[0] as number;
+    if (Number.isNaN(key)) put64(-1, -1);
+    else if (high < 0) put64(~high, ~low);
+    else put64(high ^ SIGN, low);
+  },
+  decode(h, at) {
+    const high = high32(h, at);
+    const low = h.dv.getInt32(at + 4, false);
+    if (high === -1 && low === -1) return Number.NaN;
+    floatWords[1] = high < 0 ? high ^ SIGN : ~high;
+    floatWords[0] = high < 0 ? low : ~low;
+    return floats[0] as number;
+  },
+};
+
+const truth: KeyCodec<boolean> = {
+  signature: 'bool',
+  size: 4,
+  exact: true,
+  prefixes: false,
+  encode(key) {
+    if (typeof key !== 'boolean') unfit('a key', key, 'bool');
+    put32(key ? 1 : 0);
+  },
+  decode: (h, at) => high32(h, at) !== 0,
+};
+
+// --- text and bytes -----------------------------------------------------------------------------------------------------------
+
+/** Writes UTF-8 at `at` of the scratch area; returns where it ends. */
+function putText(key: string, at: number): number {
+  if (key.length > KEY_MAX - at) tooLong(at + key.length);
+  const { written, read } = encoder.encodeInto(key, SCRATCH.bytes.subarray(at, KEY_MAX));
+  if (read < key.length) tooLong(at + key.length * 2);
+  return at + written;
+}
+
+export function decodeText(h: ObjectHandle, at: number, length: number): string {
+  const { dv } = h;
+  if (length > 32) return decoder.decode(h.u8.slice(at, at + length));
+  let short = '';
+  let i = 0;
+  for (; i + 4 <= length; i += 4) {
+    const w = dv.getInt32(at + i, true);
+    if ((w & 0x80808080) !== 0) return decoder.decode(h.u8.slice(at, at + length));
+    short += String.fromCharCode(w & 127, (w >>> 8) & 127, (w >>> 16) & 127, w >>> 24);
+  }
+  for (; i < length; i++) {
+    const c = dv.getUint8(at + i);
+    if (c > 127) return decoder.decode(h.u8.slice(at, at + length));
+    short += String.fromCharCode(c);
+  }
+  return short;
+}
+
+const textKey: KeyCodec<string> = {
+  signature: 'text',
+  size: 0,
+  exact: false,
+  prefixes: true,
+  encode(key) {
+    if (typeof key !== 'string') unfit('a key', key, 'a string');
+    const n = key.length;
+    if (n > KEY_MAX) tooLong(n);
+    const { words } = SCRATCH;
+    let i = 0;
+    for (; i + 4 <= n; i += 4) {
+      const a = key.charCodeAt(i);
+      const b = key.charCodeAt(i + 1);
+      const c = key.charCodeAt(i + 2);
+      const d = key.charCodeAt(i + 3);
+      if ((a | b | c | d) > 127) {
+        seal(putText(key, 0));
+        return;
+      }
+      words[i >> 2] = a | (b << 8) | (c << 16) | (d << 24);
+    }
+    let last = 0;
+    for (let shift = 0, j = i; j < n; j++, shift += 8) {
+      const c = key.charCodeAt(j);
+      if (c > 127) {
+        seal(putText(key, 0));
+        return;
+      }
+      last |= c << shift;
+    }
+    words[i >> 2] = last;
+    words[(i >> 2) + 1] = 0;
+    SCRATCH.length = SCRATCH.stored = n;
+  },
+  decode: decodeText,
+};
+
+const bytesKey: KeyCodec<Uint8Array> = {
+  signature: 'bytes',
+  size: 0,
+  exact: false,
+  prefixes: true,
+  encode(key) {
+    if (!(key instanceof Uint8Array)) unfit('a key', key, 'a Uint8Array');
+    if (key.length > KEY_MAX) tooLong(key.length);
+    SCRATCH.bytes.set(key);
+    seal(key.length);
+  },
+  decode: (h, at, length) => h.u8.slice(at, at + length),
+};
+
+// --- collations -------------------------------------------------------------------------------------------------------------
+
+/** Texts as keys that are compared by what `fold` makes of them; the text itself is kept. */
+export interface Collation {
+  readonly kind: 'collation';
+  readonly name: string;
+  readonly fold: (text: string) => string;
+}
+
+/**
+ * A key type for texts that are the same if `fold` says so, and ordered by its result. The name is stored with the type: another rule
+ * needs another name.
+ */
+export function collation(name: string, fold: (text: string) => string): Collation {
+  return { kind: 'collation', name, fold };
+}
+
+/** Texts that differ only in case are the same key. */
+export const caseless: Collation = collation('caseless', (value) => value.toLowerCase());
+
+function collated({ name, fold }: Collation): KeyCodec<string> {
+  const compared = (h: ObjectHandle, at: number, length: number): number => {
+    for (let i = 0; i < length; i++) if (h.dv.getUint8(at + i) === 255) return i;
+    return length;
+  };
+  return {
+    signature: `collation(${JSON.stringify(name)})`,
+    size: 0,
+    exact: false,
+    prefixes: true,
+    compared,
+    encode(key) {
+      if (typeof key !== 'string') unfit('a key', key, 'a string');
+      const folded = fold(key);
+      const length = putText(folded, 0);
+      if (folded === key) {
+        seal(length);
+        return;
+      }
+      SCRATCH.bytes[length] = 255;
+      seal(putText(key, length + 1));
+      SCRATCH.length = length;
+    },
+    decode(h, at, length) {
+      const end = compared(h, at, length);
+      return end === length ? decodeText(h, at, length) : decodeText(h, at + end + 1, length - end - 1);
+    },
+  };
+}
+
+// --- tuples -----------------------------------------------------------------------------------------------------------------
+
+/** Several keys in a row, ordered by the first, then by the second, and so on. */
+export interface Tuple<T extends readonly unknown[]> {
+  readonly kind: 'tuple';
+  readonly parts: { readonly [I in keyof T]: KeyType<T[I]> };
+}
+
+/** A key type of several parts: `tuple(text, u32)` has keys like `['Bob', 5]`. */
+export function tuple<const P extends readonly KeyType<never>[]>(...parts: P): Tuple<{ -readonly [I in keyof P]: KeyOf<P[I]> }> {
+  const kept: unknown = parts;
+  return { kind: 'tuple', parts: kept as Tuple<{ -readonly [I in keyof P]: KeyOf<P[I]> }>['parts'] };
+}
+
+function tupleKey(codecs: readonly KeyCodec<unknown>[]): KeyCodec<readonly unknown[]> {
+  const size = codecs.every((codec) => codec.size > 0) ? codecs.reduce((sum, codec) => sum + codec.size, 0) : 0;
+  const parts = new Uint8Array(area.byteLength);
+  return {
+    signature: `tuple(${codecs.map((codec) => codec.signature).join(',')})`,
+    size,
+    exact: false,
+    prefixes: false,
+    encode(key) {
+      if (!Array.isArray(key) || key.length !== codecs.length) unfit('a key', key, `an array of ${codecs.length} parts`);
+      let at = 0;
+      for (const [i, codec] of codecs.entries()) {
+        codec.encode(key[i]);
+        at = appendPart(parts, at, codec.size);
+      }
+      SCRATCH.bytes.set(parts.subarray(0, at));
+      seal(at);
+    },
+    decode(h, at, length) {
+      const key: unknown[] = [];
+      const end = at + length;
+      for (const codec of codecs) {
+        if (codec.size > 0) {
+          key.push(codec.decode(h, at, codec.size));
+          at += codec.size;
+          continue;
+        }
+        const part: number[] = [];
+        while (at < end) {
+          const byte = h.dv.getUint8(at++);
+          if (byte === 0 && h.dv.getUint8(at++) === 0) break;
+          part.push(byte);
+        }
+        // What decodes it reads through a view alone.
+        const u8 = Uint8Array.from(part);
+        key.push(codec.decode({ ...EMPTY, u8, dv: new DataView(u8.buffer) }, 0, u8.length));
+      }
+      return key;
+    },
+  };
+}
+
+const EMPTY: Pick<ObjectHandle, never> & ObjectHandle = Object.create(null);
+
+/** Appends the key in the scratch area as a part of a tuple. */
+function appendPart(parts: Uint8Array, at: number, size: number): number {
+  const { bytes: from, stored } = SCRATCH;
+  if (at + stored * 2 + 2 > KEY_MAX) tooLong(at + stored);
+  if (size > 0) {
+    parts.set(from.subarray(0, stored), at);
+    return at + stored;
+  }
+  for (let i = 0; i < stored; i++) {
+    const byte = from[i] as number;
+    parts[at++] = byte;
+    if (byte === 0) parts[at++] = 255;
+  }
+  parts[at++] = 0;
+  parts[at++] = 0;
+  return at;
+}
+
+// --- from fields ------------------------------------------------------------------------------------------------------------
+
+/** What can be a key: a field of a number, bool, text, bytes or oneOf, a collation, or a tuple of such. */
+export type KeyType<K> = Field<K, K> | Collation | Tuple<K & readonly unknown[]>;
+
+/** The type of the keys of a key type. */
+export type KeyOf<T> = T extends Collation ? string : T extends Tuple<infer P> ? P : T extends Field<infer V, infer _I> ? V : never;
+
+const U32 = integer('u32', 0, 0xffffffff, 0);
+
+const BY_TYPE: Readonly<Record<string, unknown>> = {
+  'number u8': integer('u8', 0, 255, 0),
+  'number u16': integer('u16', 0, 65535, 0),
+  'number u32': U32,
+  'number i8': integer('i8', -128, 127, SIGN),
+  'number i16': integer('i16', -32768, 32767, SIGN),
+  'number i32': integer('i32', SIGN, 0x7fffffff, SIGN),
+  'number f64': float64,
+  'number f32': float64,
+  'number u64': wide('u64', 0, 0),
+  'number i64': wide('i64', Number.MIN_SAFE_INTEGER, SIGN),
+  'bigint u64': big('bigU64', 0n, 0xffffffffffffffffn),
+  'bigint i64': big('bigI64', -0x8000000000000000n, 0x7fffffffffffffffn),
+  'bool bool': truth,
+  'text text': textKey,
+  'bytes bytes': bytesKey,
+};
+
+function oneOfKey(values: readonly string[], signature: string): KeyCodec<string> {
+  const positions = new Map(values.map((value, i) => [value, i]));
+  return {
+    ...U32,
+    signature,
+    encode(key) {
+      put32(positions.get(key) ?? unfit('a key', key, `one of ${values.join(', ')}`));
+    },
+    decode: (h, at) => values[high32(h, at)] ?? h.corrupt(at, 'not a value of the enumeration'),
+  };
+}
+
+/** The codec of a key type. Throws TypeInvalid where it cannot be a key. */
+export function keyCodec<K>(type: KeyType<K>): KeyCodec<K> {
+  const codec: unknown = codecOf(type);
+  return codec as KeyCodec<K>;
+}
+
+function codecOf(type: unknown): unknown {
+  if (isKind(type, 'collation')) return collated(type as Collation);
+  if (isKind(type, 'tuple')) {
+    const { parts } = type as Tuple<readonly unknown[]>;
+    if (parts.length === 0) throw new TwzError('TypeInvalid', 'a tuple of keys has at least one part');
+    return tupleKey(parts.map((part) => codecOf(part) as KeyCodec<unknown>));
+  }
+  const field = type as Field<unknown>;
+  const shape = typeof type === 'object' && type !== null && 'describe' in type ? field.describe : undefined;
+  if (shape?.kind === 'oneOf') return oneOfKey(shape.values, shape.type);
+  const codec = shape === undefined ? undefined : BY_TYPE[`${shape.kind} ${shape.type}`];
+  if (codec === undefined)
+    throw new TwzError(
+      'TypeInvalid',
+      `${shape?.type ?? String(type)} cannot be a key; numbers, text, bytes, bool, oneOf, collations and tuples can`,
+    );
+  return codec;
+}
+
+function isKind(type: unknown, kind: string): boolean {
+  return typeof type === 'object' && type !== null && 'kind' in type && type.kind === kind;
+}

@@ -1,0 +1,196 @@
+/**
+ * The pool: one allocator over as many objects as a collection needs.
+ *
+ * What it hands out is an address of 32 bits: the number of an object (10 bits, 0 for the object that the collection itself lies in) and
+ * the block's offset there in granules of 16 bytes (22 bits). So an object of a pool has up to 64 MiB, and a collection up to 64 GiB.
+ * Half the size of a pointer, it lets an index entry be 8 bytes. The table of the objects holds ordinary invariant pointers.
+ *
+ *   header in the collection:  0 table: offset of the table, 0 for none   4 count of objects beside the home   8 current: where to
+ *                              allocate   12 blocks in the home   16 blocks in all
+ *   table entry, 16 bytes:     0 pointer (8)   8 blocks in use   12 state: 1 where blocks may be free in a full object
+ *
+ * All of it is ordinary object data: allocations are committed or undone with the transaction that made them.
+ */
+import { TwzError } from '../../abi/errors.ts';
+import { PAGE } from '../../abi/format.ts';
+import type { ObjectHandle } from '../../abi/handle.ts';
+
+export const POOL_HEADER = 24;
+/** An object of a pool is filled up to this. */
+const MEMBER_MAX = 1 << 26;
+/** The home is filled up to this: what grows further grows into objects of its own. */
+const HOME_MAX = 1 << 24;
+const MEMBERS_MAX = 1023;
+const ENTRY = 16;
+
+const TABLE = 0;
+const COUNT = 4;
+const CURRENT = 8;
+const HOME_BLOCKS = 12;
+
+export const POOL_INDEX_SHIFT = 22;
+export const POOL_GRANULE_MASK = 0x3fffff;
+
+/** The object that an address lies in. `pool` is the offset of the pool's header in `home`. */
+export function poolObject(home: ObjectHandle, pool: number, address: number): ObjectHandle {
+  const index = address >>> POOL_INDEX_SHIFT;
+  if (index === 0) return home;
+  if (home.cold) home.warm();
+  const at = home.dv.getUint32(pool + TABLE, true) + index * ENTRY;
+  if (index > home.dv.getUint32(pool + COUNT, true) || at < PAGE || at + ENTRY > home.size)
+    home.corrupt(pool, `an address names object ${index} of the collection, which it does not have`);
+  const entry = home.dv.getUint32(at + 4, true) >>> 8;
+  const known = home.fot[entry];
+  if (known !== undefined && !known.cold) {
+    known.used = true;
+    return known;
+  }
+  if (entry === 0) home.corrupt(at, `object ${index} of the collection is gone`);
+  return home.follow(entry, at);
+}
+
+export function poolOffset(address: number): number {
+  return (address & POOL_GRANULE_MASK) << 4;
+}
+
+function setU32(h: ObjectHandle, at: number, value: number): void {
+  if (h.dirty[at >>> 6] !== 1) h.mark(at);
+  h.dv.setUint32(at, value, true);
+}
+
+/** A zeroed block of at least `size` bytes, 16 or more. Throws ObjectTooLarge where the collection is full. */
+export function poolAllocate(home: ObjectHandle, pool: number, size: number): number {
+  if (home.cold) home.warm();
+  const current = home.dv.getUint32(pool + CURRENT, true);
+  const address = current === 0 ? allocateAtHome(home, pool, size) : allocateIn(home, pool, current, size);
+  return address !== 0 ? address : allocateElsewhere(home, pool, size);
+}
+
+function allocateAtHome(home: ObjectHandle, pool: number, size: number): number {
+  if (home.size > HOME_MAX) return 0;
+  const at = home.allocateWithin(size, HOME_MAX);
+  if (at !== 0) setU32(home, pool + HOME_BLOCKS, home.dv.getUint32(pool + HOME_BLOCKS, true) + 1);
+  return at >>> 4;
+}
+
+function allocateIn(home: ObjectHandle, pool: number, index: number, size: number): number {
+  const h = poolObject(home, pool, index << POOL_INDEX_SHIFT);
+  const at = h.allocateWithin(size, MEMBER_MAX);
+  if (at === 0) return 0;
+  const entry = home.dv.getUint32(pool + TABLE, true) + index * ENTRY + 8;
+  setU32(home, entry, home.dv.getUint32(entry, true) + 1);
+  return ((index << POOL_INDEX_SHIFT) | (at >>> 4)) >>> 0;
+}
+
+/** The current object is full: one in which blocks were freed, or a new one. */
+function allocateElsewhere(home: ObjectHandle, pool: number, size: number): number {
+  const count = home.dv.getUint32(pool + COUNT, true);
+  const table = home.dv.getUint32(pool + TABLE, true);
+  for (let index = 1; index <= count; index++) {
+    const state = table + index * ENTRY + 12;
+    if (home.dv.getUint32(state, true) !== 1) continue;
+    setU32(home, state, 0);
+    const address = allocateIn(home, pool, index, size);
+    if (address === 0) continue;
+    setU32(home, pool + CURRENT, index);
+    return address;
+  }
+  const index = freeIndex(home, pool, count);
+  const h = home.extend(MEMBER_MAX);
+  try {
+    enter(home, pool, index, h);
+  } catch (error) {
+    h.remove();
+    throw error;
+  }
+  setU32(home, pool + CURRENT, index);
+  const address = allocateIn(home, pool, index, size);
+  if (address === 0) throw new TwzError('ObjectTooLarge', `a block of ${size} bytes does not fit an object of a collection`, { size });
+  return address;
+}
+
+function freeIndex(home: ObjectHandle, pool: number, count: number): number {
+  const table = home.dv.getUint32(pool + TABLE, true);
+  for (let index = 1; index <= count; index++) if (home.dv.getUint32(table + index * ENTRY + 4, true) === 0) return index;
+  if (count === MEMBERS_MAX)
+    throw new TwzError('ObjectTooLarge', `a collection holds at most ${MEMBERS_MAX} objects of 64 MiB`, { id: home.id });
+  return count + 1;
+}
+
+function enter(home: ObjectHandle, pool: number, index: number, h: ObjectHandle): void {
+  const count = home.dv.getUint32(pool + COUNT, true);
+  let table = home.dv.getUint32(pool + TABLE, true);
+  if (index > count) {
+    // Its size is a power of two: it is full whenever the number of entries in it is one.
+    const entries = count + 1;
+    if (table === 0 || (entries & (entries - 1)) === 0) {
+      const larger = home.allocate(Math.max(4, entries * 2) * ENTRY);
+      if (table !== 0) {
+        home.markRange(larger, entries * ENTRY);
+        home.u8.copyWithin(larger, table, table + entries * ENTRY);
+        home.release(table);
+      }
+      table = larger;
+      setU32(home, pool + TABLE, table);
+    }
+    setU32(home, pool + COUNT, index);
+  }
+  const at = table + index * ENTRY;
+  const entry = home.refer(h);
+  home.markRange(at, ENTRY);
+  home.dv.setUint32(at, PAGE, true);
+  home.dv.setUint32(at + 4, (entry << 8) >>> 0, true);
+  home.dv.setUint32(at + 8, 0, true);
+  home.dv.setUint32(at + 12, 0, true);
+}
+
+/** Gives a block back. An object that has none left goes, unless it is the one that is being filled. */
+export function poolRelease(home: ObjectHandle, pool: number, address: number): void {
+  const index = address >>> POOL_INDEX_SHIFT;
+  const h = poolObject(home, pool, address);
+  h.release(poolOffset(address));
+  if (index === 0) {
+    setU32(home, pool + HOME_BLOCKS, home.dv.getUint32(pool + HOME_BLOCKS, true) - 1);
+    return;
+  }
+  const at = home.dv.getUint32(pool + TABLE, true) + index * ENTRY;
+  const left = home.dv.getUint32(at + 8, true) - 1;
+  setU32(home, at + 8, left);
+  if (index === home.dv.getUint32(pool + CURRENT, true)) return;
+  if (left === 0) leave(home, at, h);
+  else if (home.dv.getUint32(at + 12, true) !== 1) setU32(home, at + 12, 1);
+}
+
+function leave(home: ObjectHandle, at: number, h: ObjectHandle): void {
+  const entry = home.dv.getUint32(at + 4, true) >>> 8;
+  home.markRange(at, ENTRY);
+  home.u8.fill(0, at, at + ENTRY);
+  home.unrefer(entry);
+  h.remove();
+}
+
+/** Deletes the objects beside the home, whatever is in them, and forgets the blocks at home: the caller has given those back. */
+export function poolDestroy(home: ObjectHandle, pool: number): void {
+  const count = home.dv.getUint32(pool + COUNT, true);
+  const table = home.dv.getUint32(pool + TABLE, true);
+  for (let index = 1; index <= count; index++) {
+    const at = table + index * ENTRY;
+    if (home.dv.getUint32(at + 4, true) !== 0) leave(home, at, poolObject(home, pool, index << POOL_INDEX_SHIFT));
+  }
+  if (table !== 0) home.release(table);
+  home.markRange(pool, POOL_HEADER);
+  home.u8.fill(0, pool, pool + POOL_HEADER);
+}
+
+/** The objects of a pool, the home first, with the blocks in use of each. */
+export function* poolObjects(home: ObjectHandle, pool: number): Generator<{ readonly handle: ObjectHandle; readonly blocks: number }> {
+  if (home.cold) home.warm();
+  yield { handle: home, blocks: home.dv.getUint32(pool + HOME_BLOCKS, true) };
+  const count = home.dv.getUint32(pool + COUNT, true);
+  for (let index = 1; index <= count; index++) {
+    const at = home.dv.getUint32(pool + TABLE, true) + index * ENTRY;
+    if (home.dv.getUint32(at + 4, true) === 0) continue;
+    const blocks = home.dv.getUint32(at + 8, true);
+    yield { handle: poolObject(home, pool, index << POOL_INDEX_SHIFT), blocks };
+  }
+}

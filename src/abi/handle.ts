@@ -50,6 +50,8 @@ export interface ObjectHandle {
   markRange(at: number, length: number): void;
   /** A zeroed block of at least `size` bytes, 16-aligned from 16 bytes up. Never 0. */
   allocate(size: number): number;
+  /** As `allocate`, but 0, and nothing changed, where the object would have to grow past `limit` bytes for it. */
+  allocateWithin(size: number, limit: number): number;
   /** Gives a block back. PointerCorrupt where none begins at `at`. */
   release(at: number): void;
   /** The handle that a non-zero FOT index leads to. */

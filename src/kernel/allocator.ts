@@ -23,27 +23,30 @@ for (let units = 0, c = 0; units < CLASS_OF.length; units++) {
   CLASS_OF[units] = c;
 }
 
-export function allocateBlock(h: Handle, size: number): number {
-  if (size > LARGEST) return allocatePages(h, Math.ceil(size / PAGE), PAGE_KIND.largeHead);
+/** Offset of a zeroed block; 0 where the object would have to grow past `limit` bytes for it. */
+export function allocateBlock(h: Handle, size: number, limit = Infinity): number {
+  if (size > LARGEST) return allocatePages(h, Math.ceil(size / PAGE), PAGE_KIND.largeHead, limit);
   const c = CLASS_OF[(size + 7) >>> 3] as number;
   const blockSize = SIZE_CLASSES[c] as number;
   const entry = META.classes + c * CLASS_ENTRY;
   if (h.dirty[entry >>> 6] !== 1) h.mark(entry);
   const free = h.dv.getUint32(entry, true);
-  h.dv.setUint32(entry + 12, h.dv.getUint32(entry + 12, true) + 1, true);
   if (free !== 0) {
     if (!holdsBlock(h, free, c, blockSize)) h.corrupt(entry, `free list of class ${blockSize} leads to ${free}`);
     h.markRange(free, blockSize);
     h.dv.setUint32(entry, h.dv.getUint32(free, true), true);
+    h.dv.setUint32(entry + 12, h.dv.getUint32(entry + 12, true) + 1, true);
     h.u8.fill(0, free, free + blockSize);
     return free;
   }
   let bump = h.dv.getUint32(entry + 4, true);
   if (bump === 0 || bump + blockSize > h.dv.getUint32(entry + 8, true)) {
-    bump = allocatePages(h, 1, PAGE_KIND.span | (c << 4));
+    bump = allocatePages(h, 1, PAGE_KIND.span | (c << 4), limit);
+    if (bump === 0) return 0;
     h.setU32(entry + 8, bump + PAGE);
   } else if (!holdsBlock(h, bump, c, blockSize)) h.corrupt(entry + 4, `the unused rest of class ${blockSize} begins at ${bump}`);
-  h.setU32(entry + 4, bump + blockSize);
+  h.dv.setUint32(entry + 4, bump + blockSize, true);
+  h.dv.setUint32(entry + 12, h.dv.getUint32(entry + 12, true) + 1, true);
   return bump;
 }
 
@@ -116,11 +119,12 @@ function setPageEntry(h: Handle, page: number, kind: number): void {
   h.dv.setUint16(at, kind, true);
 }
 
-/** Takes `count` zeroed pages in a row; the first gets `kind`. Returns their offset. */
-export function allocatePages(h: Handle, count: number, kind: number): number {
+/** Takes `count` zeroed pages in a row; the first gets `kind`. Returns their offset; 0 where the object would grow past `limit` bytes. */
+export function allocatePages(h: Handle, count: number, kind: number, limit = Infinity): number {
   if (h.serial !== h.kernel.serial) h.kernel.enlist(h);
   let page = findFreePages(h, count);
   if (page === 0) {
+    if (limit !== Infinity && pagesAfter(h, count) * PAGE > limit) return 0;
     page = appendPages(h, count);
   } else {
     h.markRange(page * PAGE, count * PAGE);
@@ -162,6 +166,16 @@ function appendPages(h: Handle, count: number): number {
   }
   grow(h, first + count);
   return first;
+}
+
+/** Pages of the object after `appendPages(h, count)`. */
+function pagesAfter(h: Handle, count: number): number {
+  let pages = h.size / PAGE + count;
+  let chunk = missingChunk(h, pages - 1);
+  if (chunk === undefined) return pages;
+  // Chunk k has 2^k pages, and maps as many times `chunk0`.
+  for (; PAGE_MAP.embedded + PAGE_MAP.chunk0 * (2 ** chunk - 1) < pages; chunk++) pages += 2 ** chunk;
+  return pages;
 }
 
 function missingChunk(h: Handle, page: number): number | undefined {

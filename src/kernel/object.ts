@@ -276,6 +276,11 @@ export class Handle implements ObjectHandle {
     return allocateBlock(this, size);
   }
 
+  allocateWithin(size: number, limit: number): number {
+    if (this.cold) this.warm();
+    return allocateBlock(this, size, limit);
+  }
+
   extend(reserve: number): Handle {
     return createObject(this.kernel, { kind: this.volatile ? 'volatile' : 'owned', counted: true, rights: this.rights, reserve });
   }

@@ -10,6 +10,8 @@ export type { Recovery } from './kernel/recovery.ts';
 export { ByteView } from './lib/collections/byte-view.ts';
 export { hashMap, hashSet, type HashMap, type HashSet } from './lib/collections/hash-map.ts';
 export { caseless, collation, tuple, type Collation, type KeyOf, type KeyType, type Tuple } from './lib/collections/keys.ts';
+export type { OrderedCursor, Range } from './lib/collections/ordered-cursor.ts';
+export { orderedMap, type OrderedMap } from './lib/collections/ordered-map.ts';
 export type { CollectionUsage } from './lib/collections/tools.ts';
 export type { CollectionType } from './lib/collections/type.ts';
 export { assign, closeCursor, cursor, moveCursor, objectOf, offsetOf, reader, same, type Cursor, type Reader } from './lib/cursor.ts';

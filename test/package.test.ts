@@ -27,7 +27,7 @@ let packed: Packed;
 
 function run(command: string, args: readonly string[], cwd: string): { readonly stdout: string; readonly stderr: string } {
   const ran = spawnSync(command, args, { cwd, encoding: 'utf8' });
-  assert.equal(ran.status, 0, `${command} ${args.join(' ')}: ${ran.stdout}${ran.stderr}`);
+  assert.equal(ran.status, 0, `${command} ${args.join(' ')}: ${ran.error?.message ?? ''} ${ran.stdout}${ran.stderr}`);
   return ran;
 }
 

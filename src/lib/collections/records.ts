@@ -116,6 +116,10 @@ export interface Records<K, V, I> {
   equals(h: ObjectHandle, at: number): boolean;
   /** Its key less the scratch key: negative, 0 or positive. */
   compare(h: ObjectHandle, at: number): number;
+  /** As `compare`, for a key of `length` bytes at `at`. */
+  compareKey(h: ObjectHandle, at: number, length: number): number;
+  /** Four bytes of the scratch key from byte `skip` on, as a big-endian number. */
+  head(skip: number): number;
   key(h: ObjectHandle, at: number): K;
   /** Puts the record's key into the scratch area. */
   recall(h: ObjectHandle, at: number): void;
@@ -190,6 +194,33 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
     return (((word & 0xff) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24)) >>> 0;
   }
 
+  function partHead(from: Uint8Array, length: number, skip: number): number {
+    let head = 0;
+    for (let i = skip; i < skip + 4; i++) head = (head << 8) | (i < length ? (from[i] as number) : 0);
+    return head >>> 0;
+  }
+
+  function compareKey(h: ObjectHandle, at: number, stored: number): number {
+    const { dv } = h;
+    const { length } = S;
+    if (compared !== undefined) {
+      const theirs = compared(h, at, stored);
+      for (let i = 0; i < length && i < theirs; i++) {
+        const difference = dv.getUint8(at + i) - (S.bytes[i] as number);
+        if (difference !== 0) return difference;
+      }
+      return theirs - length;
+    }
+    // Both end with zeros up to a whole word.
+    const shared = ((length < stored ? length : stored) + 3) >>> 2;
+    for (let i = 0; i < shared; i++) {
+      const a = dv.getInt32(at + i * 4, true);
+      const b = words[i] as number;
+      if (a !== b) return swap(a) < swap(b) ? -1 : 1;
+    }
+    return stored - length;
+  }
+
   function copy(h: ObjectHandle, at: number): void {
     const { length } = pending;
     if (length <= 64) for (let i = 0; i < length; i++) h.u8[at + i] = pending[i] as number;
@@ -247,25 +278,16 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
       return true;
     },
 
-    compare(h, at) {
-      const { dv } = h;
-      const { length } = S;
-      let theirs = varKey ? dv.getUint32(at + KEY_LENGTH, true) : length;
-      if (compared !== undefined) {
-        theirs = compared(h, at + KEY, theirs);
-        for (let i = 0; i < length && i < theirs; i++) {
-          const difference = dv.getUint8(at + KEY + i) - (S.bytes[i] as number);
-          if (difference !== 0) return difference;
-        }
-        return theirs - length;
-      }
-      const shared = ((length < theirs ? length : theirs) + 3) >>> 2;
-      for (let i = 0; i < shared; i++) {
-        const a = dv.getInt32(at + KEY + i * 4, true);
-        const b = words[i] as number;
-        if (a !== b) return swap(a) < swap(b) ? -1 : 1;
-      }
-      return theirs - length;
+    compare: (h, at) => compareKey(h, at + KEY, keyLength(h, at)),
+
+    compareKey,
+
+    head(skip) {
+      const i = skip >>> 2;
+      const shift = (skip & 3) * 8;
+      if (compared !== undefined && skip + 4 > S.length) return partHead(S.bytes, S.length, skip);
+      const word = swap(words[i] as number);
+      return shift === 0 ? word : ((word << shift) | (swap(words[i + 1] as number) >>> (32 - shift))) >>> 0;
     },
 
     key: (h, at) => K.decode(h, at + KEY, keyLength(h, at)),

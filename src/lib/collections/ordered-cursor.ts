@@ -84,6 +84,15 @@ function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree
 
     /** Before the first entry that is not before the scratch key, or (BEHIND) behind it. */
     seek(h: ObjectHandle, o: number, side: number): void {
+      const edge = B.beyond(h, o);
+      if (edge < 0) {
+        this.first(h, o);
+        return;
+      }
+      if (edge > 0) {
+        this.end(h, o);
+        return;
+      }
       const at = B.find(h, o);
       this.address = B.leaf;
       this.index = at !== 0 && side === BEHIND ? B.index + 1 : B.index;

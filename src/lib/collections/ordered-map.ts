@@ -7,7 +7,8 @@ import { unfit } from '../runtime.ts';
 import { ByteView } from './byte-view.ts';
 import { keyCodec, type KeyCodec, type KeyOf, type KeyType } from './keys.ts';
 import { cursorOf, type CursorClass, type OrderedCursor, type Range } from './ordered-cursor.ts';
-import { ORDERED_HEADER, ORDERED_POOL, treeOf, type OrderedTree } from './ordered-tree.ts';
+import { TREE } from './ordered-search.ts';
+import { ORDERED_HEADER, treeOf, type OrderedTree } from './ordered-tree.ts';
 import { recordsOf, valueCodec, type Records } from './records.ts';
 import { specialize } from './specialize.ts';
 import { inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
@@ -58,7 +59,7 @@ interface OrderedTools {
   readonly inspect: typeof inspectEntries;
 }
 
-const TOOLS: OrderedTools = { POOL: ORDERED_POOL, refuseContent, usage: usageOf, unfit, ByteView, INSPECT, inspect: inspectEntries };
+const TOOLS: OrderedTools = { POOL: TREE.POOL, refuseContent, usage: usageOf, unfit, ByteView, INSPECT, inspect: inspectEntries };
 
 function makeOrderedMap<K, V, I>(
   K: KeyCodec<K>,

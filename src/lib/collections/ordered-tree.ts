@@ -1,29 +1,13 @@
-/**
- * The B+-tree under ordered maps: leaves hold the first bytes of the keys and the addresses of the records.
- *
- *   header (48)   0 count  4 root  8 levels  12 first leaf  16 changes  20 last leaf  24 pool
- *   node          0 count (2)  2 level (2), 0 for a leaf  4 skip  8 previous leaf  12 next leaf
- *   leaf (512)    16 heads (62 x 4)   264 records (62 x 4)
- *   inner (1024)  16 heads (83 x 4)   348 separators (83 x 4)   680 children (84 x 4)
- *
- * A head is four bytes of the key as a number, taken behind the bytes that all keys which may ever lie in the node share (`skip`): what
- * the separators on both sides of the node have in common. So a search compares numbers that lie side by side, and reads a record only
- * where heads are equal. Where a key has four bytes the head is all of it. A separator is a block {length (4), bytes}; a child holds the
- * keys from its left separator on, and below its right one.
- *
- * Records do not move (records.ts).
- */
+/** The B+-tree under ordered maps: changing it. The layout is in ordered-search.ts. */
 import type { ObjectHandle } from '../../abi/handle.ts';
 import type { KeyCodec } from './keys.ts';
-import { POOL_HEADER, poolAllocate, poolDestroy, poolObject, poolRelease } from './pool.ts';
+import { searchOf, TREE, type TreeSearch } from './ordered-search.ts';
+import { POOL_HEADER, poolAllocate, poolDestroy, poolRelease } from './pool.ts';
 import type { Records, ValueCodec } from './records.ts';
 import { specialize } from './specialize.ts';
-import { damaged } from './tools.ts';
-import { carryWords, commonBytes, headOf, openWords, shutWords, type Bytes } from './words.ts';
+import { carryWords, headOf, openWords, shutWords } from './words.ts';
 
-/** Where the pool's header lies in the header. */
-export const ORDERED_POOL = 24;
-export const ORDERED_HEADER: number = ORDERED_POOL + POOL_HEADER;
+export const ORDERED_HEADER: number = TREE.POOL + POOL_HEADER;
 
 /** What a map and its cursors ask of their tree. `o` is the offset of the header in `h`. Keys are in the scratch area. */
 export interface OrderedTree<I> {
@@ -41,6 +25,8 @@ export interface OrderedTree<I> {
   removeFound(h: ObjectHandle, o: number): void;
   /** Is the scratch key behind the last one? Then an entry can be inserted there. */
   behindLast(h: ObjectHandle, o: number): boolean;
+  /** Is the scratch key below the lowest (negative) or above the highest? Such a one is not to be looked for. */
+  beyond(h: ObjectHandle, o: number): number;
   /** Gives back everything. `whole`: the home goes as well. */
   empty(h: ObjectHandle, o: number, whole: boolean): void;
   size(h: ObjectHandle, o: number): number;
@@ -61,234 +47,38 @@ export interface OrderedTree<I> {
 interface TreeTools {
   readonly allocate: typeof poolAllocate;
   readonly release: typeof poolRelease;
-  readonly object: typeof poolObject;
   readonly destroy: typeof poolDestroy;
-  readonly damaged: typeof damaged;
   readonly open: typeof openWords;
   readonly shut: typeof shutWords;
   readonly carry: typeof carryWords;
-  readonly common: typeof commonBytes;
   readonly headOf: typeof headOf;
+  readonly TREE: typeof TREE;
 }
 
 const TOOLS: TreeTools = {
   allocate: poolAllocate,
   release: poolRelease,
-  object: poolObject,
   destroy: poolDestroy,
-  damaged,
   open: openWords,
   shut: shutWords,
   carry: carryWords,
-  common: commonBytes,
   headOf,
+  TREE,
 };
 
-function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V, I>, T: TreeTools): OrderedTree<I> {
-  const ROOT = 4;
-  const LEVELS = 8;
-  const FIRST = 12;
-  const CHANGES = 16;
-  const LAST = 20;
-  const POOL = 24;
-  const LEVEL = 2;
-  const SKIP = 4;
-  const PREVIOUS = 8;
-  const NEXT = 12;
-  const HEADS = 16;
-  const LEAF = 512;
-  const LEAF_MAX = 62;
-  const RECORDS = HEADS + LEAF_MAX * 4;
-  const INNER = 1024;
-  const INNER_MAX = 83;
+function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V, I>, F: TreeSearch, T: TreeTools): OrderedTree<I> {
+  const { ROOT, LEVELS, FIRST, CHANGES, LAST, POOL, LEVEL, SKIP, PREVIOUS, NEXT } = T.TREE;
+  const { HEADS, LEAF, LEAF_MAX, RECORDS, INNER, SEPARATORS, CHILDREN, INNER_MAX } = T.TREE;
   /** One less is used, so that a node with one child fits in with any neighbour. */
   const INNER_FULL = INNER_MAX - 1;
-  const SEPARATORS = HEADS + INNER_MAX * 4;
-  const CHILDREN = SEPARATORS + INNER_MAX * 4;
   /** A node with fewer is joined with a neighbour, where both leave some room. */
   const LEAF_MIN = 16;
   const INNER_MIN = 20;
   const JOINED = 56;
   const { exact } = K;
-  const { open, shut, carry, common, headOf } = T;
+  const { open, shut, carry, headOf } = T;
+  const { object, offset, put, put16, changed, descend, find, separatorKey, newSeparator, fence, skipBetween, limits, widen, setSkip } = F;
   const KEY = R.keyAt;
-
-  /** The way down to the leaf of the last search: addresses, and which child was taken. */
-  const path: number[] = [];
-  const turns: number[] = [];
-  let leaf: ObjectHandle | undefined;
-  let leafAt = 0;
-  let leafAddress = 0;
-  /** Where the key is in the leaf, or would be. */
-  let index = 0;
-  /** The record that was found. */
-  let record: ObjectHandle | undefined;
-
-  const offset = (address: number): number => (address & 0x3fffff) << 4;
-  const object = (h: ObjectHandle, o: number, address: number): ObjectHandle => (address >>> 22 === 0 ? h : T.object(h, o + POOL, address));
-
-  function put(h: ObjectHandle, at: number, value: number): void {
-    if (h.dirty[at >>> 6] !== 1) h.mark(at);
-    h.dv.setUint32(at, value, true);
-  }
-
-  function put16(h: ObjectHandle, at: number, value: number): void {
-    if (h.dirty[at >>> 6] !== 1) h.mark(at);
-    h.dv.setUint16(at, value, true);
-  }
-
-  function changed(h: ObjectHandle, o: number): void {
-    put(h, o + CHANGES, (h.dv.getUint32(o + CHANGES, true) + 1) >>> 0);
-  }
-
-  // --- searching ----------------------------------------------------------------------------------------------------------
-
-  /** Number of heads below `head` in an array of `count` at `at`. */
-  function below(dv: DataView, at: number, count: number, head: number): number {
-    let low = 0;
-    while (count > 0) {
-      const half = count >>> 1;
-      if (dv.getUint32(at + (low + half) * 4, true) < head) {
-        low += half + 1;
-        count -= half + 1;
-      } else count = half;
-    }
-    return low;
-  }
-
-  /** Which child of an inner node holds the scratch key. */
-  function childFor(h: ObjectHandle, o: number, n: ObjectHandle, at: number): number {
-    const { dv } = n;
-    const count = dv.getUint16(at, true);
-    const head = R.head(dv.getUint32(at + SKIP, true));
-    let i = below(dv, at + HEADS, count, head);
-    if (exact) return i < count && dv.getUint32(at + HEADS + i * 4, true) === head ? i + 1 : i;
-    while (i < count && dv.getUint32(at + HEADS + i * 4, true) === head) {
-      const separator = dv.getUint32(at + SEPARATORS + i * 4, true);
-      const b = object(h, o, separator);
-      if (R.compareKey(b, offset(separator) + 4, b.dv.getUint32(offset(separator), true)) > 0) break;
-      i++;
-    }
-    return i;
-  }
-
-  /** Goes down to the leaf for the scratch key. False where there are no leaves. */
-  function descend(h: ObjectHandle, o: number): boolean {
-    const { dv } = h;
-    let address = dv.getUint32(o + ROOT, true);
-    const levels = dv.getUint32(o + LEVELS, true);
-    if (levels === 0) return false;
-    if (levels > 12) h.corrupt(o, 'an ordered map has too many levels');
-    let n = object(h, o, address);
-    for (let level = levels - 1, depth = 0; level > 0; level--, depth++) {
-      const at = offset(address);
-      const turn = childFor(h, o, n, at);
-      path[depth] = address;
-      turns[depth] = turn;
-      address = n.dv.getUint32(at + CHILDREN + turn * 4, true);
-      n = object(h, o, address);
-    }
-    leaf = n;
-    leafAddress = address;
-    leafAt = offset(address);
-    return true;
-  }
-
-  /** Looks for the scratch key in the leaf: sets `index`; the record's offset, with its object in `record`, or 0. */
-  function inLeaf(h: ObjectHandle, o: number): number {
-    const n = leaf as ObjectHandle;
-    const at = leafAt;
-    const { dv } = n;
-    const count = dv.getUint16(at, true);
-    const head = R.head(dv.getUint32(at + SKIP, true));
-    let i = below(dv, at + HEADS, count, head);
-    for (; i < count && dv.getUint32(at + HEADS + i * 4, true) === head; i++) {
-      const c = dv.getUint32(at + RECORDS + i * 4, true);
-      const r = object(h, o, c);
-      const order = exact ? 0 : R.compare(r, offset(c));
-      if (order < 0) continue;
-      index = i;
-      if (order > 0) return 0;
-      record = r;
-      return offset(c);
-    }
-    index = i;
-    return 0;
-  }
-
-  function find(h: ObjectHandle, o: number): number {
-    if (h.cold) h.warm();
-    try {
-      if (descend(h, o)) return inLeaf(h, o);
-      leafAddress = 0;
-      index = 0;
-      return 0;
-    } catch (error) {
-      throw T.damaged(h, o, error);
-    }
-  }
-
-  // --- separators and skips -------------------------------------------------------------------------------------------------
-
-  function keyOfRecord(h: ObjectHandle, o: number, c: number): Bytes {
-    const r = object(h, o, c);
-    const at = offset(c);
-    const length = R.keyLength(r, at);
-    return { h: r, at: at + KEY, length: K.compared === undefined ? length : K.compared(r, at + KEY, length) };
-  }
-
-  function separatorKey(h: ObjectHandle, o: number, address: number): Bytes {
-    const b = object(h, o, address);
-    return { h: b, at: offset(address) + 4, length: b.dv.getUint32(offset(address), true) };
-  }
-
-  /** Address of a block with the shortest key that is above `low` and not above `high`; 0 where heads say it all. */
-  function newSeparator(h: ObjectHandle, o: number, lowRecord: number, highRecord: number): number {
-    if (exact) return 0;
-    const shared = common(keyOfRecord(h, o, lowRecord), keyOfRecord(h, o, highRecord));
-    const length = Math.min(keyOfRecord(h, o, highRecord).length, shared + 1);
-    const address = T.allocate(h, o + POOL, Math.max(16, 4 + ((length + 3) & ~3)));
-    const b = object(h, o, address);
-    const at = offset(address);
-    b.markRange(at, 4 + length);
-    const high = keyOfRecord(h, o, highRecord);
-    b.dv.setUint32(at, length, true);
-    for (let i = 0; i < length; i++) b.dv.setUint8(at + 4 + i, high.h.dv.getUint8(high.at + i));
-    return address;
-  }
-
-  /** The separator to the left (`side` 0) or right (1) of what the path leads to below `depth`; 0 where there is none. */
-  function fence(h: ObjectHandle, o: number, depth: number, side: 0 | 1): number {
-    for (let d = depth - 1; d >= 0; d--) {
-      const address = path[d] as number;
-      const n = object(h, o, address);
-      const at = offset(address);
-      const i = (turns[d] as number) - 1 + side;
-      if (i >= 0 && i < n.dv.getUint16(at, true)) return n.dv.getUint32(at + SEPARATORS + i * 4, true);
-    }
-    return 0;
-  }
-
-  function skipBetween(h: ObjectHandle, o: number, low: number, high: number): number {
-    if (exact || low === 0 || high === 0) return 0;
-    return common(separatorKey(h, o, low), separatorKey(h, o, high));
-  }
-
-  /** Gives a node another skip, and its heads anew. */
-  function setSkip(h: ObjectHandle, o: number, address: number, skip: number): void {
-    const n = object(h, o, address);
-    const at = offset(address);
-    if (n.dv.getUint32(at + SKIP, true) === skip) return;
-    put(n, at + SKIP, skip);
-    const count = n.dv.getUint16(at, true);
-    const isLeaf = n.dv.getUint16(at + LEVEL, true) === 0;
-    n.markRange(at + HEADS, count * 4 + 1);
-    for (let i = 0; i < count; i++) {
-      const c = n.dv.getUint32(at + (isLeaf ? RECORDS : SEPARATORS) + i * 4, true);
-      const key = isLeaf ? keyOfRecord(h, o, c) : separatorKey(h, o, c);
-      n.dv.setUint32(at + HEADS + i * 4, headOf(key, skip), true);
-    }
-  }
 
   // --- inserting ----------------------------------------------------------------------------------------------------------
 
@@ -302,7 +92,7 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     return address;
   }
 
-  /** Enters a record where `find` has just not found its key. The scratch key is its key. */
+  /** Enters a F.record where `find` has just not found its key. The scratch key is its key. */
   function enter(h: ObjectHandle, o: number, c: number): void {
     if (h.dv.getUint32(o + LEVELS, true) === 0) {
       const root = newNode(h, o, 0, 0);
@@ -311,29 +101,32 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
       put(h, o + LAST, root);
       put(h, o + LEVELS, 1);
       descend(h, o);
-      index = 0;
-    } else if ((leaf as ObjectHandle).dv.getUint16(leafAt, true) === LEAF_MAX) splitLeaf(h, o, c);
-    const n = leaf as ObjectHandle;
-    const at = leafAt;
+      F.index = 0;
+    } else {
+      if (!exact && limits(h, o, c)) widen(h, o, c);
+      if (F.leaf.dv.getUint16(F.leafAt, true) === LEAF_MAX) splitLeaf(h, o, c);
+    }
+    const n = F.leaf;
+    const at = F.leafAt;
     const count = n.dv.getUint16(at, true);
-    open(n, at + HEADS, index, count);
-    open(n, at + RECORDS, index, count);
-    n.dv.setUint32(at + HEADS + index * 4, R.head(n.dv.getUint32(at + SKIP, true)), true);
-    n.dv.setUint32(at + RECORDS + index * 4, c, true);
+    open(n, at + HEADS, F.index, count);
+    open(n, at + RECORDS, F.index, count);
+    n.dv.setUint32(at + HEADS + F.index * 4, R.head(n.dv.getUint32(at + SKIP, true)), true);
+    n.dv.setUint32(at + RECORDS + F.index * 4, c, true);
     put16(n, at, count + 1);
     put(h, o, h.dv.getUint32(o, true) + 1);
     changed(h, o);
   }
 
-  /** Splits the full leaf of the last search, and puts `leaf` and `index` where the scratch key, of record `c`, belongs. */
+  /** Splits the full F.leaf of the last search, and puts `F.leaf` and `F.index` where the scratch key, of F.record `c`, belongs. */
   function splitLeaf(h: ObjectHandle, o: number, c: number): void {
     const depth = h.dv.getUint32(o + LEVELS, true) - 1;
-    const left = leafAddress;
-    const l = leaf as ObjectHandle;
-    const at = leafAt;
+    const left = F.leafAddress;
+    const l = F.leaf;
+    const at = F.leafAt;
     const after = l.dv.getUint32(at + NEXT, true);
     // Behind the last key of all: ascending keys fill their leaves.
-    const split = after === 0 && index === LEAF_MAX ? LEAF_MAX : LEAF_MAX >>> 1;
+    const split = after === 0 && F.index === LEAF_MAX ? LEAF_MAX : LEAF_MAX >>> 1;
     const lowRecord = l.dv.getUint32(at + RECORDS + (split - 1) * 4, true);
     const highRecord = split === LEAF_MAX ? c : l.dv.getUint32(at + RECORDS + split * 4, true);
     const lowFence = fence(h, o, depth, 0);
@@ -355,11 +148,11 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     setSkip(h, o, right, skipBetween(h, o, separator, highFence));
     const head = exact ? headOfExact(h, o, highRecord) : 0;
     addChild(h, o, depth - 1, left, separator, head, right);
-    if (index >= split && !(index === split && split < LEAF_MAX && belongsLeft(h, o, separator, head))) {
-      leaf = object(h, o, right);
-      leafAddress = right;
-      leafAt = rightAt;
-      index -= split;
+    if (F.index >= split && !(F.index === split && split < LEAF_MAX && belongsLeft(h, o, separator, head))) {
+      F.leaf = object(h, o, right);
+      F.leafAddress = right;
+      F.leafAt = rightAt;
+      F.index -= split;
     }
   }
 
@@ -374,7 +167,7 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     return object(h, o, c).dv.getUint32(offset(c) + KEY, false);
   }
 
-  /** Enters a child to the right of the one that the path took at `depth`; -1: above the root. */
+  /** Enters a child to the right of the one that the F.path took at `depth`; -1: above the root. */
   function addChild(h: ObjectHandle, o: number, depth: number, left: number, separator: number, key: number, right: number): void {
     if (depth < 0) {
       const level = h.dv.getUint32(o + LEVELS, true);
@@ -384,19 +177,19 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
       put(n, at + CHILDREN, left);
       put(h, o + ROOT, root);
       put(h, o + LEVELS, level + 1);
-      path.unshift(root);
-      turns.unshift(0);
+      F.path.unshift(root);
+      F.turns.unshift(0);
       depth = 0;
-    } else if (object(h, o, path[depth] as number).dv.getUint16(offset(path[depth] as number), true) >= INNER_FULL) {
+    } else if (object(h, o, F.path[depth] as number).dv.getUint16(offset(F.path[depth] as number), true) >= INNER_FULL) {
       const levels = h.dv.getUint32(o + LEVELS, true);
       splitInner(h, o, depth);
-      // A new root came before the path.
+      // A new root came before the F.path.
       depth += h.dv.getUint32(o + LEVELS, true) - levels;
     }
-    const address = path[depth] as number;
+    const address = F.path[depth] as number;
     const n = object(h, o, address);
     const at = offset(address);
-    const i = turns[depth] as number;
+    const i = F.turns[depth] as number;
     const count = n.dv.getUint16(at, true);
     open(n, at + HEADS, i, count);
     open(n, at + SEPARATORS, i, count);
@@ -408,21 +201,21 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     put16(n, at, count + 1);
   }
 
-  /** Does the path lead along the right edge down to `depth`? */
+  /** Does the F.path lead along the right edge down to `depth`? */
   function isRightmost(h: ObjectHandle, o: number, depth: number): boolean {
     for (let d = 0; d < depth; d++) {
-      const address = path[d] as number;
-      if (turns[d] !== object(h, o, address).dv.getUint16(offset(address), true)) return false;
+      const address = F.path[d] as number;
+      if (F.turns[d] !== object(h, o, address).dv.getUint16(offset(address), true)) return false;
     }
     return true;
   }
 
-  /** Splits the full inner node at `depth` of the path, and corrects the path. */
+  /** Splits the full inner node at `depth` of the F.path, and corrects the F.path. */
   function splitInner(h: ObjectHandle, o: number, depth: number): void {
-    const left = path[depth] as number;
+    const left = F.path[depth] as number;
     const l = object(h, o, left);
     const at = offset(left);
-    const turn = turns[depth] as number;
+    const turn = F.turns[depth] as number;
     const count = l.dv.getUint16(at, true);
     // Behind the last child of all: ascending keys fill their nodes.
     const split = turn === count && isRightmost(h, o, depth) ? count - 1 : count >>> 1;
@@ -446,24 +239,24 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     setSkip(h, o, right, skipBetween(h, o, separator, highFence));
     const levelsBefore = h.dv.getUint32(o + LEVELS, true);
     addChild(h, o, depth - 1, left, separator, head, right);
-    // A new root came before the path, or the parent was split.
+    // A new root came before the F.path, or the parent was split.
     const here = depth + (h.dv.getUint32(o + LEVELS, true) - levelsBefore);
     if (turn > split) {
-      path[here] = right;
-      turns[here] = turn - split - 1;
-      if (here > 0) turns[here - 1] = (turns[here - 1] as number) + 1;
+      F.path[here] = right;
+      F.turns[here] = turn - split - 1;
+      if (here > 0) F.turns[here - 1] = (F.turns[here - 1] as number) + 1;
     }
   }
 
   // --- removing -----------------------------------------------------------------------------------------------------------
 
-  /** Takes the entry at `index` of the leaf of the last search out. */
+  /** Takes the entry at `F.index` of the F.leaf of the last search out. */
   function vacate(h: ObjectHandle, o: number): void {
-    const n = leaf as ObjectHandle;
-    const at = leafAt;
+    const n = F.leaf;
+    const at = F.leafAt;
     const count = n.dv.getUint16(at, true);
-    shut(n, at + HEADS, index, count);
-    shut(n, at + RECORDS, index, count);
+    shut(n, at + HEADS, F.index, count);
+    shut(n, at + RECORDS, F.index, count);
     put16(n, at, count - 1);
     put(h, o, h.dv.getUint32(o, true) - 1);
     changed(h, o);
@@ -472,22 +265,22 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
 
   function joinLeaf(h: ObjectHandle, o: number): void {
     const levels = h.dv.getUint32(o + LEVELS, true);
-    const count = (leaf as ObjectHandle).dv.getUint16(leafAt, true);
+    const count = F.leaf.dv.getUint16(F.leafAt, true);
     if (levels === 1) {
       if (count > 0) return;
-      T.release(h, o + POOL, leafAddress);
+      T.release(h, o + POOL, F.leafAddress);
       for (const at of [ROOT, LEVELS, FIRST, LAST]) put(h, o + at, 0);
       return;
     }
     join(h, o, levels - 2, 0);
   }
 
-  /** Joins the child that the path took at `depth` with a neighbour, if they fit one node. */
+  /** Joins the child that the F.path took at `depth` with a neighbour, if they fit one node. */
   function join(h: ObjectHandle, o: number, depth: number, level: number): void {
-    const parent = path[depth] as number;
+    const parent = F.path[depth] as number;
     const p = object(h, o, parent);
     const at = offset(parent);
-    const turn = turns[depth] as number;
+    const turn = F.turns[depth] as number;
     const count = p.dv.getUint16(at, true);
     for (const i of [turn - 1, turn]) {
       if (i < 0 || i >= count) continue;
@@ -505,20 +298,21 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     }
   }
 
-  /** Puts child i + 1 of a node of the path into child i. */
+  /** Puts child i + 1 of a node of the F.path into child i. */
   function absorb(h: ObjectHandle, o: number, depth: number, i: number, level: number): void {
-    const parent = path[depth] as number;
+    const parent = F.path[depth] as number;
     const p = object(h, o, parent);
     const at = offset(parent);
     const left = p.dv.getUint32(at + CHILDREN + i * 4, true);
     const right = p.dv.getUint32(at + CHILDREN + (i + 1) * 4, true);
     const separator = p.dv.getUint32(at + SEPARATORS + i * 4, true);
     const head = p.dv.getUint32(at + HEADS + i * 4, true);
-    turns[depth] = i;
+    limits(h, o, 0);
+    F.turns[depth] = i;
     const lowFence = fence(h, o, depth + 1, 0);
-    turns[depth] = i + 1;
+    F.turns[depth] = i + 1;
     const highFence = fence(h, o, depth + 1, 1);
-    turns[depth] = i;
+    F.turns[depth] = i;
     const skip = skipBetween(h, o, lowFence, highFence);
     // One skip for both, so that their heads mean the same.
     setSkip(h, o, left, skip);
@@ -562,14 +356,14 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
 
   // --- changing -----------------------------------------------------------------------------------------------------------
 
-  /** Adds an entry that `find` has just not found; its record is in `record`, its offset is returned. */
+  /** Adds an entry that `find` has just not found; its F.record is in `F.record`, its offset is returned. */
   function insert(h: ObjectHandle, o: number, value: I): number {
     const c = T.allocate(h, o + POOL, R.sizeFor(value));
     const r = object(h, o, c);
     const at = offset(c);
     R.write(r, at);
     enter(h, o, c);
-    record = r;
+    F.record = r;
     if (C.size === 0) return at;
     try {
       C.store(r, at, value);
@@ -582,7 +376,7 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
       }
       throw error;
     }
-    record = r;
+    F.record = r;
     return at;
   }
 
@@ -592,9 +386,9 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
       insert(h, o, value);
       return;
     }
-    if (R.replace(record as ObjectHandle, at, value)) return;
-    const n = leaf as ObjectHandle;
-    const slot = leafAt + RECORDS + index * 4;
+    if (R.replace(F.record, at, value)) return;
+    const n = F.leaf;
+    const slot = F.leafAt + RECORDS + F.index * 4;
     const old = n.dv.getUint32(slot, true);
     const c = T.allocate(h, o + POOL, R.sizeFor(value));
     R.write(object(h, o, c), offset(c));
@@ -605,13 +399,13 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
 
   /** Deletes the entry that `find` has just found. */
   function removeFound(h: ObjectHandle, o: number): void {
-    const c = (leaf as ObjectHandle).dv.getUint32(leafAt + RECORDS + index * 4, true);
+    const c = F.leaf.dv.getUint32(F.leafAt + RECORDS + F.index * 4, true);
     if (C.drops) R.drop(object(h, o, c), offset(c));
     vacate(h, o);
     T.release(h, o + POOL, c);
   }
 
-  /** Is the scratch key behind the last one? Then `leaf` and `index` are at the end. */
+  /** Is the scratch key behind the last one? Then `F.leaf` and `F.index` are at the end. */
   function behindLast(h: ObjectHandle, o: number): boolean {
     const address = h.dv.getUint32(o + LAST, true);
     if (address === 0) return true;
@@ -620,15 +414,22 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     const count = n.dv.getUint16(at, true);
     const c = n.dv.getUint32(at + RECORDS + (count - 1) * 4, true);
     if (count > 0 && R.compare(object(h, o, c), offset(c)) >= 0) return false;
-    leaf = n;
-    leafAddress = address;
-    leafAt = at;
-    index = count;
+    F.leaf = n;
+    F.leafAddress = address;
+    F.leafAt = at;
+    F.index = count;
     if (count < LEAF_MAX) return true;
-    // It will be split: the path is needed.
+    // It will be split: the F.path is needed.
     descend(h, o);
-    index = count;
+    F.index = count;
     return true;
+  }
+
+  function beyond(h: ObjectHandle, o: number): number {
+    if (h.dv.getUint32(o + LEVELS, true) === 0) return 0;
+    limits(h, o, 0);
+    if (F.lowest !== 0 && R.compare(object(h, o, F.lowest), offset(F.lowest)) > 0) return -1;
+    return F.highest !== 0 && R.compare(object(h, o, F.highest), offset(F.highest)) < 0 ? 1 : 0;
   }
 
   /** Visits each node, children first. */
@@ -665,18 +466,19 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
   return {
     find,
     get record() {
-      return record as ObjectHandle;
+      return F.record;
     },
     get leaf() {
-      return leafAddress;
+      return F.leafAddress;
     },
     get index() {
-      return index;
+      return F.index;
     },
     insert,
     assign,
     removeFound,
     behindLast,
+    beyond,
     empty,
     size: (h, o) => h.dv.getUint32(o, true),
     changes: (h, o) => h.dv.getUint32(o + CHANGES, true),
@@ -693,5 +495,5 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
 
 /** The tree of one type of map, compiled for it. */
 export function treeOf<K, V, I>(keys: KeyCodec<K>, records: Records<K, V, I>, values: ValueCodec<V, I>): OrderedTree<I> {
-  return specialize(makeTree<K, V, I>)(keys, records, values, TOOLS);
+  return specialize(makeTree<K, V, I>)(keys, records, values, searchOf(keys, records), TOOLS);
 }

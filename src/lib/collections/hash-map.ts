@@ -13,7 +13,7 @@ import type { AccessorClass } from '../emit.ts';
 import type { Field } from '../fields.ts';
 import { INSPECT } from '../inspect.ts';
 import { ByteView } from './byte-view.ts';
-import { keyCodec, type KeyCodec, type KeyOf, type KeyType } from './keys.ts';
+import { keyCodec, type KeyCodec, type KeyOf, type KeyType, type AnyKeyType } from './keys.ts';
 import { POOL_HEADER, poolAllocate, poolDestroy, poolObject, poolRelease } from './pool.ts';
 import { NO_VALUE, recordsOf, valueCodec, type Records, type ValueCodec } from './records.ts';
 import { specialize } from './specialize.ts';
@@ -664,7 +664,7 @@ function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>,
  * The type of hash maps from `key` to `value`. `key` is a field of a number, bool, text, bytes or oneOf, a collation or a tuple; `value`
  * any field: a number, text, bytes, a struct (kept in place), a reference, another collection.
  */
-export function hashMap<T extends KeyType<never>, V, I>(
+export function hashMap<T extends AnyKeyType, V, I>(
   key: T,
   value: Field<V, I>,
 ): CollectionType<HashMap<KeyOf<T>, V, I>, Iterable<readonly [KeyOf<T>, I]>> {
@@ -682,7 +682,7 @@ export function hashMap<T extends KeyType<never>, V, I>(
 }
 
 /** The type of hash sets of `key`s. */
-export function hashSet<T extends KeyType<never>>(key: T): CollectionType<HashSet<KeyOf<T>>, Iterable<KeyOf<T>>> {
+export function hashSet<T extends AnyKeyType>(key: T): CollectionType<HashSet<KeyOf<T>>, Iterable<KeyOf<T>>> {
   const keys = keyCodec(key as KeyType<KeyOf<T>>);
   return collectionType({
     kind: 'HashSet',

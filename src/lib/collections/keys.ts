@@ -311,7 +311,7 @@ export interface Tuple<T extends readonly unknown[]> {
 }
 
 /** A key type of several parts: `tuple(text, u32)` has keys like `['Bob', 5]`. */
-export function tuple<const P extends readonly KeyType<never>[]>(...parts: P): Tuple<{ -readonly [I in keyof P]: KeyOf<P[I]> }> {
+export function tuple<const P extends readonly AnyKeyType[]>(...parts: P): Tuple<{ -readonly [I in keyof P]: KeyOf<P[I]> }> {
   const kept: unknown = parts;
   return { kind: 'tuple', parts: kept as Tuple<{ -readonly [I in keyof P]: KeyOf<P[I]> }>['parts'] };
 }
@@ -382,6 +382,9 @@ function appendPart(parts: Uint8Array, at: number, size: number): number {
 
 /** What can be a key: a field of a number, bool, text, bytes or oneOf, a collation, or a tuple of such. */
 export type KeyType<K> = Field<K, K> | Collation | Tuple<K & readonly unknown[]>;
+
+/** Any key type, whatever its keys. */
+export type AnyKeyType = Field<unknown, never> | Collation | { readonly kind: 'tuple'; readonly parts: readonly unknown[] };
 
 /** The type of the keys of a key type. */
 export type KeyOf<T> = T extends Collation ? string : T extends Tuple<infer P> ? P : T extends Field<infer V, infer _I> ? V : never;

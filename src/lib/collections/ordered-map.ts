@@ -1,11 +1,11 @@
 /** OrderedMap: a map in the order of its keys, over a B+-tree (ordered-tree.ts). */
+import { TwzError } from '../../abi/errors.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import type { AccessorClass } from '../emit.ts';
 import type { Field } from '../fields.ts';
 import { INSPECT } from '../inspect.ts';
-import { unfit } from '../runtime.ts';
 import { ByteView } from './byte-view.ts';
-import { keyCodec, type KeyCodec, type KeyOf, type KeyType } from './keys.ts';
+import { keyCodec, type KeyCodec, type KeyOf, type KeyType, type AnyKeyType } from './keys.ts';
 import { cursorOf, type CursorClass, type OrderedCursor, type Range } from './ordered-cursor.ts';
 import { TREE } from './ordered-search.ts';
 import { ORDERED_HEADER, treeOf, type OrderedTree } from './ordered-tree.ts';
@@ -31,7 +31,7 @@ export interface OrderedMap<K, V, I = V> extends Iterable<[K, V]> {
   getOrInsert(key: K, value: I): V;
   /** A value of text or bytes where it lies, without a copy; see ByteView. */
   view(key: K): ByteView | undefined;
-  /** Appends entries in ascending order behind the last key, with full leaves. Throws ValueMismatch at the first that is out of order. */
+  /** Appends entries in ascending order behind the last key, with full leaves. Throws OutOfRange at the first that is out of order. */
   load(entries: Iterable<readonly [K, I]>): void;
   first(): [K, V] | undefined;
   last(): [K, V] | undefined;
@@ -53,13 +53,23 @@ interface OrderedTools {
   readonly POOL: number;
   readonly refuseContent: typeof refuseContent;
   readonly usage: typeof usageOf;
-  readonly unfit: typeof unfit;
+  readonly outOfOrder: (key: unknown) => never;
   readonly ByteView: typeof ByteView;
   readonly INSPECT: typeof INSPECT;
   readonly inspect: typeof inspectEntries;
 }
 
-const TOOLS: OrderedTools = { POOL: TREE.POOL, refuseContent, usage: usageOf, unfit, ByteView, INSPECT, inspect: inspectEntries };
+const TOOLS: OrderedTools = {
+  POOL: TREE.POOL,
+  refuseContent,
+  usage: usageOf,
+  outOfOrder(key) {
+    throw new TwzError('OutOfRange', `entries to load must ascend: ${String(key)} is not behind the last key`);
+  },
+  ByteView,
+  INSPECT,
+  inspect: inspectEntries,
+};
 
 function makeOrderedMap<K, V, I>(
   K: KeyCodec<K>,
@@ -149,7 +159,7 @@ function makeOrderedMap<K, V, I>(
       for (const [key, value] of entries) {
         K.encode(key);
         if (h.cold) h.warm();
-        if (!B.behindLast(h, o)) T.unfit('a key', key, 'behind the last one: entries to load must ascend');
+        if (!B.behindLast(h, o)) T.outOfOrder(key);
         B.insert(h, o, value);
       }
     }
@@ -229,7 +239,7 @@ function makeOrderedMap<K, V, I>(
 }
 
 /** The type of ordered maps from `key` to `value`; see `hashMap` for what they can be. */
-export function orderedMap<T extends KeyType<never>, V, I>(
+export function orderedMap<T extends AnyKeyType, V, I>(
   key: T,
   value: Field<V, I>,
 ): CollectionType<OrderedMap<KeyOf<T>, V, I>, Iterable<readonly [KeyOf<T>, I]>> {

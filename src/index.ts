@@ -3,6 +3,7 @@ export { TwzError, isTwzError, ERRORS, KernelBug, type ErrorName, type ErrorCate
 export { RIGHT, type Kind } from './abi/format.ts';
 export type { FotEntry, ObjectHandle, WasmView } from './abi/handle.ts';
 export { isId, parseId, type ObjectId } from './abi/id.ts';
+export type { ClassUsage, Usage } from './abi/usage.ts';
 export type { Host } from './host/host.ts';
 export type { CreateOptions } from './kernel/lifetime.ts';
 export type { Reclaimed } from './kernel/reclaim.ts';

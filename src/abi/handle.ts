@@ -50,9 +50,9 @@ export interface ObjectHandle {
   markRange(at: number, length: number): void;
   /** A zeroed block of at least `size` bytes, 16-aligned from 16 bytes up. Never 0. */
   allocate(size: number): number;
-  /** As `allocate`, but 0, and nothing changed, where the object would have to grow past `limit` bytes for it. */
+  /** As `allocate`, but 0 where the object would have to grow past `limit` bytes for it. */
   allocateWithin(size: number, limit: number): number;
-  /** Gives a block back. PointerCorrupt where none begins at `at`. */
+  /** Gives a block back. PointerCorrupt where none begins at `at`, or one that is free already. */
   release(at: number): void;
   /** The handle that a non-zero FOT index leads to. */
   follow(index: number, at: number): ObjectHandle;

@@ -5,10 +5,15 @@
  * list through its blocks and a page that it cuts new blocks from. All of this is ordinary object data, changed by ordinary marked
  * stores: an allocation is committed or undone with the transaction that made it, so a crash neither leaks nor dangles.
  *
+ * Freeing a block does not look at its page. When the object would have to grow and enough was freed since the last look, a sweep takes
+ * the pages whose blocks are all free out of their lists and gives them back: see `sweep`.
+ *
  * Invariants:
  *  1. A block of class c starts at a multiple of SIZE_CLASSES[c] in its page, and lies in that page.
  *  2. A block is either in use, in its class's free list once, or above its class's bump offset.
- *  3. A block is zero when it is handed out. A free block holds the offset of the next in its first word.
+ *  3. A block is zero when it is handed out. A free block holds the offset of the next in its first word, and in its second a mark by
+ *     which a second release of it is noticed.
+ *  4. No page below the hint in the header is free; a hint of 0 says that none is.
  */
 import { TwzError } from '../abi/errors.ts';
 import { META, OBJECT_SIZE_MAX, PAGE, PAGE_KIND, PAGE_MAP, SIZE_CLASSES } from '../abi/format.ts';
@@ -63,18 +68,46 @@ function holdsBlock(h: Handle, at: number, c: number, blockSize: number): boolea
 }
 
 export function releaseBlock(h: Handle, at: number): void {
-  const size = blockSizeAt(h, at);
+  if (at < PAGE || at >= h.size) h.corrupt(at, 'not inside the object');
   const kind = pageEntry(h, at >>> 12);
-  if ((kind & 15) === PAGE_KIND.largeHead) {
+  if ((kind & 15) !== PAGE_KIND.span) {
+    const size = blockSizeAt(h, at);
     freePages(h, at >>> 12, size / PAGE);
     return;
   }
-  const entry = META.classes + (kind >>> 4) * CLASS_ENTRY;
+  const c = kind >>> 4;
+  const size = SIZE_CLASSES[c];
+  const inPage = at & (PAGE - 1);
+  if (size === undefined || inPage % size !== 0 || inPage + size > PAGE) h.corrupt(at, 'no block begins here');
+  const entry = META.classes + c * CLASS_ENTRY;
+  const { dv } = h;
+  const mark = freeMark(at);
+  if (dv.getUint32(at + 4, true) === mark && isListed(h, at, entry)) h.corrupt(at, 'the block is free already');
+  if (at >= dv.getUint32(entry + 4, true) && at < dv.getUint32(entry + 8, true)) h.corrupt(at, 'the block was never handed out');
   if (h.dirty[at >>> 6] !== 1) h.mark(at);
   if (h.dirty[entry >>> 6] !== 1) h.mark(entry);
-  h.dv.setUint32(at, h.dv.getUint32(entry, true), true);
-  h.dv.setUint32(entry, at, true);
-  h.dv.setUint32(entry + 12, h.dv.getUint32(entry + 12, true) - 1, true);
+  // In one line and one logged word with the link.
+  dv.setUint32(at, dv.getUint32(entry, true), true);
+  dv.setUint32(at + 4, mark, true);
+  dv.setUint32(entry, at, true);
+  dv.setUint32(entry + 12, dv.getUint32(entry + 12, true) - 1, true);
+  h.released += size >>> 3;
+}
+
+/** What the second word of a free block holds. A block in use may hold it too, by chance. */
+function freeMark(at: number): number {
+  return (at ^ 0xf4eeb10c) >>> 0;
+}
+
+/** Is it in the free list of its class? Slow: asked only where the mark says so. */
+function isListed(h: Handle, at: number, entry: number): boolean {
+  let left = h.size >>> 3;
+  for (let free = h.dv.getUint32(entry, true); free !== 0 && left > 0; left--) {
+    if (free === at) return true;
+    if (free + 4 > h.size) return false;
+    free = h.dv.getUint32(free, true);
+  }
+  return false;
 }
 
 /** Size of the block that begins at `at`. Throws PointerCorrupt where none does. */
@@ -123,6 +156,7 @@ function setPageEntry(h: Handle, page: number, kind: number): void {
 export function allocatePages(h: Handle, count: number, kind: number, limit = Infinity): number {
   if (h.serial !== h.kernel.serial) h.kernel.enlist(h);
   let page = findFreePages(h, count);
+  if (page === 0 && sweepPays(h) && sweep(h) > 0) page = findFreePages(h, count);
   if (page === 0) {
     if (limit !== Infinity && pagesAfter(h, count) * PAGE > limit) return 0;
     page = appendPages(h, count);
@@ -135,19 +169,25 @@ export function allocatePages(h: Handle, count: number, kind: number, limit = In
   return page * PAGE;
 }
 
-/** First free run of `count` pages from the hint on; 0 where there is none. */
+/** First free run of `count` pages; 0 where there is none. */
 function findFreePages(h: Handle, count: number): number {
   const hint = h.dv.getUint32(META.pageHint, true);
   if (hint === 0) return 0;
+  const searched = (h.searched ??= new Uint32Array(SEARCHED));
+  const from = Math.max(1, hint, searched[Math.min(count, SEARCHED - 1)] as number);
   const pages = h.size / PAGE;
   let run = 0;
-  for (let page = Math.max(1, hint); page < pages; page++) {
+  for (let page = from; page < pages; page++) {
     run = pageEntry(h, page) === PAGE_KIND.free ? run + 1 : 0;
     if (run < count) continue;
-    if (page - count + 1 === hint) h.setU32(META.pageHint, page + 1);
-    return page - count + 1;
+    const first = page - count + 1;
+    // One page: all before it are in use.
+    if (count === 1 || first === hint) h.setU32(META.pageHint, page + 1);
+    for (let n = count; n < SEARCHED; n++) searched[n] = Math.max(searched[n] as number, page + 1);
+    return first;
   }
   if (count === 1) h.setU32(META.pageHint, 0);
+  for (let n = count; n < SEARCHED; n++) searched[n] = pages;
   return 0;
 }
 
@@ -198,4 +238,97 @@ export function freePages(h: Handle, page: number, count: number): void {
   for (let i = 0; i < count; i++) setPageEntry(h, page + i, PAGE_KIND.free);
   const hint = h.dv.getUint32(META.pageHint, true);
   if (hint === 0 || page < hint) h.setU32(META.pageHint, page);
+  const { searched } = h;
+  if (searched === undefined) return;
+  // The run that they are part of now is news for searches of up to its length, and for no others.
+  let first = page;
+  while (first > 1 && page - first < SEARCHED && pageEntry(h, first - 1) === PAGE_KIND.free) first--;
+  let end = page + count;
+  while (end * PAGE < h.size && end - page < SEARCHED && pageEntry(h, end) === PAGE_KIND.free) end++;
+  for (let n = Math.min(SEARCHED - 1, end - first); n > 0; n--) searched[n] = Math.min(searched[n] as number, first);
+}
+
+/**
+ * Lengths of runs that the handle remembers searches for: no run of n pages or more begins before page `searched[n]`. Longer runs are
+ * searched for from the hint on; filling them takes longer than that.
+ */
+const SEARCHED = 64;
+
+// --- sweeping ---------------------------------------------------------------------------------------------------------------
+
+/** A sweep looks at every free block: worth it when an eighth of the object was freed since the last one. */
+const SWEEP_SHARE = 8;
+
+function sweepPays(h: Handle): boolean {
+  // A handle that was opened anew does not know what was freed before.
+  if (h.released < 0) h.released = freeBlockBytes(h) >>> 3;
+  return h.released * 8 * SWEEP_SHARE >= h.size;
+}
+
+/** What `released` begins with. */
+export const UNKNOWN: number = -(2 ** 30);
+
+/** Bytes of the free blocks in pages of size classes. */
+function freeBlockBytes(h: Handle): number {
+  const pages = new Uint32Array(SIZE_CLASSES.length);
+  for (let page = 1; page < h.size / PAGE; page++) {
+    const entry = pageEntry(h, page);
+    if ((entry & 15) === PAGE_KIND.span) pages[entry >>> 4] = (pages[entry >>> 4] ?? 0) + 1;
+  }
+  let bytes = 0;
+  for (const [c, size] of SIZE_CLASSES.entries()) {
+    const live = h.dv.getUint32(META.classes + c * CLASS_ENTRY + 12, true);
+    bytes += Math.max(0, (pages[c] as number) * Math.floor(PAGE / size) - live) * size;
+  }
+  return bytes;
+}
+
+/** Gives every page back whose blocks are all free; returns how many those were. In a transaction. */
+export function sweep(h: Handle): number {
+  h.released = 0;
+  const counts = new Uint16Array(h.size / PAGE);
+  let given = 0;
+  for (let c = 0; c < SIZE_CLASSES.length; c++) given += sweepClass(h, c, counts);
+  return given;
+}
+
+/** `counts`: free blocks a page, so far of other classes. */
+function sweepClass(h: Handle, c: number, counts: Uint16Array): number {
+  const size = SIZE_CLASSES[c] as number;
+  const each = Math.floor(PAGE / size);
+  const entry = META.classes + c * CLASS_ENTRY;
+  const emptied: number[] = [];
+  const bump = h.dv.getUint32(entry + 4, true);
+  const bumpPage = bump === 0 ? 0 : (h.dv.getUint32(entry + 8, true) >>> 12) - 1;
+  if (bumpPage > 0 && bumpPage < counts.length) {
+    counts[bumpPage] = each - Math.floor((bump - bumpPage * PAGE) / size);
+    if (counts[bumpPage] === each) emptied.push(bumpPage);
+  }
+  for (let at = h.dv.getUint32(entry, true); at !== 0; at = h.dv.getUint32(at, true)) {
+    if (!holdsBlock(h, at, c, size)) h.corrupt(entry, `free list of class ${size} leads to ${at}`);
+    const count = ((counts[at >>> 12] as number) += 1);
+    if (count > each) h.corrupt(entry, `free list of class ${size} comes to a block of page ${at >>> 12} twice`);
+    if (count === each) emptied.push(at >>> 12);
+  }
+  if (emptied.length === 0) return 0;
+  unlink(h, entry, counts, each);
+  if (counts[bumpPage] === each && bumpPage > 0) {
+    h.setU32(entry + 4, 0);
+    h.setU32(entry + 8, 0);
+  }
+  for (const page of emptied) freePages(h, page, 1);
+  return emptied.length;
+}
+
+/** Takes the blocks of pages that are wholly free out of a free list. Stores only the links that change. */
+function unlink(h: Handle, entry: number, counts: Uint16Array, each: number): void {
+  let link = entry;
+  let linked = h.dv.getUint32(entry, true);
+  for (let at = linked; at !== 0; at = h.dv.getUint32(at, true)) {
+    if (counts[at >>> 12] === each) continue;
+    if (linked !== at) h.setU32(link, at);
+    link = at;
+    linked = h.dv.getUint32(at, true);
+  }
+  if (linked !== 0) h.setU32(link, 0);
 }

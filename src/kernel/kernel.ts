@@ -409,6 +409,7 @@ export class Kernel {
     h.fot = [];
     h.fotIndex = undefined;
     h.fotEpoch++;
+    h.searched = undefined;
     this.windows.give(slot, mapped);
   }
 

@@ -14,7 +14,7 @@ import { TwzError, assert } from '../abi/errors.ts';
 import { FLAG, KIND, LINE_WORDS, META, PAGE, type Kind } from '../abi/format.ts';
 import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
 import { writeId, type ObjectId } from '../abi/id.ts';
-import { allocateBlock, releaseBlock } from './allocator.ts';
+import { allocateBlock, releaseBlock, UNKNOWN } from './allocator.ts';
 import { followEntry, fotEntries, referTo, referToName, retargetEntry, unreferEntry } from './fot.ts';
 import type { Kernel } from './kernel.ts';
 import { createObject, deleteObject } from './lifetime.ts';
@@ -63,6 +63,10 @@ export class Handle implements ObjectHandle {
   readonly fotChanged: number[] = [];
   /** Raised when an entry goes or changes its target. */
   fotEpoch = 0;
+  /** How much was released since the last sweep for empty pages, in units of 8 bytes; below zero where that is not known. */
+  released: number = UNKNOWN;
+  /** Where searches for free pages go on. */
+  searched: Uint32Array | undefined;
 
   #idWords: Int32Array | undefined;
   readonly kernel: Kernel;

@@ -371,6 +371,8 @@ function undo(h: Handle): void {
   h.count = 0;
   shrink(h);
   forgetCounts(h);
+  // Pages may be free again that were not.
+  h.searched = undefined;
   // While it still has the size that raw stores could reach.
   restoreRaw(h);
   const { slot } = h;

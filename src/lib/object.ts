@@ -3,6 +3,7 @@ import { TwzError } from '../abi/errors.ts';
 import { META, type Kind } from '../abi/format.ts';
 import { demandRead, type FotEntry, type ObjectHandle, type WasmView } from '../abi/handle.ts';
 import type { ObjectId } from '../abi/id.ts';
+import { usageOf, type Usage } from '../abi/usage.ts';
 import { INSPECT } from './inspect.ts';
 import type { CollectionType } from './collections/type.ts';
 import { rootOf } from './runtime.ts';
@@ -138,8 +139,14 @@ export class Obj {
     return this.handle.allocate(size);
   }
 
+  /** Gives a block back. Throws PointerCorrupt where none begins at `at`, or one that is free already. Inside a transaction. */
   free(at: number): void {
     this.handle.release(at);
+  }
+
+  /** What its pages are used for, how much of them is free, and how scattered that is. */
+  usage(): Usage {
+    return usageOf(this.#readable().dv);
   }
 
   /** The object's file, byte for byte, as a checkpoint would write it now. */

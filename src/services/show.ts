@@ -1,7 +1,8 @@
 /** Show: what one object holds, from its bytes and the schema text that it carries. Pure: the caller brings the bytes. */
-import { FLAG, KIND, META, PAGE, PAGE_KIND, RIGHT } from '../abi/format.ts';
+import { FLAG, KIND, META, PAGE, RIGHT } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
-import { CLASSES, type FotRecord, type ObjectImage } from './check/object-image.ts';
+import { usageOf, type Usage } from '../abi/usage.ts';
+import type { FotRecord, ObjectImage } from './check/object-image.ts';
 import { alignOf, parseSchema, type ObjectSchema, type Shape, type StructShape } from './check/schema.ts';
 import { readPointer } from './check/typed.ts';
 
@@ -21,19 +22,9 @@ export interface ObjectView {
   readonly typeVersion: number;
   readonly ties: readonly ObjectId[];
   readonly fot: readonly FotRecord[];
-  readonly room: Room;
+  readonly usage: Usage;
   /** Why there is no typed view, where there is none. */
   readonly untyped: string | undefined;
-}
-
-/** How the pages are used. */
-export interface Room {
-  readonly pages: number;
-  readonly freePages: number;
-  readonly spanPages: number;
-  readonly largePages: number;
-  readonly tablePages: number;
-  readonly liveBlocks: number;
 }
 
 export type TypedValue =
@@ -66,25 +57,6 @@ export function rightsText(rights: number): string {
   return `${(rights & RIGHT.read) !== 0 ? 'r' : '-'}${(rights & RIGHT.write) !== 0 ? 'w' : '-'}${(rights & RIGHT.execute) !== 0 ? 'x' : '-'}`;
 }
 
-function roomOf(image: ObjectImage): Room {
-  const counts = new Uint32Array(16);
-  for (let page = 1; page < image.pages; page++) {
-    const kind = image.pageEntry(page) & 15;
-    counts[kind] = (counts[kind] ?? 0) + 1;
-  }
-  const of = (kind: number): number => counts[kind] ?? 0;
-  let liveBlocks = 0;
-  for (let c = 0; c < CLASSES; c++) liveBlocks += image.classRecord(c).live;
-  return {
-    pages: image.pages,
-    freePages: of(PAGE_KIND.free),
-    spanPages: of(PAGE_KIND.span),
-    largePages: of(PAGE_KIND.largeHead) + of(PAGE_KIND.largeRest),
-    tablePages: of(PAGE_KIND.fot) + of(PAGE_KIND.pageMap),
-    liveBlocks,
-  };
-}
-
 /** The schema that an object carries, or why there is none. */
 export function schemaOf(image: ObjectImage): ObjectSchema | string {
   const at = image.u32(META.schema);
@@ -111,7 +83,7 @@ export function viewObject(image: ObjectImage): ObjectView {
     typeVersion: image.u32(META.typeVersion),
     ties: image.ties,
     fot: [...image.fotEntries()],
-    room: roomOf(image),
+    usage: usageOf(image.dv),
     untyped: typeof schema === 'string' ? schema : undefined,
   };
 }

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { TwzError } from '../../abi/errors.ts';
 import { META } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
+import type { Usage } from '../../abi/usage.ts';
 import type { Space } from '../../index.ts';
 import { readWhole } from '../../services/check/control.ts';
 import { ObjectImage } from '../../services/check/object-image.ts';
@@ -174,7 +175,7 @@ export function printFacts(view: ObjectView, options: Common): void {
     out.json({ ...facts, references: fot.length, untyped });
     return;
   }
-  const { room } = view;
+  const { usage } = view;
   let pointers = 0;
   for (const entry of view.fot) pointers += entry.count;
   pairs(out, [
@@ -185,12 +186,27 @@ export function printFacts(view: ObjectView, options: Common): void {
     ['version', String(view.version)],
     ['type', view.type === undefined ? (view.untyped ?? '') : `${view.type} version ${view.typeVersion}`],
     ['root', view.root === 0 ? 'none' : String(view.root)],
-    ['pages', `${room.pages}: ${room.spanPages} small blocks, ${room.largePages} large, ${room.tablePages} tables, ${room.freePages} free`],
-    ['blocks', `${plural(room.liveBlocks, 'small block')} in use`],
+    ['pages', pagesOf(usage)],
+    ['used', size(usage.used)],
+    ['free', `${size(usage.free)}, ${percent(usage.fragmentation)} of the object in free blocks`],
+    ['blocks', blocksOf(usage)],
     ['refers to', `${plural(view.fot.length, 'object')} by ${plural(pointers, 'pointer')}`],
     ['tied to', view.ties.join(' ') || 'nothing'],
   ]);
 }
+
+function pagesOf({ pages }: Usage): string {
+  return `${pages.total}: ${pages.small} small blocks, ${pages.large} large, ${pages.tables} tables, ${pages.free} free`;
+}
+
+/** By size class: in use, and how many there are in all. */
+function blocksOf({ classes, large }: Usage): string {
+  const small = classes.map((each) => `${each.size} B: ${each.blocks} of ${each.blocks + each.free}`);
+  if (large.blocks > 0) small.push(`large: ${large.blocks}`);
+  return small.join(', ') || 'none';
+}
+
+const percent = (share: number): string => `${(share * 100).toFixed(1)}%`;
 
 // --- graph ------------------------------------------------------------------------------------------------------------------
 

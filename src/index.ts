@@ -7,6 +7,7 @@ export type { ClassUsage, Usage } from './abi/usage.ts';
 export type { Host } from './host/host.ts';
 export type { CreateOptions } from './kernel/lifetime.ts';
 export type { Reclaimed } from './kernel/reclaim.ts';
+export type { Defragmented } from './services/defragment.ts';
 export type { Recovery } from './kernel/recovery.ts';
 export { ByteView } from './lib/collections/byte-view.ts';
 export { hashMap, hashSet, type HashMap, type HashSet } from './lib/collections/hash-map.ts';

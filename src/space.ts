@@ -29,6 +29,7 @@ import { isCollectionAccessor, type CollectionType } from './lib/collections/typ
 import { Obj } from './lib/object.ts';
 import { LateReference, assignTo, isAccessor, rootOf } from './lib/runtime.ts';
 import { accessorAt, type Init, type Instance, type Struct, type StructImage } from './lib/struct.ts';
+import { defragment, type Defragmented } from './services/defragment.ts';
 import { Names } from './services/naming.ts';
 
 export interface OpenOptions {
@@ -285,6 +286,16 @@ export class Space {
   /** Deletes the counted objects that nothing reachable refers to. */
   reclaim(): Reclaimed {
     return this.relaxed(() => reclaim(this.#kernel));
+  }
+
+  /**
+   * Moves the blocks of one object together and gives back what that empties; pointers to them follow, in all objects. Blocks that no
+   * typed field leads to stay, and are reported. Accessors of the object that the program holds must be got anew: they do not follow.
+   * The object's end is cut off only where this is a transaction of its own. Throws ObjectPinned while raw views or cursors are held.
+   */
+  defragment(target: Target): Defragmented {
+    const own = this.#kernel.transaction === undefined;
+    return this.relaxed(() => defragment(this.#kernel, handleOf(this.#kernel, target), own));
   }
 
   // --- names, late binding, versions --------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import { open, type Obj, type ObjectId, type Space } from '../src/index.ts';
 import { pageEntry } from '../src/kernel/allocator.ts';
 import { Handle } from '../src/kernel/object.ts';
 import { checkSpace } from '../src/services/check.ts';
-import { Ground, fails, onHosts } from './hosts.ts';
+import { fails, onHosts, type Ground } from './hosts.ts';
 
 const LINUX = ['linux'] as const;
 const SIMULATED = ['simulated'] as const;

@@ -95,7 +95,7 @@ export function releaseBlock(h: Handle, at: number): void {
 }
 
 /** What the second word of a free block holds. A block in use may hold it too, by chance. */
-function freeMark(at: number): number {
+export function freeMark(at: number): number {
   return (at ^ 0xf4eeb10c) >>> 0;
 }
 

@@ -20,6 +20,7 @@ import type { Kernel } from './kernel.ts';
 import { createObject, deleteObject } from './lifetime.ts';
 import { RawState } from './raw.ts';
 import { stampedHeader } from './apply.ts';
+import type { Former } from './shorten.ts';
 import type { Snapshot } from './snapshot.ts';
 import type { Slot } from './windows.ts';
 
@@ -91,6 +92,8 @@ export class Handle implements ObjectHandle {
   /** Every line counts as marked (a copy). */
   whole = false;
   sizeBefore = 0;
+  /** Where it was before the running transaction shortened it; logged as if made anew. */
+  former: Former | undefined;
   /** The transaction being committed put something of it into the log. */
   logged = false;
   lines: Int32Array = NO_WORDS;

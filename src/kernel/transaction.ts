@@ -17,6 +17,7 @@ import { forgetCounts, settleCounts } from './fot.ts';
 import type { Kernel } from './kernel.ts';
 import type { Log } from './log.ts';
 import { CLEAN, type Handle } from './object.ts';
+import { forgetFormer, restoreFormer } from './shorten.ts';
 
 /** Worst case of a line in the log: its header and all of it. */
 const LINE_BYTES = 4 + LINE_WORDS * 4;
@@ -226,7 +227,8 @@ export class FrameWriter {
 
   #object(h: Handle): void {
     const removed = h.state === 'deleting';
-    this.#begin(h, removed ? OPERATION.remove : h.fresh ? OPERATION.create : OPERATION.change);
+    const anew = h.fresh || h.former !== undefined;
+    this.#begin(h, removed ? OPERATION.remove : anew ? OPERATION.create : OPERATION.change);
     const frame = this.#frame;
     const count = removed ? 0 : h.whole ? h.size >>> 6 : h.count;
     for (let i = 0; i < count; i++) this.#line(h, h.whole ? i : (h.lines[i] as number), i);
@@ -245,7 +247,8 @@ export class FrameWriter {
       this.#next();
       this.#begin(h, OPERATION.change);
     }
-    const { words, undo, fresh } = h;
+    const { words, undo } = h;
+    const fresh = h.fresh || h.former !== undefined;
     const from = line * LINE_WORDS;
     const old = index * LINE_WORDS;
     const out = this.#words;
@@ -270,9 +273,10 @@ export class FrameWriter {
 
 /** After the frames are in the log: the image is the committed state. */
 function settle(kernel: Kernel, h: Handle): void {
-  const { dirty, lines } = h;
   const lsn = kernel.log.end;
   h.raw?.committed();
+  if (h.former !== undefined) forgetFormer(kernel, h);
+  const { dirty, lines } = h;
   if (h.state === 'deleting') {
     h.state = 'deleted';
     discard(kernel, h);
@@ -287,7 +291,7 @@ function settle(kernel: Kernel, h: Handle): void {
   }
   if (h.whole) {
     for (let page = 0; page < h.size >>> 12; page++) h.addPending(page);
-    dirty.fill(0);
+    if (dirty !== CLEAN) dirty.fill(0);
   } else {
     const { pending, volatile, logged } = h;
     for (let i = 0; i < h.count; i++) {
@@ -362,10 +366,11 @@ function restoreRaw(h: Handle): void {
 }
 
 function undo(h: Handle): void {
+  if (h.former !== undefined) restoreFormer(h.kernel, h);
   const { words, dirty } = h;
   for (let i = 0; i < h.count; i++) {
     const line = h.lines[i] as number;
-    words.set(h.undo.subarray(i * LINE_WORDS, (i + 1) * LINE_WORDS), line * LINE_WORDS);
+    if ((line + 1) * LINE_WORDS <= words.length) words.set(h.undo.subarray(i * LINE_WORDS, (i + 1) * LINE_WORDS), line * LINE_WORDS);
     dirty[line] = 0;
   }
   h.count = 0;

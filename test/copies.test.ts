@@ -1,5 +1,6 @@
 /** T6: a copy shares its original's pages on disk until one of the two changes, and that nobody can tell. */
 import assert from 'node:assert/strict';
+import { PAGE } from '../src/abi/format.ts';
 import type { ObjectId } from '../src/abi/id.ts';
 import { bytes, objectOf, struct, u32, type Infer, type Space } from '../src/index.ts';
 import { onHosts } from './hosts.ts';
@@ -73,4 +74,55 @@ onHosts('T6: nor does what is written while the copy is being made', (ground) =>
   space.checkpoint();
   unchanged(space, copy);
   unchanged(ground.afterDeath(space), copy);
+});
+
+onHosts('T6: a copy that was checkpointed while a raw view of it was held shows its own file afterwards, not the original’s', (ground) => {
+  let space = ground.open();
+  const page = original(space);
+  const object = space.relaxed(() => space.copy(page));
+  const { id } = object;
+  space.relaxed(() => object.raw(PAGE * 4, 16).fill(9));
+  space.checkpoint();
+  // The original's file changes where the copy still may show it.
+  space.relaxed(() => (page.rest = content(2)));
+  space.checkpoint();
+  object.releaseRaw();
+  const expected = object.bytes(PAGE);
+  assert.equal(expected[PAGE * 3], 9);
+  for (const at of [PAGE * 4, PAGE * 20]) {
+    space.relaxed(() => {
+      object.handle.mark(at);
+      object.handle.u8[at] = 8;
+    });
+    expected[at - PAGE] = 8;
+  }
+  space.checkpoint();
+  assert.ok(Buffer.compare(object.bytes(PAGE), expected) === 0);
+  space = ground.afterClose(space);
+  assert.ok(Buffer.compare(space.object(id).bytes(PAGE), expected) === 0);
+});
+
+onHosts('T11: what an object grew by while a raw view was held is there after the next checkpoints', (ground) => {
+  let space = ground.open();
+  const object = space.relaxed(() => space.createRaw(100_000, { reserve: 1 << 20 }));
+  const { id } = object;
+  space.checkpoint();
+  space.relaxed(() => object.raw(PAGE, 16).fill(1));
+  const at = space.relaxed(() => {
+    const made = object.allocate(50_000);
+    object.handle.markRange(made, 50_000);
+    object.handle.u8.fill(5, made, made + 50_000);
+    return made;
+  });
+  space.checkpoint();
+  object.releaseRaw();
+  space.relaxed(() => {
+    object.handle.mark(at);
+    object.handle.u8[at] = 6;
+  });
+  const expected = object.bytes(PAGE);
+  space.checkpoint();
+  assert.ok(Buffer.compare(object.bytes(PAGE), expected) === 0);
+  space = ground.afterClose(space);
+  assert.ok(Buffer.compare(space.object(id).bytes(PAGE), expected) === 0);
 });

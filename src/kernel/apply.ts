@@ -60,7 +60,7 @@ function writePages({ host }: Kernel, h: Handle, file: File, pages: readonly num
 /** Those that have no file of their own yet show this one, where they were not stored to. */
 function detachCopies(h: Handle, pages: readonly number[]): void {
   for (const copy of h.copies ?? []) {
-    if (copy.fileSize === 0 && copy.fileMapped) for (const page of pages) copy.detach(page);
+    if ((copy.fileSize === 0 || copy.stale) && copy.fileMapped) for (const page of pages) copy.detach(page);
     else h.copies?.delete(copy);
   }
 }

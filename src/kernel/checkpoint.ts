@@ -197,11 +197,13 @@ export class Checkpointer {
   /** The file now has what the private pages have: show the file again, and give the memory back. */
   #refresh(h: Handle, file: File, pages: readonly number[]): void {
     const { slot } = h;
-    const grown = h.fileSize !== h.size;
+    const grown = h.stale || h.fileSize !== h.size;
     h.fileSize = h.size;
     h.pendingPages = [];
     h.pending = new Uint8Array(0);
-    if (slot === undefined || h.raw !== undefined) return;
+    if (slot === undefined) return;
+    h.stale = grown && h.raw !== undefined;
+    if (h.raw !== undefined) return;
     const kernel = this.#kernel;
     // A small object's memory is its own; it equals the file as it is.
     if (h.size <= SMALL_MAX && !h.fileMapped) return;

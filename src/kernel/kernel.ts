@@ -244,6 +244,7 @@ export class Kernel {
     if (h.fileMapped) this.mappings--;
     if (mapped) this.mappings++;
     h.fileMapped = mapped;
+    h.stale = false;
   }
 
   /** Checks the header against itself, the file and the ID, and takes its facts over. */

@@ -80,6 +80,8 @@ export class Handle implements ObjectHandle {
   fileSize = 0;
   /** The slot shows the file, as far as that goes; otherwise plain memory. */
   fileMapped = false;
+  /** What it shows is another object's file, or less than there is of its own: its file changed while raw views kept it as it was. */
+  stale = false;
   /** Header and ID were checked in this process. */
   verified = false;
   /** Number of the commit that created it, where that ran in this process. */

@@ -28,7 +28,7 @@ export class RawState {
 
   /** Whether dropping a page makes it the file's again. */
   get #shown(): boolean {
-    return this.#h.fileMapped && this.#h.slot?.window.maps === true;
+    return this.#h.fileMapped && !this.#h.stale && this.#h.slot?.window.maps === true;
   }
 
   #copy(page: number): void {

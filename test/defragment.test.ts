@@ -7,8 +7,10 @@ import { SimulatedHost } from '../src/host/simulated/simulated.ts';
 import {
   array,
   bytes,
+  caseless,
   closeCursor,
   cursor,
+  hashMap,
   link,
   objectOf,
   offsetOf,
@@ -272,6 +274,73 @@ test(`T9: whatever was freed, and whatever is stored as plain words, defragment 
   assert.ok(moved > 20, `${moved} blocks were moved`);
 });
 
+const Town = struct('DefragTown', {
+  people: hashMap(caseless, ref(Node)),
+  places: hashMap(caseless, Point),
+  first: ref(Node),
+  place: ref(Point),
+  raw: link,
+});
+
+onHosts(
+  'T9: names and collections say what they said after all objects of a space were defragmented; values in place stay',
+  (ground) => {
+    let space = ground.open();
+    const id = space.relaxed(() => {
+      const town = space.create(Town);
+      const all = Array.from({ length: 300 }, (_, i) => space.make(Node, town, { value: i, name: `person ${i}` }));
+      for (const [i, node] of all.entries()) {
+        if (i % 6 !== 0) space.free(node);
+        else {
+          town.people.set(`key ${i}`, node);
+          if (town.first !== null) node.next = town.first;
+          town.first = node;
+        }
+      }
+      for (let i = 0; i < 200; i++) town.places.set(String(i), { x: i, y: i * 2 });
+      // Into a record: a typed reference, and the map's own words.
+      town.place = town.places.get('150') ?? null;
+      for (let i = 0; i < 150; i++) town.places.delete(String(i));
+      return objectOf(town).id;
+    });
+    space.names.mkns('/a');
+    for (let i = 0; i < 400; i++) space.names.set(`/a/name ${i}`, id);
+    for (let i = 0; i < 400; i++) if (i % 5 !== 0) space.names.remove(`/a/name ${i}`);
+    const said = (): string[] => {
+      const town = space.get(id, Town);
+      const { place } = town;
+      return [
+        ...Array.from(town.people, ([key, node]) => `${key} ${node?.value} ${node?.name}`).sort(),
+        ...Array.from(town.places, ([key, { x, y }]) => `${key} ${x},${y}`).sort(),
+        ...told(town.first).map((line) => line.slice(33)),
+        `${place?.x},${place?.y}`,
+        ...Array.from({ length: 400 }, (_, i) => `${i} ${space.names.lookup(`/a/name ${i}`) === id}`),
+      ];
+    };
+    const before = said();
+    for (const each of [...space.ids()]) space.defragment(each);
+    assert.deepEqual(said(), before);
+    space.relaxed(() => {
+      const town = space.get(id, Town);
+      const { place } = town;
+      assert.ok(place !== null);
+      place.x = 9999;
+      assert.equal(town.places.get('150')?.x, 9999, 'one place');
+      place.x = 150;
+      for (let i = 1000; i < 1200; i++) town.places.set(String(i), { x: 1, y: 1 });
+      for (let i = 1000; i < 1200; i++) town.places.delete(String(i));
+    });
+    space.names.set('/a/name 1', id);
+    space.names.remove('/a/name 1');
+    assert.deepEqual(said(), before);
+    space.close();
+    sound(ground);
+    space = ground.open();
+    assert.deepEqual(said(), before);
+  },
+  ['simulated'],
+);
+
 onHosts(
   'T9: parts of the page map and of the reference table do not keep an object long',
   (ground) => {
@@ -306,6 +375,34 @@ onHosts(
     sound(ground);
     space = ground.open();
     same();
+  },
+  ['simulated'],
+);
+
+onHosts(
+  'T9: nothing moves in an object that others may name blocks of in words of their own, and what is free comes back all the same',
+  (ground) => {
+    const space = ground.open();
+    const [town, raw] = space.relaxed(() => {
+      const made = space.create(Town);
+      const all = Array.from({ length: 400 }, (_, i) => space.make(Node, made, { value: i, next: made.first }));
+      for (const [i, node] of all.entries()) {
+        if (i % 9 !== 0) continue;
+        if (made.first !== null) node.next = made.first;
+        made.first = node;
+      }
+      for (const [i, node] of all.entries()) if (i % 9 !== 0) space.free(node);
+      // As a collection that has grown: an object without a type.
+      const part = space.createRaw(64);
+      made.raw = part;
+      return [objectOf(made), part] as const;
+    });
+    assert.equal(space.defragment(town).moved.blocks, 0);
+    assert.equal(space.defragment(raw).moved.blocks, 0);
+    space.relaxed(() => (town.root(Town).raw = null));
+    assert.ok(space.defragment(town).moved.blocks > 0);
+    space.close();
+    sound(ground);
   },
   ['simulated'],
 );

@@ -174,7 +174,7 @@ test(`T9: any sequence of allocations, releases, aborts and deaths leaves what a
       sound(world);
       world.host.discard();
     }),
-    { seed: SEED, numRuns: Number(process.env['FC_RUNS'] ?? 25), includeErrorInReport: true, endOnFailure: true },
+    { seed: SEED, numRuns: Number(process.env['FC_RUNS'] ?? 15), includeErrorInReport: true, endOnFailure: true },
   );
 });
 

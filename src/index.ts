@@ -41,6 +41,7 @@ export {
   type FieldShape,
   type FixedArray,
 } from './lib/fields.ts';
+export { migration, type MigrationOptions } from './lib/evolution.ts';
 export { Obj } from './lib/object.ts';
 export {
   ref,
@@ -53,5 +54,6 @@ export {
   type Struct,
   type StructOptions,
 } from './lib/struct.ts';
+export type { Migrated, MigrateOptions } from './services/evolution/all.ts';
 export { Names, type NameEntry, type SetOptions } from './services/naming.ts';
 export { open, Snapshot, Space, type OpenOptions, type SpaceStat, type Target } from './space.ts';

@@ -30,6 +30,8 @@ import { Obj } from './lib/object.ts';
 import { LateReference, assignTo, isAccessor, rootOf } from './lib/runtime.ts';
 import { accessorAt, type Init, type Instance, type Struct, type StructImage } from './lib/struct.ts';
 import { defragment, type Defragmented } from './services/defragment.ts';
+import { migrateAll, type Migrated, type MigrateOptions } from './services/evolution/all.ts';
+import { installEvolution } from './services/evolution/open.ts';
 import { Names } from './services/naming.ts';
 
 export interface OpenOptions {
@@ -298,6 +300,14 @@ export class Space {
     return this.relaxed(() => defragment(this.#kernel, handleOf(this.#kernel, target), own));
   }
 
+  /**
+   * Migrates every object whose root is an older version of `type`, each in a relaxed transaction of its own: call it again after a crash
+   * and it goes on. Objects that are opened with the newer type are migrated without it.
+   */
+  migrate<F>(type: Struct<F>, options: MigrateOptions = {}): Migrated {
+    return migrateAll(this.#kernel, type, storeRoot, options);
+  }
+
   // --- names, late binding, versions --------------------------------------------------------------------------------------
 
   /** A value for a reference field: bound by path, and resolved each time it is followed. */
@@ -377,7 +387,20 @@ export function storeRoot(h: Handle, type: StructImage, at: number): void {
   h.dv.setUint32(META.rootType + 4, type.layout.fingerprint.high, true);
   h.dv.setUint32(META.typeVersion, type.version, true);
   h.dv.setUint32(META.schema, schemaAt, true);
+  h.judged = type;
 }
+
+/** What an accessor's layout is now must be what it was at the time of the snapshot. */
+function demandSameTypes(then: Handle, now: Handle): void {
+  if (now.cold) now.warm();
+  const [a, b] = [new Obj(then).schemaText, new Obj(now).schemaText];
+  const alike = a.length === b.length && a.every((byte, i) => byte === b[i]);
+  if (!alike || then.dv.getUint32(META.root, true) !== now.dv.getUint32(META.root, true))
+    throw new TwzError('TypeOutdated', `object ${now.id} was migrated since the snapshot was taken: advance it`, { id: now.id });
+  then.judged = now.judged;
+}
+
+installEvolution(storeRoot);
 
 /** A frozen version of the whole space. Reading only. */
 export class Snapshot {
@@ -401,8 +424,10 @@ export class Snapshot {
   /** The same place as it was: references followed from it stay in the snapshot. */
   of<F extends object>(accessor: F): F {
     if (!isAccessor(accessor)) throw new TwzError('InvalidArgument', 'expected an accessor');
-    const h = this.#snapshot.handle(handleOf(this.#kernel, accessor).id);
+    const live = handleOf(this.#kernel, accessor);
+    const h = this.#snapshot.handle(live.id);
     if (h.cold) h.warm();
+    if (live.judged !== undefined && h.judged !== live.judged) demandSameTypes(h, live);
     const frozen: F = Reflect.construct(accessor.constructor as new (h: Handle, at: number) => F, [h, accessor.$o]);
     return frozen;
   }

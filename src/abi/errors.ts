@@ -156,6 +156,18 @@ export const ERRORS = {
     'A value is not of the kind that the field takes.',
     'Read the message: it names the field and what it takes.',
   ),
+  TypeOutdated: page(
+    404,
+    'type',
+    'The object has an older version of the type, and cannot be migrated where it is.',
+    'Open the object itself, in the space, with the newer type; or run `space.migrate(Type)`. Of an immutable one take a copy.',
+  ),
+  TypeNewer: page(
+    405,
+    'type',
+    'The object has a newer version of the type than the program.',
+    'Use the newer program. Data whose root only gained fields at its end is read by the older one, too.',
+  ),
 
   NotInTransaction: page(
     501,

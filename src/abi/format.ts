@@ -40,6 +40,7 @@ export const META = {
   schema: 108, // 4   offset of the schema text (UTF-8, length first), 0 for none
   checksum: 112, // 4   CRC-32C of the page with this field zero, stamped when the page is written to the file
   pageHint: 116, // 4   page number where the search for free pages starts
+  forwards: 120, // 4   offset of the list of moved structs, 0 for none
   fotChunks: 128, // 18 x 4  page number of each FOT chunk
   pageChunks: 224, // 12 x 4  page number of each page-map chunk
   ties: 288, // 13 x 16 IDs of the objects this one lives as long as

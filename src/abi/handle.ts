@@ -39,6 +39,10 @@ export interface ObjectHandle {
   readonly fot: (ObjectHandle | undefined)[];
   /** Set on each use: what was used lately is evicted last. */
   used: boolean;
+  /** The struct that the root is known to be: its types were compared with the program's. */
+  judged: object | undefined;
+  /** The struct whose types were compared when a pointer led inside, past the root. */
+  entered: object | undefined;
   readonly kindName: Kind;
   /** Default rights: bits of RIGHT. */
   readonly rights: number;
@@ -56,6 +60,8 @@ export interface ObjectHandle {
   release(at: number): void;
   /** The handle that a non-zero FOT index leads to. */
   follow(index: number, at: number): ObjectHandle;
+  /** `target`, which this index led to, has been looked at: it may be followed without a question from now on. */
+  remember(index: number, target: ObjectHandle): void;
   /** The FOT index under which this object refers to `target`, entered if need be; counts one pointer more. 0 where that is this object. */
   refer(target: ObjectHandle): number;
   /** As `refer`, for a path that is resolved at each use. */

@@ -332,3 +332,27 @@ function unlink(h: Handle, entry: number, counts: Uint16Array, each: number): vo
   }
   if (linked !== 0) h.setU32(link, 0);
 }
+
+/** The block in use or free that `at` lies in; undefined where there is none. */
+export function blockAround(h: Handle, at: number): { readonly at: number; readonly size: number } | undefined {
+  if (at < PAGE || at >= h.size) return undefined;
+  let page = at >>> 12;
+  const kind = pageEntry(h, page);
+  if ((kind & 15) === PAGE_KIND.span) {
+    const size = SIZE_CLASSES[kind >>> 4];
+    if (size === undefined) return undefined;
+    const start = at - ((at & (PAGE - 1)) % size);
+    return (start & (PAGE - 1)) + size > PAGE ? undefined : { at: start, size };
+  }
+  while ((pageEntry(h, page) & 15) === PAGE_KIND.largeRest) page--;
+  if ((pageEntry(h, page) & 15) !== PAGE_KIND.largeHead) return undefined;
+  return { at: page * PAGE, size: blockSizeAt(h, page * PAGE) };
+}
+
+/** Blocks in use. */
+export function liveBlocks(h: Handle): number {
+  let blocks = 0;
+  for (let c = 0; c < SIZE_CLASSES.length; c++) blocks += h.dv.getUint32(META.classes + c * CLASS_ENTRY + 12, true);
+  for (let page = 1; page < h.size / PAGE; page++) if ((pageEntry(h, page) & 15) === PAGE_KIND.largeHead) blocks++;
+  return blocks;
+}

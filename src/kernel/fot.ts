@@ -106,13 +106,30 @@ export function followEntry(h: Handle, index: number, pointerAt: number): Handle
   if (entry.id === undefined) return h.kernel.resolveName(h, entry.path ?? '', entry.resolver ?? '');
   const target = h.snapshot === undefined ? h.kernel.handle(entry.id) : h.snapshot.handle(entry.id);
   if (target.cold) target.warm();
-  know(h, index, target);
   return target;
 }
 
-/** What is known here is followed without a question: only what may be read. */
+/**
+ * What is known here is followed without a question: only what may be read, has the program's types, and lies where it always lay; and
+ * only from where the types are the program's, too.
+ */
 function know(h: Handle, index: number, target: Handle): void {
-  h.fot[index] = (target.rights & RIGHT.read) === 0 ? undefined : target;
+  const known =
+    (target.rights & RIGHT.read) !== 0 && isJudged(target) && isJudged(h) && !target.cold && target.dv.getUint32(META.forwards, true) === 0;
+  h.fot[index] = known ? target : undefined;
+}
+
+/** As when it is followed, now that the target was looked at. A late-bound entry is resolved each time. */
+export function rememberEntry(h: Handle, index: number, target: Handle): void {
+  if (h.cold) return;
+  const at = entryAt(h, index);
+  if (at !== 0 && (h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.name) === 0) know(h, index, target);
+}
+
+function isJudged(h: Handle): boolean {
+  if (h.judged !== undefined || h.entered !== undefined) return true;
+  // It has no type.
+  return !h.cold && h.dv.getUint32(META.rootType, true) === 0 && h.dv.getUint32(META.rootType + 4, true) === 0;
 }
 
 function indexOf(h: Handle): Map<Handle | string, number> {
@@ -215,6 +232,13 @@ export function unreferEntry(h: Handle, index: number): void {
   if (h.cold) h.warm();
   if (index >= h.fotDelta.length || h.fotDelta[index] === 0) usedEntry(h, index, META.fot);
   count(h, index, -1);
+}
+
+/** One pointer more goes through this entry: a copy of one that does. */
+export function referAgain(h: Handle, index: number): void {
+  if (h.cold) h.warm();
+  if (index >= h.fotDelta.length || h.fotDelta[index] === 0) usedEntry(h, index, META.fot);
+  count(h, index, 1);
 }
 
 /** Pointers come and go many times in a transaction; the entries learn the sum at its end. */

@@ -15,7 +15,7 @@ import { FLAG, KIND, LINE_WORDS, META, PAGE, type Kind } from '../abi/format.ts'
 import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
 import { writeId, type ObjectId } from '../abi/id.ts';
 import { allocateBlock, releaseBlock, UNKNOWN } from './allocator.ts';
-import { followEntry, fotEntries, referTo, referToName, retargetEntry, unreferEntry } from './fot.ts';
+import { followEntry, fotEntries, referTo, referToName, rememberEntry, retargetEntry, unreferEntry } from './fot.ts';
 import type { Kernel } from './kernel.ts';
 import { createObject, deleteObject } from './lifetime.ts';
 import { RawState } from './raw.ts';
@@ -69,6 +69,8 @@ export class Handle implements ObjectHandle {
   /** Where searches for free pages go on. */
   searched: Uint32Array | undefined;
 
+  judged: object | undefined;
+  entered: object | undefined;
   #idWords: Int32Array | undefined;
   readonly kernel: Kernel;
   readonly id: ObjectId;
@@ -305,6 +307,11 @@ export class Handle implements ObjectHandle {
 
   follow(index: number, at: number): Handle {
     return followEntry(this, index, at);
+  }
+
+  remember(index: number, target: ObjectHandle): void {
+    assert(target instanceof Handle, 'a handle of another kernel');
+    rememberEntry(this, index, target);
   }
 
   refer(target: ObjectHandle): number {

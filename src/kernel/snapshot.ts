@@ -116,6 +116,8 @@ export class Snapshot {
     this.#kept.clear();
     for (const own of this.#handles.values()) {
       own.fot = [];
+      own.judged = undefined;
+      own.entered = undefined;
       const slot = own.unplace();
       if (slot === undefined) continue;
       own.pins--;

@@ -318,6 +318,8 @@ function discard(kernel: Kernel, h: Handle): void {
   kernel.exposed.delete(h);
   h.raw = undefined;
   forgetCounts(h);
+  h.judged = undefined;
+  h.entered = undefined;
   h.pendingPages = [];
   h.pending = new Uint8Array(0);
   h.count = 0;
@@ -378,6 +380,9 @@ function undo(h: Handle): void {
   forgetCounts(h);
   // Pages may be free again that were not.
   h.searched = undefined;
+  // It may have been migrated.
+  h.judged = undefined;
+  h.entered = undefined;
   // While it still has the size that raw stores could reach.
   restoreRaw(h);
   const { slot } = h;

@@ -77,19 +77,26 @@ export class Obj {
     return this.#warm().dv.getUint32(META.root, true);
   }
 
-  /** The layouts that the object was created with, or undefined. */
-  get schema(): Schema | undefined {
+  /** The schema as it is stored: UTF-8, empty where there is none. */
+  get schemaText(): Uint8Array {
     const h = this.#readable();
     const at = h.dv.getUint32(META.schema, true);
-    if (at === 0) return undefined;
+    if (at === 0) return new Uint8Array(0);
     if (at + 4 > h.size) h.corrupt(META.schema, 'the schema lies outside the object');
     const length = h.dv.getUint32(at, true);
     if (at + 4 + length > h.size) h.corrupt(META.schema, 'the schema lies outside the object');
+    return h.u8.slice(at + 4, at + 4 + length);
+  }
+
+  /** The layouts that the object was created with, or undefined. */
+  get schema(): Schema | undefined {
+    const stored = this.schemaText;
+    if (stored.length === 0) return undefined;
     try {
-      const schema: Schema = JSON.parse(decoder.decode(h.u8.slice(at + 4, at + 4 + length)));
+      const schema: Schema = JSON.parse(decoder.decode(stored));
       return schema;
     } catch {
-      return h.corrupt(META.schema, 'the schema is no JSON');
+      return this.handle.corrupt(META.schema, 'the schema is no JSON');
     }
   }
 

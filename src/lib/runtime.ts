@@ -2,8 +2,9 @@
 import { TwzError } from '../abi/errors.ts';
 import { META, PAGE } from '../abi/format.ts';
 import { demandRead, type ObjectHandle } from '../abi/handle.ts';
+import { evolution, superseded } from './evolution.ts';
 import { Obj } from './object.ts';
-import type { Schema, SchemaType, StructImage } from './struct.ts';
+import { structsOf, type Schema, type SchemaType, type StructImage } from './struct.ts';
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -163,36 +164,84 @@ export interface Place {
 }
 
 /** Where a pointer that does not stay in its object leads. Late-bound and whole-object pointers lead to the root. */
-export function followFar(h: ObjectHandle, at: number, high: number, low: number, type: StructImage, place: Place): void {
+export function followFar(h: ObjectHandle, at: number, high: number, low: number, type: StructImage, into: Place): void {
   if ((high & 255) !== 0) h.corrupt(at, 'the pointer leads past the largest object');
   const target = high === 0 ? h : h.follow(high >>> 8, at);
   if (target !== h) demandRead(target);
-  place.h = target;
-  // What leads to a root is checked here, at first use; what leads further in is as its object's root promised.
-  place.at = low === 0 || low === target.dv.getUint32(META.root, true) ? rootOf(target, type) : low;
+  // Checked here, at first use: what leads to a root by the root, what leads further in by what the object says of its types.
+  const place = low === 0 || low === target.dv.getUint32(META.root, true) ? rootOf(target, type) : innerOf(target, low, type);
+  // Now that it is known it need not come here again.
+  if (high !== 0 && h.fot[high >>> 8] === undefined && !superseded(type)) h.remember(high >>> 8, target);
   const { size, align } = type.layout;
-  if (place.at < PAGE || place.at > target.size - size || place.at % align !== 0)
-    h.corrupt(at, `the pointer leads to offset ${place.at} of object ${target.id}, where no ${type.name} can be`);
+  if (place < PAGE || place > target.size - size || place % align !== 0)
+    h.corrupt(at, `the pointer leads to offset ${place} of object ${target.id}, where no ${type.name} can be`);
+  // Last: code of a migration may have followed the same field meanwhile.
+  into.h = target;
+  into.at = place;
 }
 
 /** Offset of an object's root. Throws TypeMismatch where it is of another type. */
 export function rootOf(h: ObjectHandle, type: StructImage): number {
   if (h.cold) h.warm();
   demandRead(h);
+  if (h.judged !== type) judge(h, type);
   const root = h.dv.getUint32(META.root, true);
-  const { fingerprint, size } = type.layout;
-  if (root === 0)
-    throw new TwzError('TypeMismatch', `object ${h.id} has no root; expected ${type.name}`, { id: h.id, expected: type.name });
-  if (h.dv.getUint32(META.rootType, true) !== fingerprint.low || h.dv.getUint32(META.rootType + 4, true) !== fingerprint.high) {
-    const wanted = showType(JSON.parse(type.schema));
-    throw new TwzError('TypeMismatch', `object ${h.id} holds ${rootType(h)}; asked for was ${wanted}`, {
-      id: h.id,
-      expected: type.name,
-      version: type.version,
-    });
-  }
-  if (root < PAGE || root + size > h.size) h.corrupt(META.root, `the root lies at ${root}`);
+  if (root < PAGE || root + type.layout.size > h.size) h.corrupt(META.root, `the root lies at ${root}`);
   return root;
+}
+
+/** Compares what an object says of its types with what the program says, once for each object and type. */
+function judge(h: ObjectHandle, type: StructImage): void {
+  const { fingerprint } = type.layout;
+  if (h.dv.getUint32(META.root, true) === 0)
+    throw new TwzError('TypeMismatch', `object ${h.id} has no root; expected ${type.name}`, { id: h.id, expected: type.name });
+  const alike = h.dv.getUint32(META.rootType, true) === fingerprint.low && h.dv.getUint32(META.rootType + 4, true) === fingerprint.high;
+  if (!alike || !sameText(h, type)) {
+    const evolved = evolution();
+    if (evolved !== undefined) evolved.root(h, type);
+    else if (!alike) mismatch(h, type);
+    if (h.cold) h.warm();
+  }
+  if (!superseded(type)) h.judged = type;
+}
+
+/** Is the object's schema text the type's, byte for byte? */
+function sameText(h: ObjectHandle, type: StructImage): boolean {
+  const at = h.dv.getUint32(META.schema, true);
+  if (at < PAGE || at + 4 > h.size) return at === 0;
+  let bytes = texts.get(type);
+  if (bytes === undefined) {
+    bytes = encoder.encode(type.schema);
+    texts.set(type, bytes);
+  }
+  const { length } = bytes;
+  if (h.dv.getUint32(at, true) !== length || at + 4 + length > h.size) return false;
+  const { u8 } = h;
+  for (let i = 0; i < length; i++) if (u8[at + 4 + i] !== bytes[i]) return false;
+  return true;
+}
+
+const texts = new WeakMap<StructImage, Uint8Array>();
+
+/** The place inside an object that a pointer from another one means. */
+function innerOf(h: ObjectHandle, at: number, type: StructImage): number {
+  const evolved = evolution();
+  if (evolved === undefined) return at;
+  if (h.entered !== type && !(h.judged !== undefined && structsOf(h.judged).get(type.name) === type)) {
+    evolved.enter(h, type);
+    if (h.cold) h.warm();
+    if (!superseded(type)) h.entered = type;
+  }
+  return h.dv.getUint32(META.forwards, true) === 0 ? at : evolved.forward(h, at, type);
+}
+
+export function mismatch(h: ObjectHandle, type: StructImage, reason = ''): never {
+  const wanted = showType(JSON.parse(type.schema));
+  throw new TwzError('TypeMismatch', `object ${h.id} holds ${rootType(h)}; asked for was ${wanted}${reason}`, {
+    id: h.id,
+    expected: type.name,
+    version: type.version,
+  });
 }
 
 /** What an object says of its root's type, for an error message. */
@@ -220,7 +269,9 @@ export function loadLink(h: ObjectHandle, at: number): Obj | null {
   const low = h.dv.getUint32(at, true);
   const high = h.dv.getUint32(at + 4, true);
   if (high === 0) return low === 0 ? null : new Obj(h);
-  return new Obj(h.follow(high >>> 8, at));
+  const target = h.follow(high >>> 8, at);
+  if (h.fot[high >>> 8] === undefined) h.remember(high >>> 8, target);
+  return new Obj(target);
 }
 
 export function storeLink(h: ObjectHandle, at: number, value: unknown, field: string): void {

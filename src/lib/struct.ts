@@ -26,7 +26,7 @@ export type Instance<F> = { -readonly [K in keyof F]: ValueOf<F[K]> } & { readon
 export type Init<F> = { [K in keyof F]?: InitOf<F[K]> };
 
 export interface StructOptions {
-  /** Raise it when the meaning changes and the layout does not. */
+  /** Raise it with each change: data of lower versions is migrated when it is opened, see `migration`. */
   readonly version?: number;
 }
 
@@ -233,6 +233,29 @@ export function describe(root: StructImage): Schema {
   visit(root);
   return { root: root.name, types };
 }
+
+/** A struct and all that it holds inline or refers to, by name. */
+export function structsOf(root: object): ReadonlyMap<string, StructImage> {
+  const known = closures.get(root);
+  if (known !== undefined) return known;
+  const found = new Map<string, StructImage>();
+  closures.set(root, found);
+  const visit = (type: StructImage): void => {
+    if (found.has(type.name)) return;
+    found.set(type.name, type);
+    for (const { field } of type.layout.fields) visitField(field);
+  };
+  const visitField = (field: object): void => {
+    if (field instanceof StructType) visit(field);
+    const target = referred.get(field);
+    if (target !== undefined) visit(target());
+    if ('of' in field && typeof field.of === 'object' && field.of !== null) visitField(field.of);
+  };
+  if (root instanceof StructType) visit(root);
+  return found;
+}
+
+const closures = new WeakMap<object, ReadonlyMap<string, StructImage>>();
 
 /**
  * Declares a struct. Throws TypeInvalid, here or on first use.

@@ -3,6 +3,7 @@
  * whose ID the space knows by itself. A rename is one transaction, so it is atomic. A name can own its object: then they go together.
  */
 import { TwzError } from '../abi/errors.ts';
+import { META } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import { entryAt, readEntry, referToAny } from '../kernel/fot.ts';
 import { createObject, wellKnownId, wellKnownNonce } from '../kernel/lifetime.ts';
@@ -41,6 +42,12 @@ const Namespace = struct('Namespace', {
   table: u32,
 });
 type Namespace = Infer<typeof Namespace>;
+
+/** Is the object a namespace? */
+export function isNamespace({ dv }: Pick<Handle, 'dv'>): boolean {
+  const { low, high } = Namespace.layout.fingerprint;
+  return dv.getUint32(META.rootType, true) === low && dv.getUint32(META.rootType + 4, true) === high;
+}
 
 export interface NameEntry {
   readonly name: string;

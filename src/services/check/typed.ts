@@ -6,6 +6,7 @@
 import { FLAG, FOT, KIND, META, PAGE } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { fingerprintOf } from '../../lib/fingerprint.ts';
+import { forwardedIn } from '../evolution/forwards.ts';
 import type { FindingName, Findings } from './findings.ts';
 import type { SpaceImage } from './image.ts';
 import type { FotRecord, ObjectImage } from './object-image.ts';
@@ -167,10 +168,17 @@ export class TypedWalk {
 
   /** Grows while it is read: pointers within the object come in here. */
   #drain(id: ObjectId, facts: ObjectFacts, visits: Visit[]): void {
+    const text = facts.image.u32(META.schema) === 0 ? undefined : facts.image.textAt(facts.image.u32(META.schema));
+    const schema = text === undefined ? undefined : this.#schema(text);
+    const there = typeof schema === 'string' ? undefined : schema;
+    const moved = facts.image.u32(META.forwards) !== 0;
     for (let visit = visits.pop(); visit !== undefined; visit = visits.pop()) {
-      const at = visit.at === 0 ? facts.image.u32(META.root) : visit.at;
-      const { type } = visit;
-      if (!this.#arrives(id, facts, at, visit) || type === undefined || !this.#visit(id, facts, type).add(at)) continue;
+      // The layout of a struct is what the object says in which it lies: it may have been migrated, and what refers to it not.
+      const type = there === undefined || visit.type === undefined ? visit.type : (this.#type(there, visit.type.struct.name) ?? visit.type);
+      let { at } = visit;
+      if (at === 0) at = facts.image.u32(META.root);
+      else if (moved && type !== undefined) at = forwardedIn(facts.image, at, type.struct.name);
+      if (!this.#arrives(id, facts, at, { ...visit, type }) || type === undefined || !this.#visit(id, facts, type).add(at)) continue;
       this.structs++;
       this.#struct(id, facts, at, type.struct, type, visits);
     }

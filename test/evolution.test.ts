@@ -29,6 +29,7 @@ import {
   type ObjectId,
   type Struct,
 } from '../src/index.ts';
+import { evolution } from '../src/lib/evolution.ts';
 import { blocksInUse, message, problems } from './evolved.ts';
 import { fails, onHosts } from './hosts.ts';
 
@@ -618,3 +619,57 @@ onHosts(
     assert.deepEqual(problems(ground.host, ground.directory), []);
   },
 );
+
+onHosts('T11: a migration that declares its predecessor wrongly is refused, and a snapshot does not show a migrated place', (ground) => {
+  const Street1 = struct('Street', { name: text });
+  const Street2 = struct('Street', { zip: u32, name: text }, { version: 2 });
+  const V1 = struct('Person', { name: text, street: ref(Street1) });
+  // As one writes it who forgot that the street was another one then.
+  const Wrong = struct('Person', { name: text, street: ref(Street2) });
+  const V2 = struct('Person', { street: ref(Street2), name: text, road: text }, { version: 2 });
+  migration(Wrong, V2, { migrate: (old, fresh) => (fresh.road = old.street?.name ?? '') });
+  let space = ground.open();
+  const id = space.relaxed(() => {
+    const person = space.create(V1, { name: 'Ann' });
+    person.street = space.make(Street1, person, { name: 'High Street' });
+    return objectOf(person).id;
+  });
+  space = ground.afterDeath(space);
+  fails('TypeMismatch', () => space.get(id, V2));
+  assert.match(
+    message(() => space.get(id, V2)),
+    /Street version 2 where version 1 is stored/,
+  );
+  const Right = struct('Person', { street: ref(Street2), name: text, road: text }, { version: 2 });
+  migration(V1, Right, { migrate: (old, fresh) => (fresh.road = old.street?.name ?? '') });
+  const snapshot = space.snapshot();
+  const person = space.get(id, Right);
+  assert.deepEqual([person.road, person.street?.name, person.street?.zip], ['High Street', 'High Street', 0]);
+  fails('TypeOutdated', () => snapshot.of(person));
+  snapshot.advance();
+  assert.equal(snapshot.of(person).road, 'High Street');
+  snapshot.close();
+});
+
+onHosts('T11: a struct that is the value of a collection is converted by itself, with code and without', (ground) => {
+  const V1 = struct('Value', { name: text, n: u8, old: text });
+  const V2 = struct('Value', { n: u32, name: text }, { version: 2 });
+  const V3 = struct('Value', { n: u32, name: text, twice: text }, { version: 3 });
+  migration(V2, V3, { migrate: (old, fresh) => (fresh.twice = old.name + old.name) });
+  const space = ground.open();
+  space.relaxed(() => {
+    const object = space.createRaw();
+    const h = object.handle;
+    const value = space.make(V1, object, { name: 'value', n: 200, old: 'gone' });
+    const blocks = blocksInUse(object);
+    const two = space.make(V2, object);
+    evolution()?.struct(h, V1.schema, V2, offsetOf(value), offsetOf(two));
+    object.free(offsetOf(value));
+    assert.deepEqual([two.n, two.name, blocksInUse(object)], [200, 'value', blocks - 1]);
+    const three = space.make(V3, object);
+    evolution()?.struct(h, V2.schema, V3, offsetOf(two), offsetOf(three));
+    object.free(offsetOf(two));
+    assert.deepEqual([three.n, three.name, three.twice, blocksInUse(object)], [200, 'value', 'valuevalue', blocks]);
+    fails('TypeNewer', () => evolution()?.struct(h, V3.schema, V2, offsetOf(three), offsetOf(three)));
+  });
+});

@@ -78,6 +78,11 @@ export interface Evolution {
   enter(h: ObjectHandle, type: StructImage): void;
   /** Where the struct lies that was at `at` when the pointer was stored. */
   forward(h: ObjectHandle, at: number, type: StructImage): number;
+  /**
+   * Converts one struct that nothing points to, from `at` to `to`, zeroed and as long as a `type`. `stored` is a schema text whose root it
+   * is. The newer struct owns what the older did; the older one's memory is the caller's. Inside a transaction.
+   */
+  struct(h: ObjectHandle, stored: string, type: StructImage, at: number, to: number): void;
 }
 
 let installed: Evolution | undefined;

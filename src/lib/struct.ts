@@ -250,6 +250,8 @@ export function structsOf(root: object): ReadonlyMap<string, StructImage> {
     const target = referred.get(field);
     if (target !== undefined) visit(target());
     if ('of' in field && typeof field.of === 'object' && field.of !== null) visitField(field.of);
+    if ('parts' in field && Array.isArray(field.parts))
+      for (const part of field.parts) if (typeof part === 'object' && part !== null) visitField(part);
   };
   if (root instanceof StructType) visit(root);
   return found;

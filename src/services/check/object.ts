@@ -27,6 +27,7 @@ import {
 } from '../../abi/format.ts';
 import { NULL_ID, foldId, type ObjectId } from '../../abi/id.ts';
 import type { Host } from '../../host/host.ts';
+import { readableForwards } from '../evolution/forwards.ts';
 import { Findings, type FindingName } from './findings.ts';
 import { CLASSES, ObjectImage, type ClassRecord } from './object-image.ts';
 
@@ -444,6 +445,8 @@ function checkRoot(it: Inspection): void {
       expected: 'length and UTF-8 inside the object',
     });
   }
+  if (!readableForwards(image))
+    it.report('PointerBounds', META.forwards, `the list of moved structs is at ${image.u32(META.forwards)}`, 'a list inside the object');
   for (const [i, tie] of image.ties.entries()) {
     if (tie === NULL_ID) it.report('TieDangling', META.ties + i * 16, 'a tie leads to the null ID', 'an object ID');
   }

@@ -165,7 +165,7 @@ export class Conversion {
       const last = i === plan.stages.length - 1;
       const target = last ? to : h.allocate(stage.fresh.size);
       this.#stage(stage, bytes, offset, place, target, mapped || i > 0);
-      if (i > 0) this.#letGo(place, stage.old, stage.oldSchema);
+      if (i > 0) this.letGo(place, stage.old, stage.oldSchema);
       if (i > 0) h.release(place);
       if (!last) {
         bytes = new DataView(h.u8.slice(target, target + stage.fresh.size).buffer);
@@ -256,7 +256,8 @@ export class Conversion {
 
   // --- letting go -----------------------------------------------------------------------------------------------------------
 
-  #letGo(at: number, struct: StructShape, schema: ObjectSchema): void {
+  /** Gives back what a struct owns. */
+  letGo(at: number, struct: StructShape, schema: ObjectSchema): void {
     const h = this.#h;
     const source = new DataView(h.u8.slice(at, at + struct.size).buffer);
     for (const { offset, shape } of struct.fields) this.#drop(source, offset, shape, schema);
@@ -301,7 +302,7 @@ export class Conversion {
       this.#patch(build, fresh, schema, (_, place) => built.get(place));
     }
     for (const { at, build, final, plan } of jobs) {
-      this.#letGo(at, plan.old, plan.oldSchema);
+      this.letGo(at, plan.old, plan.oldSchema);
       if (build === final) continue;
       const length = Math.max(plan.old.size, plan.size);
       h.markRange(at, length);
@@ -362,6 +363,17 @@ export class Conversion {
       list.push({ from, to: on.get(`${name} ${to}`) ?? to, name: renamed.get(name) ?? name });
     storeForwards(this.#h, list);
   }
+}
+
+/**
+ * Converts one struct that nothing points to, as the value of a collection: from `at` to `to`, zeroed and `plan.root.size` bytes long. What
+ * the older one owned is the newer one's afterwards, or given back; its memory is the caller's. `plan` is of the struct as a root.
+ */
+export function convertStruct(h: Handle, plan: Plan, at: number, to: number): void {
+  const { root } = plan;
+  const conversion = new Conversion(h, plan);
+  conversion.struct(root, new DataView(h.u8.slice(at, at + root.old.size).buffer), 0, at, to);
+  if (plan.code) conversion.letGo(at, root.old, root.oldSchema);
 }
 
 function freshOf(plan: StructPlan): readonly [StructShape, ObjectSchema] {

@@ -35,6 +35,10 @@ function listIn({ dv, size }: Image): readonly [at: number, count: number] | und
   return at + HEADER + count * ENTRY > size ? undefined : [at + HEADER, count];
 }
 
+export function readableForwards(image: Image): boolean {
+  return listIn(image) !== undefined;
+}
+
 function listOf(h: ObjectHandle): readonly [at: number, count: number] {
   return listIn(h) ?? h.corrupt(META.forwards, 'the list of moved structs lies outside the object');
 }

@@ -13,7 +13,7 @@ import { fingerprintOf } from '../../lib/fingerprint.ts';
 import { mismatch } from '../../lib/runtime.ts';
 import type { StructImage } from '../../lib/struct.ts';
 import { parseSchema, signatureOf, type ObjectSchema } from '../check/schema.ts';
-import { Conversion, prospect } from './convert.ts';
+import { Conversion, convertStruct, prospect } from './convert.ts';
 import { forwarded } from './forwards.ts';
 import { Pairing, planFor, readsAsPrefix, schemaOfType, type Difference, type Plan } from './plan.ts';
 import { Survey } from './survey.ts';
@@ -234,11 +234,27 @@ function enter(h: ObjectHandle, type: StructImage, storeRoot: StoreRoot): void {
   }
 }
 
+/**
+ * Converts one struct that was stored by the schema text `stored`, whose root it is, to a `type`; see `convertStruct`. Inside a transaction.
+ * Throws TypeMismatch where it cannot be carried over, TypeNewer where it is the newer one.
+ */
+export function migrateStruct(h: ObjectHandle, stored: string, type: StructImage, at: number, to: number): void {
+  const judgement = judgementOf(stored, type);
+  if (judgement === undefined || !(h instanceof Handle)) return mismatch(h, type);
+  const { difference, pairing } = judgement;
+  if (difference.kind === 'newer') throw new TwzError('TypeNewer', both(h, judgement), context(h, judgement));
+  if (difference.kind === 'other') return mismatch(h, type, difference.reason);
+  judgement.plan ??= planFor(pairing);
+  if (!('root' in judgement.plan)) return mismatch(h, type, `: ${judgement.plan.join('; ')}`);
+  convertStruct(h, judgement.plan, at, to);
+}
+
 /** Gives what opens objects the means to migrate them. */
 export function installEvolution(storeRoot: StoreRoot): void {
   useEvolution({
     root: (h, type) => void evolveRoot(h, type, storeRoot, { leaveUnreached: false }),
     enter: (h, type) => enter(h, type, storeRoot),
     forward: (h, at, type) => forwarded(h, at, type.name),
+    struct: migrateStruct,
   });
 }

@@ -308,6 +308,7 @@ class Planner {
       }
     }
     if (old.version === image.version && old.name === image.name) begin = undefined;
+    if (begin !== undefined && path.get(begin)?.code !== undefined) this.#demandWhole(schema, begin);
     const ways: Way[] = [];
     let at = schema;
     let name = old.name;
@@ -322,6 +323,22 @@ class Planner {
       if (type !== image) [at, name] = [this.#schemaOf(type), type.name];
     }
     return ways;
+  }
+
+  /** Code reads the older data by the declared predecessor: all that this leads to must be as stored. */
+  #demandWhole(schema: ObjectSchema, from: StructImage): void {
+    const declared = schemaOfType(from);
+    if (typeof declared === 'string') return;
+    const pairing = new Pairing({ root: from.name, types: schema.types }, declared, from);
+    const { kind, names } = pairing.compare();
+    if (kind === 'same') return;
+    const listed = names.map(
+      (name) =>
+        `${name} version ${declared.types.get(pairing.name(name))?.version} where version ${schema.types.get(name)?.version} is stored`,
+    );
+    this.#obstacles.push(
+      `${from.name} version ${from.version}, as the migration declares it, has ${listed.join(', ')}: declare the predecessor with what it had`,
+    );
   }
 
   #schemaOf(type: StructImage): ObjectSchema {

@@ -1,0 +1,69 @@
+/** T11: schema evolution and places: what stays where it is, what moves, and when a place that was left may be given back. */
+import assert from 'node:assert/strict';
+import { accessorAt } from '../src/lib/struct.ts';
+import { objectOf, offsetOf, ref, struct, text, u32, u8 } from '../src/index.ts';
+import { blocksInUse, problems } from './evolved.ts';
+import { onHosts } from './hosts.ts';
+
+onHosts('T11: a struct that fits stays in its block, but not where what lies inline in it would change its place', (ground) => {
+  const Point = struct('Point', { x: u32, y: u32 });
+  const Holder = struct('Holder', { point: ref(Point) });
+  const Steady1 = struct('Steady', { id: u32, at: Point, n: u8 });
+  const Shifted1 = struct('Shifted', { n: u8, at: Point, spare: u32 });
+  const Steady2 = struct('Steady', { id: u32, at: Point, n: u32 }, { version: 2 });
+  const Shifted2 = struct('Shifted', { first: u32, n: u8, at: Point }, { version: 2 });
+  let space = ground.open();
+  const [steady, shifted, toSteady, toShifted] = space.relaxed(() => {
+    const a = space.create(Steady1, { at: { x: 1, y: 2 }, n: 3 });
+    const b = space.create(Shifted1, { at: { x: 4, y: 5 }, n: 6 });
+    const [c, d] = [space.create(Holder, { point: a.at }), space.create(Holder, { point: b.at })];
+    return [objectOf(a).id, objectOf(b).id, objectOf(c).id, objectOf(d).id] as const;
+  });
+  const places = [steady, shifted].map((id) => space.object(id).rootOffset);
+  space = ground.afterDeath(space);
+  assert.deepEqual([space.get(steady, Steady2).n, space.get(shifted, Shifted2).n], [3, 6]);
+  assert.equal(space.object(steady).rootOffset, places[0]);
+  assert.notEqual(space.object(shifted).rootOffset, places[1]);
+  for (let i = 0; i < 2; i++) {
+    assert.deepEqual([space.get(toSteady, Holder).point?.y, space.get(toShifted, Holder).point?.y], [2, 5]);
+    space = ground.afterClose(space);
+  }
+  space.migrate(Shifted2);
+  assert.deepEqual([space.get(toSteady, Holder).point?.y, space.get(toShifted, Holder).point?.y], [2, 5]);
+  assert.equal(blocksInUse(space.object(shifted)), 2);
+  space.close();
+  assert.deepEqual(problems(ground.host, ground.directory), []);
+});
+
+onHosts('T11: a place that something unseen may refer to is not given back', (ground) => {
+  const V1 = struct('Item', { name: text });
+  const V2 = struct('Item', { name: text, a: u32, b: u32, c: u32 }, { version: 2 });
+  const Holder1 = struct('Holder', { item: ref(V1) });
+  const Holder2 = struct('Holder', { item: ref(V2) });
+  let space = ground.open();
+  const [item, holder, at] = space.relaxed(() => {
+    const made = space.create(V1, { name: 'an item' });
+    const seen = space.create(Holder1, { item: made });
+    // Nothing typed leads to it: only the count of the entry tells that it is there.
+    const unseen = space.make(Holder1, seen, { item: made });
+    return [objectOf(made).id, objectOf(seen).id, offsetOf(unseen)] as const;
+  });
+  const before = blocksInUse(space.object(item));
+  space = ground.afterDeath(space);
+  assert.deepEqual({ ...space.migrate(V2) }, { objects: 1, migrated: 1, settled: 0, refused: [] });
+  assert.equal(blocksInUse(space.object(item)), before + 2);
+  const look = (): void => {
+    const held = space.get(holder, Holder2);
+    assert.equal(held.item?.name, 'an item');
+    const unseen = accessorAt(Holder2, objectOf(held).handle, at);
+    assert.deepEqual([unseen.item?.name, offsetOf(unseen.item ?? {})], ['an item', space.object(item).rootOffset]);
+  };
+  look();
+  space = ground.afterClose(space);
+  look();
+  // Now it is gone, and the count says so.
+  space.relaxed(() => space.free(accessorAt(Holder2, space.object(holder).handle, at)));
+  assert.equal(space.migrate(V2).settled, 1);
+  assert.equal(blocksInUse(space.object(item)), before);
+  assert.equal(space.get(holder, Holder2).item?.name, 'an item');
+});

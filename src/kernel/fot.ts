@@ -106,6 +106,7 @@ export function followEntry(h: Handle, index: number, pointerAt: number): Handle
   if (entry.id === undefined) return h.kernel.resolveName(h, entry.path ?? '', entry.resolver ?? '');
   const target = h.snapshot === undefined ? h.kernel.handle(entry.id) : h.snapshot.handle(entry.id);
   if (target.cold) target.warm();
+  if (untyped(target)) know(h, index, target);
   return target;
 }
 
@@ -127,8 +128,11 @@ export function rememberEntry(h: Handle, index: number, target: Handle): void {
 }
 
 function isJudged(h: Handle): boolean {
-  if (h.judged !== undefined || h.entered !== undefined) return true;
-  // It has no type.
+  return h.judged !== undefined || h.entered !== undefined || untyped(h);
+}
+
+/** Raw memory, and what collections have grown into. */
+function untyped(h: Handle): boolean {
   return !h.cold && h.dv.getUint32(META.rootType, true) === 0 && h.dv.getUint32(META.rootType + 4, true) === 0;
 }
 

@@ -12,10 +12,10 @@ import { useEvolution } from '../../lib/evolution.ts';
 import { fingerprintOf } from '../../lib/fingerprint.ts';
 import { mismatch } from '../../lib/runtime.ts';
 import type { StructImage } from '../../lib/struct.ts';
-import { parseSchema, signatureOf, type ObjectSchema } from '../check/schema.ts';
+import { parseSchema, signatureOf, type ObjectSchema, type Shape } from '../check/schema.ts';
 import { Conversion, convertStruct, prospect } from './convert.ts';
 import { forwarded } from './forwards.ts';
-import { Pairing, planFor, readsAsPrefix, schemaOfType, type Difference, type Plan } from './plan.ts';
+import { collectionsIn, Pairing, planFor, readsAsPrefix, schemaOfType, structsIn, type Difference, type Plan } from './plan.ts';
 import { Survey } from './survey.ts';
 
 /** Stores a root's place, type and schema text. */
@@ -162,7 +162,7 @@ function migrate(h: ObjectHandle, type: StructImage, judgement: Judgement, plan:
   const refuse = (reason: string): never => mismatch(h, type, `, and cannot be migrated: ${reason}`);
   if (stray !== undefined) return refuse(`a pointer leads to a ${stray} that lies inside something whose type is not known`);
   const rootOnly = changes === 0 || (changes === 1 && !plan.root.same && !leadsTo(plan.stored, plan.stored.root));
-  if (survey.unreached > 0 && !rules.leaveUnreached && (moves > 0 || !rootOnly)) {
+  if (survey.unreached > 0 && !collectionsOnly(plan.stored) && !rules.leaveUnreached && (moves > 0 || !rootOnly)) {
     return refuse(
       `${survey.unreached} of its blocks are not reached from its root, so references to them, or in them, cannot be seen; where nothing needs them, space.migrate(${type.name}, { unreached: 'leave' })`,
     );
@@ -190,11 +190,19 @@ function migrate(h: ObjectHandle, type: StructImage, judgement: Judgement, plan:
 
 /** Does any struct refer to this one, or hold it inline? */
 function leadsTo(schema: ObjectSchema, name: string): boolean {
-  const leads = (shape: { readonly kind: string; readonly type: string; readonly of?: unknown }): boolean =>
+  const leads = (shape: Shape): boolean =>
     shape.kind === 'ref' || shape.kind === 'struct'
       ? shape.type === name
-      : shape.of !== undefined && leads(shape.of as { readonly kind: string; readonly type: string });
+      : shape.kind === 'optional' || shape.kind === 'array'
+        ? leads(shape.of)
+        : shape.kind === 'collection' && structsIn(shape, schema).has(name);
   return [...schema.types.values()].some(({ fields }) => fields.some(({ shape }) => leads(shape)));
+}
+
+/** Has it collections, and none whose values could lead to anything? Then what is not reached is taken for theirs. */
+function collectionsOnly(schema: ObjectSchema): boolean {
+  const collections = [...schema.types.values()].flatMap(({ fields }) => fields.flatMap(({ shape }) => collectionsIn(shape)));
+  return collections.length > 0 && collections.every((collection) => structsIn(collection, schema).size === 0);
 }
 
 /** Pointers to this object are looked at again when they are followed. */

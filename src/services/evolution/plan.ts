@@ -198,7 +198,9 @@ export function readsAsPrefix(pairing: Pairing, names: readonly string[]): boole
   const leads = (shape: Shape): boolean =>
     shape.kind === 'ref' || shape.kind === 'struct'
       ? shape.type === own.root
-      : (shape.kind === 'optional' || shape.kind === 'array') && leads(shape.of);
+      : shape.kind === 'optional' || shape.kind === 'array'
+        ? leads(shape.of)
+        : shape.kind === 'collection' && structsIn(shape, own).has(own.root);
   for (const { fields } of own.types.values()) if (fields.some(({ shape }) => leads(shape))) return false;
   return (
     then.size >= mine.size &&
@@ -251,9 +253,22 @@ class Planner {
       const image = this.#pairing.image(name);
       if (image !== undefined) structs.set(name, this.#struct(stored, name, image));
     }
+    for (const { fields } of stored.types.values()) for (const { label, shape } of fields) this.#keep(label, shape, structs);
     const root = structs.get(stored.root);
     if (this.#obstacles.length > 0 || root === undefined) return this.#obstacles;
     return { stored, root, structs, code: [...structs.values()].some(({ code }) => code) };
+  }
+
+  /** What collections hold is not looked into: no struct that is stored in one, or that one refers to, can change. */
+  #keep(label: string, shape: Shape, structs: ReadonlyMap<string, StructPlan>): void {
+    for (const collection of collectionsIn(shape)) {
+      for (const name of structsIn(collection, this.#pairing.stored)) {
+        if (structs.get(name)?.same !== false) continue;
+        this.#obstacles.push(
+          `${label} is a collection with values that hold or lead to a ${name}, which changes: values of collections are not migrated`,
+        );
+      }
+    }
   }
 
   /** A struct of `schema` as an `image`. */
@@ -379,6 +394,8 @@ class Planner {
       } else stage.added.add(field.name);
     }
     stage.dropped.push(...old.fields.filter((field) => !taken.has(field.name)));
+    for (const { label, shape } of stage.dropped)
+      if (collectionsIn(shape).length > 0) this.#obstacles.push(`${label} is a collection: it cannot be removed, nor become another one`);
     return stage;
   }
 
@@ -425,6 +442,9 @@ class Planner {
         const of = this.#operation(schema, old.of, fresh.of, 0, 0, images);
         return of === undefined ? undefined : { kind: 'optional', from, to, fromAt: old.at, toAt: fresh.at, of };
       }
+      case 'collection':
+        // Its header holds no place of its own, so it may lie elsewhere.
+        return fresh.kind === 'collection' && fresh.type === old.type ? { kind: 'copy', from, to, size: old.size } : undefined;
       case 'array': {
         if (fresh.kind !== 'array' || fresh.length < old.length) return undefined;
         const each = this.#operation(schema, old.of, fresh.of, 0, 0, images);
@@ -435,6 +455,27 @@ class Planner {
       }
     }
   }
+}
+
+type CollectionShape = Extract<Shape, { kind: 'collection' }>;
+
+export function collectionsIn(shape: Shape): CollectionShape[] {
+  if (shape.kind === 'collection') return [shape];
+  return shape.kind === 'array' || shape.kind === 'optional' ? collectionsIn(shape.of) : [];
+}
+
+/** Names of all structs that what a collection holds consists of or leads to. */
+export function structsIn(collection: CollectionShape, schema: ObjectSchema): ReadonlySet<string> {
+  const names = new Set<string>();
+  const visit = (shape: Shape | undefined): void => {
+    if (shape === undefined) return;
+    if (shape.kind === 'struct' || shape.kind === 'ref') names.add(shape.type);
+    else if (shape.kind === 'array' || shape.kind === 'optional') visit(shape.of);
+    else if (shape.kind === 'collection') visit(shape.value);
+  };
+  visit(collection);
+  for (const name of names) for (const { shape } of schema.types.get(name)?.fields ?? []) visit(shape);
+  return names;
 }
 
 function showShape(shape: Shape): string {

@@ -14,7 +14,7 @@ import type { Field } from '../fields.ts';
 import { INSPECT } from '../inspect.ts';
 import { ByteView } from './byte-view.ts';
 import { keyCodec, type KeyCodec, type KeyOf, type KeyType, type AnyKeyType } from './keys.ts';
-import { POOL_HEADER, poolAllocate, poolDestroy, poolObject, poolRelease } from './pool.ts';
+import { membersOf, POOL_HEADER, poolAllocate, poolDestroy, poolRelease } from './pool.ts';
 import { NO_VALUE, recordsOf, valueCodec, type Records, type ValueCodec } from './records.ts';
 import { specialize } from './specialize.ts';
 import { collectionType, type CollectionType } from './type.ts';
@@ -62,7 +62,7 @@ export const HASH_HEADER: number = 24 + POOL_HEADER;
 interface HashTools {
   readonly allocate: typeof poolAllocate;
   readonly release: typeof poolRelease;
-  readonly object: typeof poolObject;
+  readonly members: typeof membersOf;
   readonly destroy: typeof poolDestroy;
   readonly damaged: typeof damaged;
   readonly refuseContent: typeof refuseContent;
@@ -75,7 +75,7 @@ interface HashTools {
 const TOOLS: HashTools = {
   allocate: poolAllocate,
   release: poolRelease,
-  object: poolObject,
+  members: membersOf,
   destroy: poolDestroy,
   damaged,
   refuseContent,
@@ -106,7 +106,7 @@ function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>,
   let hash = 0;
 
   const offset = (address: number): number => (address & 0x3fffff) << 4;
-  const object = (h: ObjectHandle, o: number, address: number): ObjectHandle => (address >>> 22 === 0 ? h : T.object(h, o + POOL, address));
+  const object = T.members(POOL);
 
   function put(h: ObjectHandle, at: number, value: number): void {
     if (h.dirty[at >>> 6] !== 1) h.mark(at);

@@ -16,7 +16,7 @@
  */
 import type { ObjectHandle } from '../../abi/handle.ts';
 import type { KeyCodec } from './keys.ts';
-import { poolAllocate, poolObject } from './pool.ts';
+import { membersOf, poolAllocate } from './pool.ts';
 import type { Records } from './records.ts';
 import { specialize } from './specialize.ts';
 import { damaged } from './tools.ts';
@@ -85,7 +85,7 @@ export interface TreeSearch {
 
 interface SearchTools {
   readonly allocate: typeof poolAllocate;
-  readonly object: typeof poolObject;
+  readonly members: typeof membersOf;
   readonly damaged: typeof damaged;
   readonly common: typeof commonBytes;
   readonly headOf: typeof headOf;
@@ -95,7 +95,7 @@ interface SearchTools {
 
 const TOOLS: SearchTools = {
   allocate: poolAllocate,
-  object: poolObject,
+  members: membersOf,
   damaged,
   common: commonBytes,
   headOf,
@@ -111,7 +111,7 @@ function makeSearch<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, T: SearchTools
   const KEY = R.keyAt;
 
   const offset = (address: number): number => (address & 0x3fffff) << 4;
-  const object = (h: ObjectHandle, o: number, address: number): ObjectHandle => (address >>> 22 === 0 ? h : T.object(h, o + POOL, address));
+  const object = T.members(POOL);
 
   function put(h: ObjectHandle, at: number, value: number): void {
     if (h.dirty[at >>> 6] !== 1) h.mark(at);

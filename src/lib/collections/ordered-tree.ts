@@ -171,7 +171,7 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
   function addChild(h: ObjectHandle, o: number, depth: number, left: number, separator: number, key: number, right: number): void {
     if (depth < 0) {
       const level = h.dv.getUint32(o + LEVELS, true);
-      const root = newNode(h, o, level, 0);
+      const root = newNode(h, o, level, skipBetween(h, o, 0, 0));
       const n = object(h, o, root);
       const at = offset(root);
       put(n, at + CHILDREN, left);

@@ -14,6 +14,7 @@
 import { TwzError } from '../../abi/errors.ts';
 import { PAGE } from '../../abi/format.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
+import { specialize } from './specialize.ts';
 
 export const POOL_HEADER = 24;
 /** An object of a pool is filled up to this. */
@@ -47,6 +48,56 @@ export function poolObject(home: ObjectHandle, pool: number, address: number): O
   }
   if (entry === 0) home.corrupt(at, `object ${index} of the collection is gone`);
   return home.follow(entry, at);
+}
+
+/** Gives the object of an address; `o` is the offset of the collection's header. */
+export type Members = (h: ObjectHandle, o: number, address: number) => ObjectHandle;
+
+/**
+ * `poolObject` with a memory, for one type of collection. What it remembers is right as long as the home's FOT leads there and the object
+ * is usable: an object's number goes to another one only when the object is deleted, or its creation undone.
+ */
+function makeMembers(pool: number, find: typeof poolObject): Members {
+  let home: ObjectHandle | undefined;
+  let header = 0;
+  let members: ObjectHandle[] = [];
+  let entries: number[] = [];
+
+  function remember(h: ObjectHandle, o: number, address: number): ObjectHandle {
+    const member = find(h, o + pool, address);
+    if (h !== home || o !== header) {
+      home = h;
+      header = o;
+      members = [];
+      entries = [];
+    }
+    const index = address >>> 22;
+    while (members.length <= index) {
+      members.push(h);
+      entries.push(0);
+    }
+    members[index] = member;
+    entries[index] = h.dv.getUint32(h.dv.getUint32(o + pool, true) + index * 16 + 4, true) >>> 8;
+    return member;
+  }
+
+  return (h, o, address) => {
+    const index = address >>> 22;
+    if (index === 0) return h;
+    if (h === home && o === header && index < members.length) {
+      const member = members[index] as ObjectHandle;
+      if (!member.cold && member === h.fot[entries[index] as number]) {
+        member.used = true;
+        return member;
+      }
+    }
+    return remember(h, o, address);
+  };
+}
+
+/** A memory of one's own; `pool` is the offset of the pool's header in that of the collection. */
+export function membersOf(pool: number): Members {
+  return specialize(makeMembers)(pool, poolObject);
 }
 
 export function poolOffset(address: number): number {

@@ -15,7 +15,7 @@ import { INSPECT } from '../inspect.ts';
 import { ByteView } from './byte-view.ts';
 import { keyCodec, type KeyCodec, type KeyOf, type KeyType, type AnyKeyType } from './keys.ts';
 import { membersOf, POOL_HEADER, poolAllocate, poolDestroy, poolRelease } from './pool.ts';
-import { NO_VALUE, recordsOf, valueCodec, type Records, type ValueCodec } from './records.ts';
+import { made, NO_VALUE, recordsOf, valueCodec, type Records, type ValueCodec } from './records.ts';
 import { specialize } from './specialize.ts';
 import { collectionType, type CollectionType } from './type.ts';
 import { damaged, inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
@@ -677,7 +677,7 @@ export function hashMap<T extends AnyKeyType, V, I>(
     size: HASH_HEADER,
     shape: { size: HASH_HEADER, key: keys.signature, value: value.describe },
     parts: [value],
-    make: () => specialize(makeHashMap<KeyOf<T>, V, I>)('HashMap', keys, recordsOf(keys, values), values, TOOLS),
+    make: () => specialize(makeHashMap<KeyOf<T>, V, I>)('HashMap', keys, recordsOf(keys, values), made(values), TOOLS),
   });
 }
 

@@ -94,8 +94,8 @@ function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree
         return;
       }
       const at = B.find(h, o);
-      this.address = B.leaf;
-      this.index = at !== 0 && side === BEHIND ? B.index + 1 : B.index;
+      this.address = B.search.leafAddress;
+      this.index = at !== 0 && side === BEHIND ? B.search.index + 1 : B.search.index;
     }
 
     first(h: ObjectHandle, o: number): void {
@@ -273,7 +273,7 @@ function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree
       if (B.changes(h, o) !== this.#changes) {
         this.#recall();
         if (B.find(h, o) === 0) T.outOfRange('the entry that the cursor was on is gone');
-        this.#record = B.entry(B.object(h, o, B.leaf), B.offset(B.leaf), B.index);
+        this.#record = B.entry(B.object(h, o, B.search.leafAddress), B.offset(B.search.leafAddress), B.search.index);
       }
       record = B.object(h, o, this.#record);
       return B.offset(this.#record);

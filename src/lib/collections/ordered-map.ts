@@ -9,7 +9,7 @@ import { keyCodec, type KeyCodec, type KeyOf, type KeyType, type AnyKeyType } fr
 import { cursorOf, type CursorClass, type OrderedCursor, type Range } from './ordered-cursor.ts';
 import { TREE } from './ordered-search.ts';
 import { ORDERED_HEADER, treeOf, type OrderedTree } from './ordered-tree.ts';
-import { recordsOf, valueCodec, type Records } from './records.ts';
+import { made, recordsOf, valueCodec, type Records } from './records.ts';
 import { specialize } from './specialize.ts';
 import { inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
 import { collectionType, type CollectionType } from './type.ts';
@@ -105,14 +105,14 @@ function makeOrderedMap<K, V, I>(
     get(key: K): V | undefined {
       K.encode(key);
       const at = B.find(this.#h, this.$o);
-      return at === 0 ? undefined : R.value(B.record, at);
+      return at === 0 ? undefined : R.value(B.search.record, at);
     }
 
     view(key: K): ByteView | undefined {
       K.encode(key);
       const at = B.find(this.#h, this.$o);
       if (at === 0) return undefined;
-      const r = B.record;
+      const r = B.search.record;
       return new T.ByteView(r, R.valueAt(r, at), R.valueLength(r, at));
     }
 
@@ -125,7 +125,7 @@ function makeOrderedMap<K, V, I>(
     getOrInsert(key: K, value: I): V {
       K.encode(key);
       const at = B.find(this.#h, this.$o);
-      if (at !== 0) return R.value(B.record, at);
+      if (at !== 0) return R.value(B.search.record, at);
       B.insert(this.#h, this.$o, value);
       return this.get(key) as V;
     }
@@ -254,7 +254,7 @@ export function orderedMap<T extends AnyKeyType, V, I>(
     parts: [value],
     make() {
       const records = recordsOf(keys, values);
-      const tree = treeOf(keys, records, values);
+      const tree = treeOf(keys, records, made(values));
       return specialize(makeOrderedMap<KeyOf<T>, V, I>)(keys, records, tree, cursorOf(keys, records, tree), TOOLS);
     },
   });

@@ -11,13 +11,10 @@ export const ORDERED_HEADER: number = TREE.POOL + POOL_HEADER;
 
 /** What a map and its cursors ask of their tree. `o` is the offset of the header in `h`. Keys are in the scratch area. */
 export interface OrderedTree<I> {
-  /** Looks for the scratch key: the offset of its record, with its object in `record`, or 0. `leaf` and `index` say where it is or would be. */
+  /** Looks for the scratch key: the offset of its record, with its object in `search`, or 0. `search` says where it is or would be. */
   find(h: ObjectHandle, o: number): number;
-  /** Object of the record that was found or made last. */
-  readonly record: ObjectHandle;
-  /** Address of the leaf of the last search; 0 where there is none. */
-  readonly leaf: number;
-  readonly index: number;
+  /** Where the last search led. */
+  readonly search: TreeSearch;
   /** Adds an entry that `find` has just not found; returns the offset of its record. */
   insert(h: ObjectHandle, o: number, value: I): number;
   assign(h: ObjectHandle, o: number, value: I): void;
@@ -465,15 +462,7 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
 
   return {
     find,
-    get record() {
-      return F.record;
-    },
-    get leaf() {
-      return F.leafAddress;
-    },
-    get index() {
-      return F.index;
-    },
+    search: F,
     insert,
     assign,
     removeFound,

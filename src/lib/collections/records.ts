@@ -24,10 +24,10 @@ export interface ValueCodec<V, I> {
   /** No values at all: a set. */
   readonly none: boolean;
   /** Where `size` is not 0. */
-  load(h: ObjectHandle, at: number): V;
-  store(h: ObjectHandle, at: number, value: I): void;
+  readonly load: (h: ObjectHandle, at: number) => V;
+  readonly store: (h: ObjectHandle, at: number, value: I) => void;
   /** Gives back what the value owns beside its own bytes. */
-  drop(h: ObjectHandle, at: number): void;
+  readonly drop: (h: ObjectHandle, at: number) => void;
   readonly drops: boolean;
   /** A struct, an array or a collection: storing another one begins with zeros. */
   readonly whole: boolean;
@@ -103,6 +103,12 @@ export function valueCodec<V, I>(field: Field<V, I>, what: string): ValueCodec<V
     },
   };
   return codec;
+}
+
+/** The same with all its parts made, as a plain object: one with getters is slow to look into. */
+export function made<V, I>(codec: ValueCodec<V, I>): ValueCodec<V, I> {
+  const { signature, size, isText, none, load, store, drop, drops, whole, field } = codec;
+  return { signature, size, isText, none, load, store, drop, drops, whole, field };
 }
 
 export interface Records<K, V, I> {
@@ -339,5 +345,5 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
 /** The records of one type of map, compiled for it. */
 export function recordsOf<K, V, I>(key: KeyCodec<K>, value: ValueCodec<V, I>): Records<K, V, I> {
   const factory: typeof makeRecords<K, V, I> = specialize(makeRecords<K, V, I>);
-  return factory(key, value, SCRATCH, TOOLS, VALUE_MAX);
+  return factory(key, made(value), SCRATCH, TOOLS, VALUE_MAX);
 }

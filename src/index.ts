@@ -54,6 +54,7 @@ export {
   type Struct,
   type StructOptions,
 } from './lib/struct.ts';
+export type { BackupOptions, BackupReport } from './services/backup.ts';
 export type { Migrated, MigrateOptions } from './services/evolution/all.ts';
 export { Names, type NameEntry, type SetOptions } from './services/naming.ts';
 export { open, Snapshot, Space, type OpenOptions, type SpaceStat, type Target } from './space.ts';

@@ -29,6 +29,7 @@ import { isCollectionAccessor, type CollectionType } from './lib/collections/typ
 import { Obj } from './lib/object.ts';
 import { LateReference, assignTo, isAccessor, rootOf } from './lib/runtime.ts';
 import { accessorAt, type Init, type Instance, type Struct, type StructImage } from './lib/struct.ts';
+import { backupSpace, type BackupOptions, type BackupReport } from './services/backup.ts';
 import { defragment, type Defragmented } from './services/defragment.ts';
 import { migrateAll, type Migrated, type MigrateOptions } from './services/evolution/all.ts';
 import { installEvolution } from './services/evolution/open.ts';
@@ -327,6 +328,15 @@ export class Space {
   snapshot(): Snapshot {
     this.#kernel.idle('a snapshot');
     return new Snapshot(this.#kernel);
+  }
+
+  /**
+   * Copies the space as it is now to a point of a backup in `directory`, while the program goes on. What an earlier point there has is
+   * not copied again. Resolves when the point is durable. Throws NotEmpty, WrongSpace, DiskFull and the like, and leaves earlier points
+   * as they are. `twz restore`, or `restoreBackup` of `twizzler/tools`, makes a space of it.
+   */
+  backup(directory: string, options: BackupOptions = {}): Promise<BackupReport> {
+    return backupSpace(this.#kernel, directory, options);
   }
 
   // --- facts and end ------------------------------------------------------------------------------------------------------

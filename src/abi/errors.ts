@@ -224,6 +224,24 @@ export const ERRORS = {
   ),
   OutOfMemory: page(607, 'storage', 'The system gave no memory for a mapping.', 'Lower `mappedMax`, or raise vm.max_map_count.'),
   FileMissing: page(608, 'storage', 'A file or directory that was asked for is not there.', 'Check the path.'),
+  NotEmpty: page(
+    621,
+    'storage',
+    'The directory that is to be made holds something already.',
+    'Name one that is not there yet, or an empty one.',
+  ),
+  BackupMissing: page(
+    622,
+    'storage',
+    'The directory holds no backup, or not the point that was asked for.',
+    'List the points with `twz backup DIR --list`.',
+  ),
+  BackupCorrupt: page(
+    623,
+    'storage',
+    'A backup does not hold what its manifest says.',
+    'Restore another point; `twz backup DIR --verify` says which are whole.',
+  ),
 
   NameMissing: page(701, 'naming', 'Nothing has this name.', 'List the namespace with `twz ls`.'),
   NameExists: page(702, 'naming', 'The name is taken.', 'Choose another, remove it, or ask to replace it.'),
@@ -260,6 +278,12 @@ export const ERRORS = {
     'argument',
     'A line or record of the input cannot be imported.',
     'Mend the line named, or import with bad lines skipped.',
+  ),
+  DumpInvalid: page(
+    921,
+    'argument',
+    'The input is no dump, or a line or record of it is not well formed.',
+    'Read the message: it names the line and what was expected. Nothing was loaded.',
   ),
 } as const satisfies Record<string, ErrorPage>;
 

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { EXIT, UsageError, report } from './failure.ts';
 import { out } from './output.ts';
 import { VERSION } from './version.ts';
+import { addBackupCommands } from './commands/backup.ts';
 import { addInspectCommands } from './commands/inspect.ts';
 import { addNameCommands } from './commands/names.ts';
 import { addMeta } from './commands/meta.ts';
@@ -64,6 +65,7 @@ function buildProgram(ending: Ending): Command {
   addNameCommands(program);
   addInspectCommands(program);
   addTransferCommands(program, ending);
+  addBackupCommands(program, ending);
   for (const command of program.commands) {
     command.exitOverride().configureOutput({ writeOut: (text) => out.write(text), writeErr: () => undefined });
   }

@@ -110,6 +110,8 @@ export interface Host {
 
   /** Milliseconds, monotonic. */
   now(): number;
+  /** Milliseconds since 1970: for people to read, never to decide by. */
+  time(): number;
   random(bytes: number): Uint8Array;
   sha256(...parts: Uint8Array[]): Uint8Array;
   /** Calls back once after `ms`; does not keep the process alive. */

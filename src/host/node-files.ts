@@ -172,6 +172,10 @@ export class NodeFiles {
     this.syncAll(directory);
   }
 
+  time(): number {
+    return Date.now();
+  }
+
   now(): number {
     return performance.now();
   }

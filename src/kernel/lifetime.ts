@@ -216,9 +216,8 @@ export function sealObject(kernel: Kernel, from: Handle): Handle {
   return h;
 }
 
-/** Enters an object file of any origin under the ID that it carries. The caller gets ObjectForged and the like as from opening. */
-export function importObject(kernel: Kernel, bytes: Uint8Array): Handle {
-  const transaction = running(kernel, 'an object was imported');
+/** The header of an object file of any origin, checked as at opening: throws ObjectCorrupt, ObjectForged and the like. */
+export function verifyImage(kernel: Kernel, bytes: Uint8Array, id: ObjectId = readId(bytes, META.id)): Handle {
   if (bytes.length < OBJECT_SIZE_MIN || bytes.length % PAGE !== 0 || bytes.length > OBJECT_SIZE_MAX) {
     throw new TwzError(
       'ObjectCorrupt',
@@ -226,14 +225,21 @@ export function importObject(kernel: Kernel, bytes: Uint8Array): Handle {
       { length: bytes.length },
     );
   }
-  const id = readId(bytes, META.id);
-  if (kernel.has(id)) throw new TwzError('ObjectExists', `object ${id} is in the space already`, { id });
   const probe = new Handle(kernel, id);
   probe.u8 = bytes.slice();
   probe.dv = new DataView(probe.u8.buffer);
   probe.words = new Int32Array(probe.u8.buffer);
   probe.size = bytes.length;
   kernel.verify(probe);
+  return probe;
+}
+
+/** Enters an object file of any origin under the ID that it carries. The caller gets ObjectForged and the like as from opening. */
+export function importObject(kernel: Kernel, bytes: Uint8Array): Handle {
+  const transaction = running(kernel, 'an object was imported');
+  const id = readId(bytes, META.id);
+  if (bytes.length >= PAGE && kernel.has(id)) throw new TwzError('ObjectExists', `object ${id} is in the space already`, { id });
+  const probe = verifyImage(kernel, bytes);
   const h = fresh(kernel, transaction, id, bytes.length, 0);
   h.whole = true;
   h.u8.set(probe.u8);

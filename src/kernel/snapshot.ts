@@ -24,6 +24,8 @@ export class Snapshot {
   readonly #kernel: Kernel;
   readonly #handles = new Map<ObjectId, Handle>();
   readonly #kept = new Map<Handle, Kept>();
+  /** Objects that nobody will ask for any more. */
+  readonly #released = new Set<ObjectId>();
   /** The last commit that it shows. */
   at: number;
   closed = false;
@@ -44,7 +46,7 @@ export class Snapshot {
 
   /** Before the lines of a committed transaction are forgotten: keeps their old bytes, once a line. */
   keep(h: Handle): void {
-    if (h.fresh || h.createdAt > this.at || this.#mapped(h)) return;
+    if (h.fresh || h.createdAt > this.at || this.#mapped(h) || this.#released.has(h.id)) return;
     let kept = this.#kept.get(h);
     if (kept === undefined) {
       kept = { lines: new Map(), size: h.sizeBefore, version: h.version };
@@ -62,7 +64,7 @@ export class Snapshot {
 
   /** The object is about to be deleted: take its image while it is there. */
   rescue(h: Handle): void {
-    if (!h.fresh && h.createdAt <= this.at && !this.#mapped(h)) this.map(this.handle(h.id), h);
+    if (!h.fresh && h.createdAt <= this.at && !this.#mapped(h) && !this.#released.has(h.id)) this.map(this.handle(h.id), h);
   }
 
   map(own: Handle, from: Handle = this.#kernel.handle(own.id)): void {
@@ -105,6 +107,37 @@ export class Snapshot {
     this.#handles.get(id)?.detach(page);
   }
 
+  /** Is the object's current state still that of the snapshot? */
+  unchanged(id: ObjectId): boolean {
+    const h = this.#kernel.handles.get(id);
+    if (this.#handles.get(id)?.cold === false) return false;
+    return h === undefined || (h.state === 'live' && h.createdAt <= this.at && !this.#kept.has(h));
+  }
+
+  /** The version that the snapshot shows, where that can be told without mapping the object. */
+  version(id: ObjectId): number | undefined {
+    const own = this.#handles.get(id);
+    if (own?.cold === false) return own.version;
+    const h = this.#kernel.handles.get(id);
+    const kept = h === undefined ? undefined : this.#kept.get(h);
+    return kept?.version ?? (h?.verified === true && h.createdAt <= this.at ? h.version : undefined);
+  }
+
+  /** Lets go of one object for good: what commits change of it is no longer kept for this snapshot. */
+  release(id: ObjectId): void {
+    this.#released.add(id);
+    const from = this.#kernel.handles.get(id);
+    if (from !== undefined) this.#kept.delete(from);
+    const own = this.#handles.get(id);
+    if (own === undefined) return;
+    this.#handles.delete(id);
+    own.fot = [];
+    const slot = own.unplace();
+    if (slot === undefined) return;
+    own.pins--;
+    if (own.pins === 0) this.#kernel.giveSlot(slot);
+  }
+
   /** Moves on to the newest committed version. Accessors of the snapshot stay valid and show it. */
   advance(): void {
     if (this.closed) throw new TwzError('SnapshotClosed', 'the snapshot was closed');
@@ -114,6 +147,7 @@ export class Snapshot {
 
   #forget(): void {
     this.#kept.clear();
+    this.#released.clear();
     for (const own of this.#handles.values()) {
       own.fot = [];
       own.judged = undefined;

@@ -282,6 +282,10 @@ export class MortalHost implements Host {
 
   // --- time and chance --------------------------------------------------------------------------------------------------------
 
+  time(): number {
+    return this.#real.time();
+  }
+
   now(): number {
     return this.#options.clock === 'real' ? this.#real.now() : this.#now;
   }

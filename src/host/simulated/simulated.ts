@@ -451,6 +451,10 @@ export class SimulatedHost implements Host {
     return window;
   }
 
+  time(): number {
+    return Math.floor(1.6e12 + this.#schedule.now);
+  }
+
   now(): number {
     this.#schedule.now += this.options.callMs / 20;
     return this.#schedule.now;

@@ -32,6 +32,8 @@ const LOCK_FILE = 'lock';
 /** Files that the log directory holds besides segments. */
 const LOG_FILES = /^(tail|draft|spare\d+)$/;
 export const QUARANTINE = 'quarantine';
+/** Which points of which backups were taken of this very directory. */
+export const BACKUPS_FILE = 'backups.json';
 
 export class SpaceImage {
   readonly host: Host;
@@ -85,7 +87,15 @@ export class SpaceImage {
   }
 
   #scanTop(): void {
-    const known = new Set<string>([...DIRECTORIES, CONTROL_FILE, LOCK_FILE, QUARANTINE, 'space.draft']);
+    const known = new Set<string>([
+      ...DIRECTORIES,
+      CONTROL_FILE,
+      LOCK_FILE,
+      QUARANTINE,
+      BACKUPS_FILE,
+      `${BACKUPS_FILE}.draft`,
+      'space.draft',
+    ]);
     for (const name of this.list('') ?? []) {
       if (!known.has(name)) this.findings.add('StrayFile', `${name} is no part of a space`, { file: name });
     }

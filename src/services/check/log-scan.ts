@@ -14,7 +14,7 @@ import {
   SEGMENT,
   SEGMENT_HEADER,
 } from '../../abi/log-format.ts';
-import { readId, type ObjectId } from '../../abi/id.ts';
+import { readId, writeId, type ObjectId } from '../../abi/id.ts';
 import type { Host } from '../../host/host.ts';
 import { readWhole } from './control.ts';
 import type { Findings } from './findings.ts';
@@ -92,6 +92,19 @@ export function readSegmentHeader(host: Host, directory: string, name: string, f
   if (dv.getUint32(SEGMENT.sequence, true) !== sequence)
     return bad(SEGMENT.sequence, `the header says segment ${dv.getUint32(SEGMENT.sequence, true)}`, String(sequence));
   return { ...info, valid: true };
+}
+
+/** The header page of a segment. */
+export function encodeSegmentHeader(space: ObjectId, sequence: number, size: number): Uint8Array {
+  const header = new Uint8Array(SEGMENT_HEADER);
+  const dv = view(header);
+  dv.setUint32(SEGMENT.magic, LOG_MAGIC, true);
+  dv.setUint32(SEGMENT.format, LOG_FORMAT, true);
+  dv.setUint32(SEGMENT.sequence, sequence, true);
+  dv.setUint32(SEGMENT.size, size, true);
+  writeId(header, SEGMENT.space, space);
+  dv.setUint32(SEGMENT.checksum, crc32c(new Int32Array(header.buffer), 0, SEGMENT.checksum / 4, 0), true);
+  return header;
 }
 
 /** The sections of a frame's bytes; undefined where they are not well formed. */

@@ -6,15 +6,12 @@
  * `quarantine/`, byte for byte. Broken references are cleared only when asked.
  */
 import { FOT, KIND, META, PAGE } from '../../abi/format.ts';
-import { crc32c } from '../../abi/crc32c.ts';
 import type { ObjectId } from '../../abi/id.ts';
-import { LOG_FORMAT, LOG_MAGIC, SEGMENT, SEGMENT_HEADER } from '../../abi/log-format.ts';
 import type { Host } from '../../host/host.ts';
-import { writeId } from '../../abi/id.ts';
 import { CONTROL_FILE, encodeControl, readWhole, type ControlState } from './control.ts';
 import { FINDINGS, Findings, type Finding, type FindingName } from './findings.ts';
-import { QUARANTINE, objectPath, type SpaceImage } from './image.ts';
-import { segmentName } from './log-scan.ts';
+import { BACKUPS_FILE, QUARANTINE, objectPath, type SpaceImage } from './image.ts';
+import { encodeSegmentHeader, segmentName } from './log-scan.ts';
 import { ObjectImage } from './object-image.ts';
 import { checkObject } from './object.ts';
 import { rebuildObject, stamp } from './rebuild.ts';
@@ -73,6 +70,8 @@ class Repair {
     this.#misplaced();
     this.#objects();
     this.#strays();
+    // What is mended changes without a new version: the next backup must read everything.
+    this.#host.remove(this.#path(BACKUPS_FILE));
     this.#host.syncAll(this.#directory);
     return this.#steps;
   }
@@ -197,15 +196,7 @@ class Repair {
     const bytes = new Uint8Array(control.segmentSize);
     const end = this.#image.committed.lsn % control.segmentSize;
     bytes.set(old.subarray(0, Math.min(end, old.length)));
-    const header = new Uint8Array(SEGMENT_HEADER);
-    const dv = new DataView(header.buffer);
-    dv.setUint32(SEGMENT.magic, LOG_MAGIC, true);
-    dv.setUint32(SEGMENT.format, LOG_FORMAT, true);
-    dv.setUint32(SEGMENT.sequence, sequence, true);
-    dv.setUint32(SEGMENT.size, control.segmentSize, true);
-    writeId(header, SEGMENT.space, control.space);
-    dv.setUint32(SEGMENT.checksum, crc32c(new Int32Array(header.buffer), 0, SEGMENT.checksum / 4, 0), true);
-    bytes.set(header);
+    bytes.set(encodeSegmentHeader(control.space, sequence, control.segmentSize));
     this.#write(file, bytes);
     this.#step('truncated', file, `ends at ${end}; the old segment is kept in ${QUARANTINE}/`);
   }

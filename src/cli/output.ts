@@ -31,6 +31,11 @@ export class Stream {
     this.#stream.write(text);
   }
 
+  /** Resolves when there is room for more: for output that may be large. */
+  async send(bytes: Uint8Array): Promise<void> {
+    if (!this.#stream.write(bytes)) await new Promise<void>((resolve) => this.#stream.once('drain', resolve));
+  }
+
   line(text = ''): void {
     this.#stream.write(`${text}\n`);
   }

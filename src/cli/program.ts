@@ -6,6 +6,8 @@ import { VERSION } from './version.ts';
 import { addBackupCommands } from './commands/backup.ts';
 import { addInspectCommands } from './commands/inspect.ts';
 import { addNameCommands } from './commands/names.ts';
+import { addCompareCommands } from './commands/compare.ts';
+import { addDumpCommands } from './commands/dump.ts';
 import { addMeta } from './commands/meta.ts';
 import { addSpaceCommands } from './commands/space.ts';
 import { addTransferCommands } from './commands/transfer.ts';
@@ -66,6 +68,8 @@ function buildProgram(ending: Ending): Command {
   addInspectCommands(program);
   addTransferCommands(program, ending);
   addBackupCommands(program, ending);
+  addDumpCommands(program);
+  addCompareCommands(program, ending);
   for (const command of program.commands) {
     command.exitOverride().configureOutput({ writeOut: (text) => out.write(text), writeErr: () => undefined });
   }

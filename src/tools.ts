@@ -1,4 +1,5 @@
 /** The tools behind `twz`, for programs: `twizzler/tools`. */
+export { salvageSpace, type SalvageReport } from './services/check/salvage.ts';
 export { copyObjects, type CopyOptions, type CopyReport } from './services/copy.ts';
 export { diffSpaces, type FieldDiff, type NameDiff, type ObjectDiff, type SpaceDiff } from './services/diff.ts';
 export { dumpSpace, loadInto, loadNew, type DumpOptions, type LoadOptions, type LoadReport } from './services/dump.ts';

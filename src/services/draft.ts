@@ -25,7 +25,10 @@ function parentOf(path: string): string {
   return cut < 0 ? '.' : path.slice(0, Math.max(1, cut));
 }
 
-const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0);
+function isZero(bytes: Uint8Array): boolean {
+  for (let i = 0; i < bytes.length; i++) if (bytes[i] !== 0) return false;
+  return true;
+}
 
 /** Writes a file of its own, pages of zeros as holes. */
 export function writeSparse(host: Host, path: string, bytes: Uint8Array): void {

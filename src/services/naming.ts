@@ -343,6 +343,23 @@ export class Names {
     });
   }
 
+  /** Gives a namespace that is there a name, with all that it holds. Throws NotNamespace. */
+  adopt(path: string, target: Target): void {
+    this.#space.relaxed(() => {
+      const object = this.#space.object(target);
+      if (object.schema?.root !== Namespace.name) throw new TwzError('NotNamespace', `object ${object.id} is no namespace`, { path });
+      this.#add(
+        path,
+        (entry) => {
+          entry.kind = 'namespace';
+          entry.owns = true;
+          entry.target = object;
+        },
+        false,
+      );
+    });
+  }
+
   /** A name that stands for another path, whether or not that has a name now. */
   link(path: string, to: string): void {
     splitPath(to);

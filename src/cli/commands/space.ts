@@ -6,7 +6,8 @@ import { checkSpace, lockSpace, type CheckReport } from '../../services/check.ts
 import { FINDINGS, type Finding, type Severity } from '../../services/check/findings.ts';
 import { SpaceImage } from '../../services/check/image.ts';
 import { eachWord, type LogFrame } from '../../services/check/log-scan.ts';
-import { EXIT } from '../failure.ts';
+import { salvageSpace, type SalvageReport } from '../../services/check/salvage.ts';
+import { EXIT, UsageError } from '../failure.ts';
 import { count, err, hexDump, out, pairs, plural, printable, size, table, type Colour } from '../output.ts';
 import { Progress } from '../progress.ts';
 import type { Ending } from '../program.ts';
@@ -24,8 +25,12 @@ export function addSpaceCommands(program: Command, ending: Ending): void {
   common(program.command('check').description('verify every invariant of the space; exit code 1 if anything is wrong'))
     .option('--repair', 'mend what can be mended without guessing; copies of all that is changed go to quarantine/')
     .option('--clear', 'with --repair: set references that lead nowhere to null')
+    .option('--salvage <dir>', 'write all that can be read to a new space there; this one is left as it is')
     .option('-q, --quiet', 'print findings only')
-    .action((options: CheckFlags) => check(options, ending));
+    .action((options: CheckFlags) => {
+      if (options.salvage === undefined) check(options, ending);
+      else salvage(options.salvage, options, ending);
+    });
   common(program.command('log').description('print the records of the log that the object files may not have yet'))
     .option('--from <lsn>', 'begin at this log sequence number', natural)
     .option('-n, --limit <frames>', 'print at most so many frames', natural)
@@ -49,6 +54,28 @@ interface CheckFlags extends Common {
   readonly repair?: boolean;
   readonly clear?: boolean;
   readonly quiet?: boolean;
+  readonly salvage?: string;
+}
+
+function salvage(to: string, options: CheckFlags, ending: Ending): void {
+  if (options.repair === true) throw new UsageError('--salvage leaves the space as it is, and --repair mends it: one of them');
+  const progress = new Progress('saving');
+  let report: SalvageReport;
+  try {
+    report = salvageSpace(theHost(), spaceDirectory(options), to, progress.step);
+  } finally {
+    progress.done();
+  }
+  if (report.lost.length > 0) ending.code = EXIT.findings;
+  if (options.json === true) {
+    out.json({ directory: to, ...report });
+    return;
+  }
+  for (const { id, what } of report.mended) out.line(`${out.paint('green', 'mended')}  ${id}  ${printable(what)}`);
+  for (const { file, reason } of report.lost) out.line(`${out.paint('red', 'lost')}  ${printable(file)}  ${printable(reason)}`);
+  if (report.names > 0) out.line(`${out.paint('green', 'names')}  ${plural(report.names, 'name')} collected`);
+  if (report.found > 0) out.line(`${out.paint('yellow', 'names')}  ${plural(report.found, 'object')} that nothing leads to: in /lost`);
+  out.line(`saved ${plural(report.objects, 'object')}, ${size(report.bytes)} to ${to}; ${plural(report.lost.length, 'file')} lost`);
 }
 
 function check(options: CheckFlags, ending: Ending): void {

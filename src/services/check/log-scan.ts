@@ -266,8 +266,10 @@ export class LogReader {
       const bytes = this.segment(sequence);
       if (bytes === undefined) return undefined;
       const from = sequence === first ? (this.lsn % this.#segmentSize) + 8 : SEGMENT_HEADER;
+      const dv = view(bytes);
       for (let at = from; at + FRAME.header <= bytes.length; at += 8) {
         const lsn = sequence * this.#segmentSize + at;
+        if (dv.getUint32(at + FRAME.lsn, true) !== lsn % 2 ** 32) continue;
         const frame = this.#frameAtUnchained(bytes, at, lsn, sequence);
         if (frame === undefined) continue;
         if (this.#frameAt(bytes, at + frame.bytes, lsn + frame.bytes, frame.file, frame.checksum) !== undefined) return lsn;

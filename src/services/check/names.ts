@@ -4,12 +4,12 @@
  *   Namespace  count 0 (u32), buckets 4 (u32), table 8 (u32: offset of `buckets` u32 offsets of entries)
  *   NameEntry  name 0 (text), hash 8 (u32), kind 12 (u8), owns 13 (u8), target 16 (pointer), path 24 (text), next 32 (pointer)
  */
-import { META, PAGE } from '../../abi/format.ts';
+import { META, PAGE, PAGE_KIND, SIZE_CLASSES } from '../../abi/format.ts';
 import { foldId, writeId, type ObjectId } from '../../abi/id.ts';
 import type { Host } from '../../host/host.ts';
-import type { Findings } from './findings.ts';
+import { Findings } from './findings.ts';
 import type { ObjectImage } from './object-image.ts';
-import { liveBlock, type ObjectFacts } from './object.ts';
+import { factsOf, liveBlock, type ObjectFacts } from './object.ts';
 import { parseSchema } from './schema.ts';
 import { readPointer } from './typed.ts';
 
@@ -98,6 +98,11 @@ export class NamesWalk {
         at: link.at,
       });
     }
+  }
+
+  /** The entries of one namespace, and findings about it. */
+  one(id: ObjectId): NameRecord[] {
+    return this.#namespace(id, '');
   }
 
   #namespace(id: ObjectId, path: string): NameRecord[] {
@@ -192,4 +197,35 @@ export class NamesWalk {
       else this.#source.findings.add('NameDangling', `${full} leads to ${entry.id}, which is not in the space`, where);
     }
   }
+}
+
+/** The names that one namespace holds, damaged or not: by its table if that is sound, else every entry that proves itself by its hash. */
+export function readableEntries(
+  host: Host,
+  id: ObjectId,
+  image: ObjectImage,
+): { readonly entries: readonly NameRecord[]; readonly damaged: boolean } {
+  const findings = new Findings();
+  const facts = factsOf(host, id, image.bytes);
+  const walk = new NamesWalk({ findings, ids: new Set(), facts: () => facts, wasDeleted: () => false });
+  const entries = walk.one(id);
+  if (!findings.counts.has('NamespaceDamaged')) return { entries, damaged: false };
+  const found = new Map<string, NameRecord>();
+  for (let page = 1; page < image.pages; page++) {
+    const entry = image.pageEntry(page);
+    const size = SIZE_CLASSES[entry >>> 4] ?? 0;
+    if ((entry & 15) !== PAGE_KIND.span || size < ENTRY.size || size > 2 * ENTRY.size) continue;
+    for (let at = page * PAGE; at + size <= (page + 1) * PAGE; at += size) {
+      const name = textField(image, at + ENTRY.name);
+      const kind = KINDS[image.bytes[at + ENTRY.kind] ?? 255];
+      const path = textField(image, at + ENTRY.path);
+      if (name === undefined || name === '' || kind === undefined || path === undefined || image.u32(at + ENTRY.hash) !== hashOf(name))
+        continue;
+      const { index } = readPointer(image, at + ENTRY.target);
+      const target = index === 0 ? undefined : image.fotEntry(index)?.id;
+      if (kind !== 'link' && target === undefined) continue;
+      found.set(name, { name, at, kind, owns: image.bytes[at + ENTRY.owns] === 1, target, path });
+    }
+  }
+  return { entries: [...found.values()], damaged: true };
 }

@@ -1,4 +1,6 @@
 /** The tools behind `twz`, for programs: `twizzler/tools`. */
+export { ActivityMeter, type Activity, type HotObject } from './services/activity.ts';
+export { LogFollower, type Followed } from './services/follow.ts';
 export { salvageSpace, type SalvageReport } from './services/check/salvage.ts';
 export { copyObjects, type CopyOptions, type CopyReport } from './services/copy.ts';
 export { diffSpaces, type FieldDiff, type NameDiff, type ObjectDiff, type SpaceDiff } from './services/diff.ts';

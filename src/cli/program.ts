@@ -8,6 +8,7 @@ import { addInspectCommands } from './commands/inspect.ts';
 import { addNameCommands } from './commands/names.ts';
 import { addCompareCommands } from './commands/compare.ts';
 import { addDumpCommands } from './commands/dump.ts';
+import { addLiveCommands } from './commands/live.ts';
 import { addMeta } from './commands/meta.ts';
 import { addSpaceCommands } from './commands/space.ts';
 import { addTransferCommands } from './commands/transfer.ts';
@@ -70,6 +71,7 @@ function buildProgram(ending: Ending): Command {
   addBackupCommands(program, ending);
   addDumpCommands(program);
   addCompareCommands(program, ending);
+  addLiveCommands(program);
   for (const command of program.commands) {
     command.exitOverride().configureOutput({ writeOut: (text) => out.write(text), writeErr: () => undefined });
   }

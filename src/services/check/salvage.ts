@@ -268,10 +268,10 @@ class Salvage {
   /** What nothing leads to any more. */
   #nameLost(space: Space): number {
     const reached = new Set<ObjectId>();
-    const own = Object.values(WELL_KNOWN).map((n) => wellKnownId(this.#host, readId(space.kernel.spaceId, 0), n));
+    const own = new Set(Object.values(WELL_KNOWN).map((n) => wellKnownId(this.#host, readId(space.kernel.spaceId, 0), n)));
     const ids = [...space.ids()];
     for (const id of ids) for (const entry of space.object(id).fot()) if (entry.id !== undefined && entry.id !== id) reached.add(entry.id);
-    const lost = ids.filter((id) => !reached.has(id) && !own.includes(id) && this.#saved.has(id));
+    const lost = ids.filter((id) => !reached.has(id) && !own.has(id) && this.#saved.has(id));
     if (lost.length === 0) return 0;
     if (space.names.lookup('/lost') === undefined) space.names.mkns('/lost');
     for (const id of lost) space.names.set(`/lost/${id}`, id);

@@ -35,6 +35,9 @@ export const FRAME_MAX = 1 << 20;
 export const SECTION = { id: 0, operation: 16, size: 20, version: 24, lines: 32, header: 40 } as const;
 export const OPERATION = { change: 1, create: 2, remove: 3 } as const;
 
+/** Which points of which backups were taken of this very directory. docs/formats/backup.md */
+export const BACKUPS_FILE = 'backups.json';
+
 /** The control file `space.twz`: two slots of 4096 bytes, written in turn; the valid one with the higher generation holds. */
 export const CONTROL_MAGIC = 0x535a5754; // "TWZS"
 export const CONTROL_FORMAT = 1;

@@ -64,6 +64,8 @@ export class Kernel {
   commits = 0;
   aborts = 0;
   evictions = 0;
+  /** Objects that were imported, or were about to be. */
+  imports = 0;
   maps = 0;
   closed = false;
 

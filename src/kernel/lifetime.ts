@@ -21,6 +21,7 @@ import {
 } from '../abi/format.ts';
 import { demandRead } from '../abi/handle.ts';
 import { readId, writeId, type ObjectId } from '../abi/id.ts';
+import { BACKUPS_FILE } from '../abi/log-format.ts';
 import { allocatePages } from './allocator.ts';
 import { fotEntries, referTo, settleCounts, unreferEntry } from './fot.ts';
 import { contentNonce, deriveId } from './identity.ts';
@@ -234,12 +235,23 @@ export function verifyImage(kernel: Kernel, bytes: Uint8Array, id: ObjectId = re
   return probe;
 }
 
+/** An object that comes back may have a version that a backup knows with another content: the next one must read everything. */
+function forgetBackups(kernel: Kernel): void {
+  const { host, directory } = kernel;
+  kernel.imports++;
+  const marks = `${directory}/${BACKUPS_FILE}`;
+  if (!host.exists(marks)) return;
+  host.remove(marks);
+  host.syncDirectory(directory);
+}
+
 /** Enters an object file of any origin under the ID that it carries. The caller gets ObjectForged and the like as from opening. */
 export function importObject(kernel: Kernel, bytes: Uint8Array): Handle {
   const transaction = running(kernel, 'an object was imported');
   const id = readId(bytes, META.id);
   if (bytes.length >= PAGE && kernel.has(id)) throw new TwzError('ObjectExists', `object ${id} is in the space already`, { id });
   const probe = verifyImage(kernel, bytes);
+  forgetBackups(kernel);
   const h = fresh(kernel, transaction, id, bytes.length, 0);
   h.whole = true;
   h.u8.set(probe.u8);

@@ -6,11 +6,13 @@
  * the last point has are not written again. The point appears when everything in it is durable, here and in the space's own log.
  *
  * Versions alone do not tell whether an object changed: a restored space, or a copy of its directory, counts on from the same versions.
- * So the space's directory keeps the nonce of the last point that was taken of it, and only that point's versions are believed.
+ * An object that was deleted and imported again may have any version. So the space's directory keeps the nonce of the last point that was taken of it, and only that point's versions are believed; an import
+ * forgets it.
  */
 import { TwzError, isTwzError } from '../abi/errors.ts';
 import { META, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
+import { BACKUPS_FILE } from '../abi/log-format.ts';
 import type { Host } from '../host/host.ts';
 import { stampedHeader } from '../kernel/apply.ts';
 import type { Kernel } from '../kernel/kernel.ts';
@@ -30,7 +32,6 @@ import {
 } from './backup/store.ts';
 import { readWhole } from './check/control.ts';
 import { Findings } from './check/findings.ts';
-import { BACKUPS_FILE } from './check/image.ts';
 import { checkObject } from './check/object.ts';
 import { SpaceDraft, writeWhole } from './draft.ts';
 
@@ -93,6 +94,7 @@ class Backup {
   readonly #known = new Map<string, Chunk>();
   readonly #damaged: { id: ObjectId; reason: string }[] = [];
   #sliceEnd: number;
+  readonly #imports: number;
   #changed = 0;
   #bytes = 0;
 
@@ -101,6 +103,7 @@ class Backup {
     this.#host = kernel.host;
     this.#store = store;
     this.#options = options;
+    this.#imports = kernel.imports;
     this.#sliceEnd = kernel.host.now() + SLICE_MS;
   }
 
@@ -218,6 +221,8 @@ class Backup {
       if (nonce !== before?.nonce && directory !== this.#store.directory) marks[directory] = nonce;
     marks[this.#store.directory] = head.nonce;
     this.#demandOpen();
+    // What was brought in meanwhile may have a version that the point has of another content.
+    if (this.#kernel.imports !== this.#imports) return;
     writeWhole(this.#host, `${this.#kernel.directory}/${BACKUPS_FILE}`, new TextEncoder().encode(`${JSON.stringify(marks)}\n`));
   }
 

@@ -5,10 +5,10 @@
 import { TwzError } from '../abi/errors.ts';
 import { PAGE } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
-import { SEGMENT_HEADER } from '../abi/log-format.ts';
+import { BACKUPS_FILE, SEGMENT_HEADER } from '../abi/log-format.ts';
 import type { Host, Lock } from '../host/host.ts';
 import { CONTROL_FILE, encodeControl } from './check/control.ts';
-import { BACKUPS_FILE, QUARANTINE, objectPath } from './check/image.ts';
+import { QUARANTINE, objectPath } from './check/image.ts';
 import { encodeSegmentHeader, segmentName } from './check/log-scan.ts';
 
 export interface DraftOptions {

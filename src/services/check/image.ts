@@ -4,7 +4,7 @@
  */
 import { PAGE, OBJECT_SIZE_MAX } from '../../abi/format.ts';
 import { isId, type ObjectId } from '../../abi/id.ts';
-import { SEGMENT_HEADER } from '../../abi/log-format.ts';
+import { BACKUPS_FILE, SEGMENT_HEADER } from '../../abi/log-format.ts';
 import { isTwzError } from '../../abi/errors.ts';
 import type { Host } from '../../host/host.ts';
 import { CONTROL_FILE, readControl, readWhole, type ControlState } from './control.ts';
@@ -32,8 +32,6 @@ const LOCK_FILE = 'lock';
 /** Files that the log directory holds besides segments. */
 const LOG_FILES = /^(tail|draft|spare\d+)$/;
 export const QUARANTINE = 'quarantine';
-/** Which points of which backups were taken of this very directory. */
-export const BACKUPS_FILE = 'backups.json';
 
 export class SpaceImage {
   readonly host: Host;

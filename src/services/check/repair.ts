@@ -7,10 +7,11 @@
  */
 import { FOT, KIND, META, PAGE } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
+import { BACKUPS_FILE } from '../../abi/log-format.ts';
 import type { Host } from '../../host/host.ts';
 import { CONTROL_FILE, encodeControl, readWhole, type ControlState } from './control.ts';
 import { FINDINGS, Findings, type Finding, type FindingName } from './findings.ts';
-import { BACKUPS_FILE, QUARANTINE, objectPath, type SpaceImage } from './image.ts';
+import { QUARANTINE, objectPath, type SpaceImage } from './image.ts';
 import { encodeSegmentHeader, segmentName } from './log-scan.ts';
 import { ObjectImage } from './object-image.ts';
 import { checkObject } from './object.ts';

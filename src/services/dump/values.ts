@@ -131,6 +131,8 @@ export class ValueWriter {
         const type = this.#schema.types.get(shape.type);
         return type === undefined ? this.#raw(at, shape.size) : this.struct(at, type);
       }
+      case 'collection':
+        return this.#raw(at, shape.size);
       case 'link':
       case 'ref':
         return this.#pointer(at, shape);
@@ -292,6 +294,8 @@ export class ValueReader {
         this.#struct(at, type, value, where);
         return;
       }
+      case 'collection':
+        throw wrong('{"$hex": …}');
       case 'link':
       case 'ref':
         if (!this.#pointer(at, value)) throw wrong('null or {"$ref": …} to an object of the FOT');

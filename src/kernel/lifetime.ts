@@ -218,14 +218,8 @@ export function sealObject(kernel: Kernel, from: Handle): Handle {
 }
 
 /** The header of an object file of any origin, checked as at opening: throws ObjectCorrupt, ObjectForged and the like. */
-export function verifyImage(kernel: Kernel, bytes: Uint8Array, id: ObjectId = readId(bytes, META.id)): Handle {
-  if (bytes.length < OBJECT_SIZE_MIN || bytes.length % PAGE !== 0 || bytes.length > OBJECT_SIZE_MAX) {
-    throw new TwzError(
-      'ObjectCorrupt',
-      `an object file of ${bytes.length} bytes; expected a multiple of ${PAGE} from ${OBJECT_SIZE_MIN} to ${OBJECT_SIZE_MAX}`,
-      { length: bytes.length },
-    );
-  }
+export function verifyImage(kernel: Kernel, bytes: Uint8Array, id: ObjectId): Handle {
+  demandLength(bytes);
   const probe = new Handle(kernel, id);
   probe.u8 = bytes.slice();
   probe.dv = new DataView(probe.u8.buffer);
@@ -233,6 +227,16 @@ export function verifyImage(kernel: Kernel, bytes: Uint8Array, id: ObjectId = re
   probe.size = bytes.length;
   kernel.verify(probe);
   return probe;
+}
+
+function demandLength(bytes: Uint8Array): void {
+  if (bytes.length < OBJECT_SIZE_MIN || bytes.length % PAGE !== 0 || bytes.length > OBJECT_SIZE_MAX) {
+    throw new TwzError(
+      'ObjectCorrupt',
+      `an object file of ${bytes.length} bytes; expected a multiple of ${PAGE} from ${OBJECT_SIZE_MIN} to ${OBJECT_SIZE_MAX}`,
+      { length: bytes.length },
+    );
+  }
 }
 
 /** An object that comes back may have a version that a backup knows with another content: the next one must read everything. */
@@ -248,9 +252,10 @@ function forgetBackups(kernel: Kernel): void {
 /** Enters an object file of any origin under the ID that it carries. The caller gets ObjectForged and the like as from opening. */
 export function importObject(kernel: Kernel, bytes: Uint8Array): Handle {
   const transaction = running(kernel, 'an object was imported');
+  demandLength(bytes);
   const id = readId(bytes, META.id);
-  if (bytes.length >= PAGE && kernel.has(id)) throw new TwzError('ObjectExists', `object ${id} is in the space already`, { id });
-  const probe = verifyImage(kernel, bytes);
+  if (kernel.has(id)) throw new TwzError('ObjectExists', `object ${id} is in the space already`, { id });
+  const probe = verifyImage(kernel, bytes, id);
   forgetBackups(kernel);
   const h = fresh(kernel, transaction, id, bytes.length, 0);
   h.whole = true;

@@ -64,12 +64,15 @@ export interface MemoryFigures {
   readonly afterTouch: number;
 }
 
-/** Runs one of the above in a child and returns what it printed. */
-export function inChild(args: readonly (string | number)[]): {
+/** Runs one of the above, or another program, in a child and returns what it printed. */
+export function inChild(
+  args: readonly (string | number)[],
+  program = fileURLToPath(import.meta.url),
+): {
   stdout: string;
   signal: string | null;
 } {
-  const child = spawnSync(process.execPath, [fileURLToPath(import.meta.url), ...args.map(String)], {
+  const child = spawnSync(process.execPath, [program, ...args.map(String)], {
     encoding: 'utf8',
   });
   if (child.status !== 0 && child.signal !== 'SIGKILL')

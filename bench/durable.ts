@@ -106,7 +106,7 @@ async function inLevel(directory: string, nodes: number): Promise<PeerStore | Ab
 }
 
 /** Appends `bytes` and syncs, over and over, in a file that was written to before. */
-function floor(directory: string, bytes: number, count: number, asynchronous: boolean): Side {
+export function floor(directory: string, bytes: number, count: number, asynchronous: boolean): Side {
   const name = asynchronous ? 'write and fdatasync, asynchronous calls' : 'pwrite and fdatasync';
   const fd = fs.openSync(join(directory, `floor-${asynchronous ? 'async' : 'sync'}`), 'w+');
   const megabyte = Buffer.alloc(1 << 20);
@@ -144,7 +144,7 @@ function floor(directory: string, bytes: number, count: number, asynchronous: bo
 }
 
 /** Bytes that one such transaction adds to the log. */
-function logBytes(space: Space, change: () => void): number {
+export function logBytes(space: Space, change: () => void): number {
   const before = space.stat().log.appended;
   change();
   return space.stat().log.appended - before;

@@ -68,6 +68,8 @@ export interface Context {
   readonly directory: string;
   /** `full`, or `quick` in a quick run. */
   readonly size: (full: number, quick: number) => number;
+  /** `--entries N`, for the benchmarks that take it. */
+  readonly entries?: number;
   readonly progress: (text: string) => void;
   readonly report: (result: Result) => void;
 }
@@ -122,65 +124,103 @@ function isMet(ratio: number, better: Better, target: number | undefined): boole
   return better === 'lower' ? ratio <= target : ratio >= target;
 }
 
+/** Several of ours against the same peers, in the same rounds. */
+export interface Contest {
+  readonly name: string;
+  readonly unit: string;
+  readonly better: Better;
+  readonly ours: readonly { readonly side: Side; readonly limit?: number }[];
+  /** With the target of each of ours. */
+  readonly peers: readonly {
+    readonly side: Side | Absent;
+    readonly targets?: readonly (number | undefined)[];
+    readonly reference?: true;
+  }[];
+  /** Each measurement has a process of its own: there is nothing to warm up. */
+  readonly fresh?: true;
+}
+
 /** Runs all sides in turn and reports one result a peer (and one for the limit). */
-export async function compare(context: Context, benchmark: string, comparison: Comparison): Promise<void> {
-  const { ours, peers, name, unit, better, limit } = comparison;
-  const sides = [ours, ...peers.flatMap(({ side }) => ('measure' in side ? [side] : []))];
+export function compare(context: Context, benchmark: string, comparison: Comparison): Promise<void> {
+  const { ours, peers, limit, ...rest } = comparison;
+  return contest(context, benchmark, {
+    ...rest,
+    ours: [{ side: ours, ...(limit === undefined ? {} : { limit }) }],
+    peers: peers.map(({ target, ...peer }) => ({ ...peer, targets: [target] })),
+  });
+}
+
+/** As `compare`, with a result for each pair of ours and a peer. */
+export async function contest(context: Context, benchmark: string, { ours, peers, ...what }: Contest): Promise<void> {
+  const sides = [...ours, ...peers].flatMap(({ side }) => ('measure' in side ? [side] : []));
   const figures = new Map<Side, number[]>(sides.map((side) => [side, []]));
-  for (let round = -1; round < context.rounds; round++) {
+  for (let round = what.fresh === true ? 0 : -1; round < context.rounds; round++) {
     // Each round starts with another one: who runs behind whom decides what the caches hold.
     for (let turn = 0; turn < sides.length; turn++) {
       const side = sides[(turn + round + 1) % sides.length];
       if (side === undefined) continue;
-      context.progress(`${benchmark}: ${name}: ${side.name}, round ${round + 1} of ${context.rounds}`);
+      context.progress(`${benchmark}: ${what.name}: ${side.name}, round ${round + 1} of ${context.rounds}`);
       const figure = await side.measure();
       if (round >= 0) figures.get(side)?.push(figure);
     }
   }
-  const mine = figures.get(ours) ?? [];
+  for (const [i, { side: mine, limit }] of ours.entries()) {
+    const taken = figures.get(mine) ?? [];
+    for (const { side, targets, reference } of peers)
+      reportPair(context, benchmark, what, mine, taken, side, 'absent' in side ? [] : (figures.get(side) ?? []), targets?.[i], reference);
+    if (limit !== undefined) reportLimit(context, benchmark, what, mine, taken, limit);
+  }
+}
+
+type Measured = Pick<Contest, 'name' | 'unit' | 'better'>;
+
+function reportPair(
+  context: Context,
+  benchmark: string,
+  { name, unit, better }: Measured,
+  ours: Side,
+  mine: readonly number[],
+  side: Side | Absent,
+  theirs: readonly number[],
+  target: number | undefined,
+  reference: true | undefined,
+): void {
   const common = {
     benchmark,
     name: `${name} (${ours.name})`,
     ours: median(mine),
     unit,
     better,
-    rounds: context.rounds,
+    target: target ?? null,
+    rounds: mine.length,
+    peer: side.name,
   };
-  for (const { side, target, reference } of peers) {
-    if ('absent' in side) {
-      context.report({
-        ...common,
-        peer: side.name,
-        theirs: null,
-        ratio: null,
-        range: null,
-        target: target ?? null,
-        met: null,
-        skipped: side.absent,
-      });
-      continue;
-    }
-    const theirs = figures.get(side) ?? [];
-    const ratios = mine.map((figure, i) => figure / (theirs[i] ?? Number.NaN));
-    const ratio = common.ours / median(theirs);
-    const note = [ours.note, side.note].filter((text) => text !== undefined).join('; ');
-    context.report({
-      ...common,
-      peer: side.name,
-      theirs: median(theirs),
-      ratio,
-      range: [Math.min(...ratios), Math.max(...ratios)],
-      target: target ?? null,
-      met: context.quick ? null : isMet(ratio, better, target),
-      ...(reference === undefined ? {} : { reference }),
-      ...(note === '' ? {} : { note }),
-    });
+  if ('absent' in side) {
+    context.report({ ...common, theirs: null, ratio: null, range: null, met: null, skipped: side.absent });
+    return;
   }
-  if (limit !== undefined) reportLimit(context, benchmark, comparison, mine, limit);
+  const ratios = mine.map((figure, i) => figure / (theirs[i] ?? Number.NaN));
+  const ratio = common.ours / median(theirs);
+  const note = [ours.note, side.note].filter((text) => text !== undefined).join('; ');
+  context.report({
+    ...common,
+    theirs: median(theirs),
+    ratio,
+    range: [Math.min(...ratios), Math.max(...ratios)],
+    met: context.quick ? null : isMet(ratio, better, target),
+    ...(reference === undefined ? {} : { reference }),
+    ...(note === '' ? {} : { note }),
+  });
 }
 
-function reportLimit(context: Context, benchmark: string, comparison: Comparison, figures: readonly number[], limit: number): void {
-  const { name, ours, unit, better } = comparison;
+function reportLimit(
+  context: Context,
+  benchmark: string,
+  { name, unit, better }: Measured,
+  ours: Side,
+  figures: readonly number[],
+  limit: number,
+): void {
   const ratio = median(figures) / limit;
   context.report({
     benchmark,

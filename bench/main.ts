@@ -5,6 +5,7 @@
  *   --markdown                      writes docs/benchmarks/README.md as well (with all)
  *   --quick                         tiny sizes: shows that everything runs, judges nothing
  *   --rounds N                      rounds a figure is the median of (7; 2 when quick)
+ *   --entries N                     how many entries, for those that take it (large, ycsb)
  *   --directory DIR                 where the data goes (the system's temporary directory)
  */
 import { spawn } from 'node:child_process';
@@ -16,15 +17,21 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { durable } from './durable.ts';
 import type { Benchmark, Context, Result } from './harness.ts';
+import { kv, kvInteger } from './kv.ts';
+import { large } from './large.ts';
+import { load } from './load.ts';
 import { memory } from './memory.ts';
 import { open } from './open.ts';
 import { ROOT } from './peers.ts';
 import { pointer } from './pointer.ts';
+import { put } from './put.ts';
 import { relaxed } from './relaxed.ts';
 import { markdown, table } from './report.ts';
+import { scan } from './scan.ts';
 import { walk } from './walk.ts';
+import { ycsb } from './ycsb.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [walk, pointer, relaxed, durable, open, memory];
+const BENCHMARKS: readonly Benchmark[] = [walk, pointer, relaxed, durable, open, memory, kv, kvInteger, scan, load, put, ycsb, large];
 
 class UsageError extends Error {}
 
@@ -36,6 +43,7 @@ interface Settings {
   readonly quick: boolean;
   readonly rounds: number;
   readonly parent: string;
+  readonly entries?: number;
 }
 
 async function runHere(benchmark: Benchmark, settings: Settings, report: (result: Result) => void): Promise<void> {
@@ -47,6 +55,7 @@ async function runHere(benchmark: Benchmark, settings: Settings, report: (result
     size: (full, quick) => (settings.quick ? quick : full),
     progress,
     report,
+    ...(settings.entries === undefined ? {} : { entries: settings.entries }),
   };
   try {
     await benchmark.run(context);
@@ -58,7 +67,10 @@ async function runHere(benchmark: Benchmark, settings: Settings, report: (result
 
 /** Another process: neither the heap nor the compiled code of one benchmark shall bear on the next. */
 async function runApart(benchmark: Benchmark, settings: Settings, report: (result: Result) => void): Promise<void> {
-  const flags = ['--json', '--rounds', String(settings.rounds), '--directory', settings.parent, ...(settings.quick ? ['--quick'] : [])];
+  const { quick, rounds, parent, entries } = settings;
+  const flags = ['--json', '--rounds', String(rounds), '--directory', parent];
+  if (quick) flags.push('--quick');
+  if (entries !== undefined) flags.push('--entries', String(entries));
   const child = spawn(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), benchmark.name, ...flags], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -101,6 +113,7 @@ function parse() {
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
       directory: { type: 'string' },
+      entries: { type: 'string' },
     },
   });
 }
@@ -114,7 +127,15 @@ async function main(): Promise<void> {
   const rounds = Number(values.rounds ?? (values.quick ? 2 : 7));
   if (!Number.isInteger(rounds) || rounds < 1) throw new UsageError(`--rounds takes a whole number from 1, not "${values.rounds ?? ''}"`);
   if (values.markdown && !positionals.includes('all')) throw new UsageError('--markdown goes with all: it writes the whole page');
-  const settings: Settings = { quick: values.quick, rounds, parent: values.directory ?? tmpdir() };
+  const entries = values.entries === undefined ? undefined : Number(values.entries);
+  if (entries !== undefined && !(Number.isInteger(entries) && entries >= 1000))
+    throw new UsageError(`--entries takes a whole number from 1000, not "${values.entries ?? ''}"`);
+  const settings: Settings = {
+    quick: values.quick,
+    rounds,
+    parent: values.directory ?? tmpdir(),
+    ...(entries === undefined ? {} : { entries }),
+  };
   const benchmarks = chosen(positionals);
   const results: Result[] = [];
   const report = (result: Result): void => {

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { type MemoryFigures, inChild } from './child.ts';
 import { type Benchmark, type Context, compare } from './harness.ts';
-import { makeLarge } from './large.ts';
+import { makeLarge } from './big-spaces.ts';
 
 const MB = 1e6;
 

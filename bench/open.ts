@@ -7,7 +7,7 @@ import { type ObjectId, open as openSpace } from '../src/index.ts';
 import { inChild } from './child.ts';
 import { Chain } from './graph.ts';
 import { type Absent, type Benchmark, type Context, type Side, compare, nanoseconds } from './harness.ts';
-import { makeLarge, makeMany } from './large.ts';
+import { makeLarge, makeMany } from './big-spaces.ts';
 import { betterSqlite3, isAbsent, lmdb } from './peers.ts';
 
 /** Opens, reads a field of one object, closes. The clock stops at the answer. */

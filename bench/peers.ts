@@ -10,10 +10,20 @@ import type { Absent } from './harness.ts';
 
 export const ROOT = new URL('../../', import.meta.url).pathname;
 
-export interface LmdbStore {
-  getBinary(key: number): Uint8Array | undefined;
-  put(key: number, value: Uint8Array): Promise<boolean>;
-  putSync(key: number, value: Uint8Array): boolean;
+export interface LmdbRange<K> {
+  readonly start?: K;
+  readonly limit?: number;
+  readonly reverse?: boolean;
+}
+
+export interface LmdbStore<K = number, V = Uint8Array> {
+  get(key: K): V | undefined;
+  getBinary(key: K): Uint8Array | undefined;
+  /** Valid until the next call. */
+  getBinaryFast(key: K): Uint8Array | undefined;
+  getRange(range: LmdbRange<K>): Iterable<{ readonly key: K; readonly value: V }>;
+  put(key: K, value: V): Promise<boolean>;
+  putSync(key: K, value: V): boolean;
   transactionSync<T>(action: () => T): T;
   transaction<T>(action: () => T): Promise<T>;
   readonly flushed: Promise<unknown>;
@@ -22,39 +32,70 @@ export interface LmdbStore {
 
 export interface LmdbOptions {
   readonly path: string;
-  readonly keyEncoding: 'uint32';
-  readonly encoding: 'binary';
+  readonly keyEncoding?: 'uint32';
+  readonly encoding?: 'binary';
+  /** Where the names of objects' properties are kept, once for all of them. */
+  readonly sharedStructuresKey?: symbol;
+  /** Properties of objects are decoded when they are read. */
+  readonly randomAccessStructure?: boolean;
   readonly noSync?: boolean;
   readonly useWritemap?: boolean;
   readonly overlappingSync?: boolean;
+  readonly noMemInit?: boolean;
   readonly mapSize?: number;
 }
 
 export interface Lmdb {
-  open(options: LmdbOptions): LmdbStore;
+  open<K = number, V = Uint8Array>(options: LmdbOptions): LmdbStore<K, V>;
+}
+
+type LevelKey = string | Uint8Array;
+
+export interface LevelIterator {
+  nextv(size: number): Promise<readonly (readonly [LevelKey, Uint8Array])[]>;
+  close(): Promise<void>;
 }
 
 export interface Level {
   open(): Promise<void>;
-  put(key: Uint8Array, value: Uint8Array, options: { readonly sync: boolean }): Promise<void>;
+  getSync(key: LevelKey): Uint8Array | undefined;
+  put(key: LevelKey, value: Uint8Array, options: { readonly sync: boolean }): Promise<void>;
   batch(
     operations: readonly {
       readonly type: 'put';
-      readonly key: Uint8Array;
+      readonly key: LevelKey;
       readonly value: Uint8Array;
     }[],
     options: { readonly sync: boolean },
   ): Promise<void>;
+  iterator(range: {
+    readonly gte?: LevelKey;
+    readonly limit?: number;
+    readonly reverse?: boolean;
+    readonly highWaterMarkBytes?: number;
+  }): LevelIterator;
   close(): Promise<void>;
 }
 
-export interface ClassicLevel {
-  readonly ClassicLevel: new (path: string, options: { readonly keyEncoding: 'view'; readonly valueEncoding: 'view' }) => Level;
+export interface LevelOptions {
+  readonly keyEncoding: 'view' | 'utf8';
+  readonly valueEncoding: 'view';
+  readonly cacheSize?: number;
+  readonly compression?: boolean;
 }
 
+export interface ClassicLevel {
+  readonly ClassicLevel: new (path: string, options: LevelOptions) => Level;
+}
+
+type SqliteValue = string | number | Uint8Array;
+
 export interface SqliteStatement {
-  run(...values: readonly (number | Uint8Array)[]): unknown;
-  get(...values: readonly (number | Uint8Array)[]): unknown;
+  run(...values: readonly SqliteValue[]): unknown;
+  get(...values: readonly SqliteValue[]): unknown;
+  iterate(...values: readonly SqliteValue[]): Iterable<unknown>;
+  /** The first column alone. */
+  pluck(): SqliteStatement;
 }
 
 export interface Sqlite {

@@ -2,14 +2,15 @@
  * npm run bench                     lists the benchmarks
  * npm run bench -- NAME… | all      runs them and prints a table
  *   --json                          one line of JSON a result instead
- *   --markdown                      writes docs/benchmarks/README.md as well (with all)
+ *   --markdown                      writes docs/benchmarks as well: the page, its pictures, and results.jsonl (with all or --from)
+ *   --from FILE                     takes the results from lines of JSON that --json printed, and runs nothing
  *   --quick                         tiny sizes: shows that everything runs, judges nothing
  *   --rounds N                      rounds a figure is the median of (7; 2 when quick)
  *   --entries N                     how many entries, for those that take it (large, ycsb)
  *   --directory DIR                 where the data goes (the system's temporary directory)
  */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -23,6 +24,7 @@ import { load } from './load.ts';
 import { memory } from './memory.ts';
 import { open } from './open.ts';
 import { ROOT } from './peers.ts';
+import { picture } from './picture.ts';
 import { pointer } from './pointer.ts';
 import { put } from './put.ts';
 import { relaxed } from './relaxed.ts';
@@ -114,12 +116,41 @@ function parse() {
       rounds: { type: 'string' },
       directory: { type: 'string' },
       entries: { type: 'string' },
+      from: { type: 'string' },
     },
   });
 }
 
+function saved(path: string): Result[] {
+  return readFileSync(path, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line));
+}
+
+/** Writes the page, its pictures, and the lines that they are made of. */
+function publish(results: readonly Result[]): void {
+  const directory = join(ROOT, 'docs/benchmarks');
+  const ran = BENCHMARKS.filter(({ name }) => results.some(({ benchmark }) => benchmark === name));
+  const drawn = new Set<string>();
+  for (const { name } of ran) {
+    const svg = picture(name, results);
+    if (svg === undefined) continue;
+    drawn.add(name);
+    writeFileSync(join(directory, `${name}.svg`), svg);
+  }
+  writeFileSync(join(directory, 'results.jsonl'), results.map((result) => `${JSON.stringify(result)}\n`).join(''));
+  writeFileSync(join(directory, 'README.md'), markdown(ran, results, drawn, new Date()));
+}
+
 async function main(): Promise<void> {
   const { values, positionals } = arguments_();
+  if (values.from !== undefined) {
+    const results = saved(values.from);
+    if (!values.json) console.log(table(results));
+    if (values.markdown) publish(results);
+    return;
+  }
   if (positionals.length === 0) {
     for (const { name, about } of BENCHMARKS) console.log(`${name.padEnd(10)}${about}`);
     return;
@@ -147,7 +178,7 @@ async function main(): Promise<void> {
   if (benchmarks.length === 1 && only !== undefined) await runHere(only, settings, report);
   else for (const benchmark of benchmarks) await runApart(benchmark, settings, report);
   if (!values.json) console.log(table(results));
-  if (values.markdown) writeFileSync(join(ROOT, 'docs/benchmarks/README.md'), markdown(benchmarks, results, new Date()));
+  if (values.markdown) publish(results);
 }
 
 try {

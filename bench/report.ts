@@ -59,13 +59,14 @@ function markdownTable(head: readonly string[], rows: readonly (readonly string[
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
 
-function section(benchmark: Benchmark, results: readonly Result[]): string {
+function section(benchmark: Benchmark, results: readonly Result[], drawn: ReadonlySet<string>): string {
   const mine = results.filter((result) => result.benchmark === benchmark.name);
   const notes = [...new Set(mine.flatMap(({ note }) => (note === undefined ? [] : [note])))];
   const parts = [
     `## ${benchmark.name}`,
     benchmark.about,
     `\`npm run bench -- ${benchmark.name}\``,
+    drawn.has(benchmark.name) ? `![${benchmark.name}: ours beside the others](${benchmark.name}.svg)` : '',
     markdownTable(HEAD, mine.map(cells)),
     notes.map((note) => `- ${note}`).join('\n'),
   ];
@@ -83,7 +84,7 @@ function where(results: readonly Result[]): string {
     .join('\n');
 }
 
-export function markdown(benchmarks: readonly Benchmark[], results: readonly Result[], when: Date): string {
+export function markdown(benchmarks: readonly Benchmark[], results: readonly Result[], drawn: ReadonlySet<string>, when: Date): string {
   const judged = results.filter(({ met }) => met !== null);
   return `# Benchmarks
 
@@ -103,8 +104,9 @@ before you believe any of it; ratios carry over from machine to machine, figures
 - Written values change every time: SQLite skips a write of equal bytes, which would make it look ten times faster.
 - Each benchmark has a process of its own, and its files are removed afterwards.
 - \`npm run bench:peers\` installs the peers (better-sqlite3 compiles for about a minute and needs Python, make and a C++ compiler; its
-  later major, 13, ships compiled but needs Node 22). C programs are compiled with \`gcc -O2 -march=native\`; PMDK needs \`libpmemobj-dev\`. What is missing is
-  reported as skipped.
+  later major, 13, ships compiled but needs Node 22). C programs are compiled with \`gcc -O2 -march=native\`; PMDK needs \`libpmemobj-dev\`, LMDB's own API
+  \`liblmdb-dev\`. What is missing is reported as skipped.
+- The pictures show the medians, each panel from zero; \`results.jsonl\` has the lines that they and the tables are made of.
 
 ${markdownTable(['machine', ''], machine())}
 
@@ -112,6 +114,6 @@ ${markdownTable(['machine', ''], machine())}
 
 ${where(results)}
 
-${benchmarks.map((benchmark) => section(benchmark, results)).join('\n\n')}
+${benchmarks.map((benchmark) => section(benchmark, results, drawn)).join('\n\n')}
 `;
 }

@@ -1,8 +1,13 @@
 /** T1, T3, T5, T8, T16: the benchmarks run, tiny, with every suite: so they never rot. What they print at that size is judged for form only. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import type { Result } from '../bench/harness.ts';
+import { picture } from '../bench/picture.ts';
 
 const MAIN = fileURLToPath(new URL('../bench/main.js', import.meta.url));
 
@@ -61,3 +66,48 @@ for (const name of BENCHMARKS) {
     }
   });
 }
+
+/** Results of one comparison: two of ours against a peer that ran, one that did not, and a limit. */
+function sample(): Result[] {
+  const common = { benchmark: 'b', unit: 'gets/s', range: null, better: 'higher', target: null, met: null, rounds: 1 } as const;
+  return ['first', 'second (of two)'].flatMap((ours, i): Result[] => [
+    { ...common, name: `get <all> (${ours})`, ours: 4000 * (i + 1), peer: 'peer & co', theirs: 2000, ratio: 2 * (i + 1) },
+    { ...common, name: `get <all> (${ours})`, ours: 4000 * (i + 1), peer: 'absent', theirs: null, ratio: null, skipped: 'not there' },
+    { ...common, name: `get <all> (${ours})`, ours: 4000 * (i + 1), peer: 'the limit set', theirs: 1, ratio: 4000 },
+  ]);
+}
+
+test('a picture has a bar for everyone who ran, as long as the figure behind it says', () => {
+  const svg = picture('b', [...sample(), ...sample().map((result) => ({ ...result, benchmark: 'another' }))]) ?? '';
+  const bars = [...svg.matchAll(/<rect class="(ours|peer)" x="\d+" y="\d+" width="([\d.]+)"/g)].map(
+    ([, who, width]) => [who, Number(width)] as const,
+  );
+  assert.deepEqual(
+    bars.map(([who]) => who),
+    ['ours', 'ours', 'peer'],
+  );
+  const [first = 0, second = 0, peer = 0] = bars.map(([, width]) => width);
+  assert.ok(Math.abs(first - peer * 2) < 0.2 && Math.abs(second - peer * 4) < 0.2, String([first, second, peer]));
+  assert.match(svg, />first<.*>4\.00 k\/s · 2\.00x<.*>second \(of two\)<.*· 4\.00x<.*>peer &amp; co<.*>2\.00 k\/s</s);
+  assert.match(svg, />get &lt;all&gt;</);
+  assert.equal(svg.split('<g ').length, svg.split('</g>').length);
+  assert.equal(picture('nobody', sample()), undefined);
+});
+
+test('bench --from prints saved results and runs nothing', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'twizzler-from-'));
+  try {
+    const path = join(directory, 'results.jsonl');
+    writeFileSync(
+      path,
+      sample()
+        .map((result) => `${JSON.stringify(result)}\n`)
+        .join(''),
+    );
+    const shown = bench('--from', path);
+    assert.match(shown, /get <all> \(first\) +4,000 gets\/s +peer & co +2,000 gets\/s +2\.00 +higher/);
+    assert.match(shown, /skipped: not there/);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});

@@ -529,6 +529,20 @@ onHosts('T16 maps: iteration goes on while entries come and go', (ground) => {
   assert.ok(cursor.next() && cursor.key > key);
 });
 
+onHosts('T16 maps: bytes are copied out, each copy for itself, of whatever size', (ground) => {
+  const space = ground.open();
+  const map = space.relaxed(() => space.create(orderedMap(u32, bytes)));
+  // Around the size from which a copy has a buffer of its own, and so many that the small ones fill several pieces of memory.
+  const lengths = [0, 1, 7, 8, 9, 4095, 4096, 4097, 100_000, ...Array.from({ length: 200 }, (_, i) => i * 13)];
+  space.relaxed(() => lengths.forEach((length, key) => map.set(key, new Uint8Array(length).fill(key))));
+  const copies = [...map.values(), ...map.values()];
+  copies.forEach((copy, i) => copy.fill(255 - (i & 127)));
+  copies.forEach((copy, i) =>
+    assert.ok(copy.length === lengths[i % lengths.length] && copy.every((byte) => byte === 255 - (i & 127)), `copy ${i}`),
+  );
+  for (const [key, value] of map) assert.deepEqual(value, new Uint8Array(lengths[key] ?? -1).fill(key));
+});
+
 onHosts('T10 maps: a snapshot shows the map as it was', (ground) => {
   const space = ground.open();
   const map = space.relaxed(() => space.create(orderedMap(u32, text), [[1, 'one']]));

@@ -148,12 +148,31 @@ export interface RecordTools {
   readonly unfit: (field: string, value: unknown, expected: string) => never;
   readonly tooLong: (length: number) => never;
   readonly text: (h: ObjectHandle, at: number, length: number) => string;
+  /** A copy. */
+  readonly bytes: (h: ObjectHandle, at: number, length: number) => Uint8Array;
   readonly wipe: (h: ObjectHandle, at: number, length: number) => void;
   /** Is it the accessor of this very place? */
   readonly isAt: (value: unknown, h: ObjectHandle, at: number) => boolean;
 }
 
 const encoder = new TextEncoder();
+
+/** Copies up to this size are cut from a piece of memory for many, as Node's Buffer does it: a buffer of its own costs more than the copy. */
+const SMALL = 4096;
+let piece = new ArrayBuffer(0);
+let taken = 0;
+
+function copyOf(h: ObjectHandle, at: number, length: number): Uint8Array {
+  if (length > SMALL) return h.u8.slice(at, at + length);
+  if (taken + length > piece.byteLength) {
+    piece = new ArrayBuffer(SMALL * 8);
+    taken = 0;
+  }
+  const made = new Uint8Array(piece, taken, length);
+  taken += (length + 7) & ~7;
+  made.set(h.u8.subarray(at, at + length));
+  return made;
+}
 
 const TOOLS: RecordTools = {
   encodeInto: (value, into) => encoder.encodeInto(value, into).written,
@@ -162,6 +181,7 @@ const TOOLS: RecordTools = {
     throw new TwzError('OutOfRange', `a value of ${length} bytes; the limit in a collection is ${VALUE_MAX}`, { length });
   },
   text: decodeText,
+  bytes: copyOf,
   wipe,
   isAt: (value, h, at) => isAccessor(value) && value.$h === h && value.$o === at,
 };
@@ -313,7 +333,7 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
       const length = h.dv.getUint32(at + VALUE_LENGTH, true);
       const from = valueAt(h, at);
       if (from + length > h.size) h.corrupt(at, `a value of ${length} bytes does not fit the object`);
-      const read: unknown = V.isText ? T.text(h, from, length) : h.u8.slice(from, from + length);
+      const read: unknown = V.isText ? T.text(h, from, length) : T.bytes(h, from, length);
       return read as V;
     },
 

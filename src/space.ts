@@ -268,7 +268,7 @@ export class Space {
   delete(target: Target): 'deleted' | 'kept' {
     const h = handleOf(this.#kernel, target);
     // A collection that has an object of its own takes those with it that it has grown into.
-    if (typeof target === 'object' && isCollectionAccessor(target)) target.$destroy();
+    if (typeof target === 'object' && isCollectionAccessor(target)) return deleteObject(this.#kernel, h, () => target.$destroy());
     return deleteObject(this.#kernel, h);
   }
 

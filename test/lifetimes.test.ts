@@ -1,7 +1,7 @@
 /** T6, T7: how long objects live: deletion, ties, reclaim, volatile objects. */
 import assert from 'node:assert/strict';
 import { type ObjectId } from '../src/abi/id.ts';
-import { bytes, link, objectOf, ref, struct, text, u32, type Infer, type Obj, type Space } from '../src/index.ts';
+import { bytes, hashMap, link, objectOf, ref, struct, text, u32, type Infer, type Obj, type Space } from '../src/index.ts';
 import { objectFile, onHosts, fails } from './hosts.ts';
 
 const Node = struct('Node', {
@@ -405,4 +405,21 @@ onHosts('T7: a persistent copy of a volatile object stays, a volatile copy of a 
   space = ground.afterDeath(space);
   assert.deepEqual(walk(space.get(stays, Node)), expected(20));
   assert.equal(space.has(goes), false);
+});
+
+onHosts('T6: a deleted collection that a tie keeps is whole', (ground) => {
+  const space = ground.open();
+  const Ages = hashMap(text, u32);
+  const [ages, house] = space.relaxed(() => [space.create(Ages, [['Ann', 30]]), space.create(Node)] as const);
+  space.relaxed(() => space.tie(ages, house));
+  assert.equal(
+    space.relaxed(() => space.delete(ages)),
+    'kept',
+  );
+  assert.deepEqual([...ages], [['Ann', 30]]);
+  assert.equal(
+    space.relaxed(() => space.delete(house)),
+    'deleted',
+  );
+  fails('ObjectDeleted', () => ages.size);
 });

@@ -339,8 +339,8 @@ function kept(kernel: Kernel, h: Handle, seen: Set<Handle> = new Set()): boolean
   });
 }
 
-/** Deletes now, or as soon as nothing that the object is tied to is left. */
-export function deleteObject(kernel: Kernel, h: Handle): 'deleted' | 'kept' {
+/** Deletes now, or as soon as nothing that the object is tied to is left. `before` is called in the first case alone. */
+export function deleteObject(kernel: Kernel, h: Handle, before?: () => void): 'deleted' | 'kept' {
   running(kernel, 'an object was deleted');
   if (h.state !== 'live') throw h.gone();
   if (h.snapshot !== undefined) throw new TwzError('SnapshotReadOnly', 'a snapshot cannot be changed', { id: h.id });
@@ -351,6 +351,7 @@ export function deleteObject(kernel: Kernel, h: Handle): 'deleted' | 'kept' {
     referTo(system(kernel), h);
     return 'kept';
   }
+  if (h.pins === 0) before?.();
   destroy(kernel, h);
   settleDeleted(kernel);
   return 'deleted';

@@ -13,6 +13,7 @@ import {
   bytes,
   f32,
   f64,
+  hashMap,
   i16,
   i64,
   link,
@@ -20,6 +21,7 @@ import {
   oneOf,
   open,
   optional,
+  orderedMap,
   ref,
   struct,
   text,
@@ -132,12 +134,36 @@ export function example(directory: string): Uint8Array {
   return exported;
 }
 
+export const Shop = struct('Shop', { prices: hashMap(text, u32), names: orderedMap(text, text) });
+
+/** The worked example in docs/formats/collections.md: a hash map and an ordered map in one object. */
+export function collectionsExample(directory: string): Uint8Array {
+  const space = open(directory, { segmentSize: SEGMENT_SIZE });
+  const shop = space.relaxed(() =>
+    space.create(Shop, {
+      prices: [
+        ['apple', 120],
+        ['pear', 95],
+      ],
+      names: [
+        ['fr', 'Boutique'],
+        ['en', 'Shop'],
+        ['eo', 'Butiko'],
+      ],
+    }),
+  );
+  const exported = objectOf(shop).export();
+  space.close();
+  return exported;
+}
+
 function main(directory: string): void {
   const ids = fill(path.join(directory, 'space'));
   fs.rmSync(path.join(directory, 'space/lock'));
   fs.writeFileSync(path.join(directory, 'ids.json'), `${JSON.stringify(ids, undefined, 2)}\n`);
   fs.writeFileSync(path.join(directory, 'object.twz'), example(path.join(directory, 'scratch')));
-  fs.rmSync(path.join(directory, 'scratch'), { recursive: true });
+  fs.writeFileSync(path.join(directory, 'collections.twz'), collectionsExample(path.join(directory, 'scratch2')));
+  for (const scratch of ['scratch', 'scratch2']) fs.rmSync(path.join(directory, scratch), { recursive: true });
 }
 
 const [, script, directory] = process.argv;

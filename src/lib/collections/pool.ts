@@ -17,10 +17,10 @@ import type { ObjectHandle } from '../../abi/handle.ts';
 import { specialize } from './specialize.ts';
 
 export const POOL_HEADER = 24;
-/** An object of a pool is filled up to this. */
-const MEMBER_MAX = 1 << 26;
-/** The home is filled up to this: what grows further grows into objects of its own. */
-const HOME_MAX = 1 << 24;
+/** Bytes that objects of a pool are filled up to. What grows past `home` grows into objects of its own. Tests set them lower. */
+export const POOL_LIMITS: { home: number; member: number } = { home: 1 << 24, member: 1 << 26 };
+const SMALL_BLOCKS = 64;
+const SMALL_SIZE = 4096;
 const MEMBERS_MAX = 1023;
 const ENTRY = 16;
 
@@ -118,15 +118,18 @@ export function poolAllocate(home: ObjectHandle, pool: number, size: number): nu
 }
 
 function allocateAtHome(home: ObjectHandle, pool: number, size: number): number {
-  if (home.size > HOME_MAX) return 0;
-  const at = home.allocateWithin(size, HOME_MAX);
+  const blocks = home.dv.getUint32(pool + HOME_BLOCKS, true);
+  // A small collection that lies in a large object is not worth one of its own.
+  const limit = blocks < SMALL_BLOCKS && size <= SMALL_SIZE ? POOL_LIMITS.member : POOL_LIMITS.home;
+  if (home.size > limit) return 0;
+  const at = home.allocateWithin(size, limit);
   if (at !== 0) setU32(home, pool + HOME_BLOCKS, home.dv.getUint32(pool + HOME_BLOCKS, true) + 1);
   return at >>> 4;
 }
 
 function allocateIn(home: ObjectHandle, pool: number, index: number, size: number): number {
   const h = poolObject(home, pool, index << POOL_INDEX_SHIFT);
-  const at = h.allocateWithin(size, MEMBER_MAX);
+  const at = h.allocateWithin(size, POOL_LIMITS.member);
   if (at === 0) return 0;
   const entry = home.dv.getUint32(pool + TABLE, true) + index * ENTRY + 8;
   setU32(home, entry, home.dv.getUint32(entry, true) + 1);
@@ -147,7 +150,7 @@ function allocateElsewhere(home: ObjectHandle, pool: number, size: number): numb
     return address;
   }
   const index = freeIndex(home, pool, count);
-  const h = home.extend(MEMBER_MAX);
+  const h = home.extend(POOL_LIMITS.member);
   try {
     enter(home, pool, index, h);
   } catch (error) {

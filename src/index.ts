@@ -14,8 +14,10 @@ export { hashMap, hashSet, type HashMap, type HashSet } from './lib/collections/
 export { caseless, collation, tuple, type Collation, type KeyOf, type KeyType, type Tuple } from './lib/collections/keys.ts';
 export type { OrderedCursor, Range } from './lib/collections/ordered-cursor.ts';
 export { orderedMap, type OrderedMap } from './lib/collections/ordered-map.ts';
+export type { Taken } from './lib/collections/elements.ts';
 export type { CollectionUsage } from './lib/collections/tools.ts';
 export type { CollectionType } from './lib/collections/type.ts';
+export { vec, type NumbersOf, type Vec } from './lib/collections/vec.ts';
 export { assign, closeCursor, cursor, moveCursor, objectOf, offsetOf, reader, same, type Cursor, type Reader } from './lib/cursor.ts';
 export {
   array,

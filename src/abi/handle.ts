@@ -64,6 +64,8 @@ export interface ObjectHandle {
   remember(index: number, target: ObjectHandle): void;
   /** The FOT index under which this object refers to `target`, entered if need be; counts one pointer more. 0 where that is this object. */
   refer(target: ObjectHandle): number;
+  /** As `refer`, for what FOT entry `index` of another object leads to, be it gone or bound late: for a pointer that moves here. */
+  referAs(from: ObjectHandle, index: number): number;
   /** As `refer`, for a path that is resolved at each use. */
   referByName(path: string, resolver: string): number;
   /** One pointer through this FOT index is gone. */

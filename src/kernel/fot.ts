@@ -171,6 +171,14 @@ export function referToAny(h: Handle, target: Handle): number {
   return index;
 }
 
+/** As `referTo`, for what entry `index` of another object leads to: a pointer moves from there. Its target may be gone. */
+export function referAs(h: Handle, from: Handle, index: number): number {
+  if (from.cold) from.warm();
+  const entry = readEntry(from, index, usedEntry(from, index, META.fot));
+  if (entry.id === undefined) return referToName(h, entry.path ?? '', entry.resolver ?? '');
+  return referToAny(h, h.kernel.handle(entry.id));
+}
+
 function newIdEntry(h: Handle, target: Handle): number {
   const index = newEntry(h);
   const at = entryAt(h, index);

@@ -15,7 +15,7 @@ import { FLAG, KIND, LINE_WORDS, META, PAGE, type Kind } from '../abi/format.ts'
 import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
 import { writeId, type ObjectId } from '../abi/id.ts';
 import { allocateBlock, releaseBlock, UNKNOWN } from './allocator.ts';
-import { followEntry, fotEntries, referTo, referToName, rememberEntry, retargetEntry, unreferEntry } from './fot.ts';
+import { followEntry, fotEntries, referAs, referTo, referToName, rememberEntry, retargetEntry, unreferEntry } from './fot.ts';
 import type { Kernel } from './kernel.ts';
 import { createObject, deleteObject } from './lifetime.ts';
 import { RawState } from './raw.ts';
@@ -317,6 +317,11 @@ export class Handle implements ObjectHandle {
   refer(target: ObjectHandle): number {
     assert(target instanceof Handle, 'a handle of another kernel');
     return referTo(this, target);
+  }
+
+  referAs(from: ObjectHandle, index: number): number {
+    assert(from instanceof Handle, 'a handle of another kernel');
+    return referAs(this, from, index);
   }
 
   referByName(path: string, resolver: string): number {

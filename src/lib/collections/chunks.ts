@@ -28,6 +28,8 @@ export interface Chunks {
   length(h: ObjectHandle, o: number): number;
   setLength(h: ObjectHandle, o: number, length: number): void;
   changes(h: ObjectHandle, o: number): number;
+  /** Chunks that there are. */
+  count(h: ObjectHandle, o: number): number;
   /** Byte offset of a place that there is. */
   locate(h: ObjectHandle, o: number, index: number): number;
   /** Makes room for `length` places. */
@@ -171,6 +173,7 @@ function makeChunks(STRIDE: number, FIRST_SHIFT: number, SHIFT: number, T: Chunk
     },
 
     changes: (h, o) => h.dv.getUint32(o + CHANGES, true),
+    count: (h, o) => h.dv.getUint32(o + COUNT, true),
 
     reserve(h, o, length) {
       if (length * STRIDE > 2 ** 36) T.tooMany(length);

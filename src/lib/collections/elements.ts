@@ -18,21 +18,26 @@ import { poolAllocate, poolObject, poolRelease } from './pool.ts';
 import { VALUE_MAX, valueCodec } from './records.ts';
 import { specialize } from './specialize.ts';
 
+/** Types only: what a collection is when it is taken out of another. */
+export declare const TAKEN: unique symbol;
+
 /**
  * What an element was that has left its collection: the value itself, and of a struct a plain object with the values of its fields.
  * References stay references.
  */
 export type Taken<V> = null extends V
   ? V
-  : V extends { readonly [STRUCT]: infer F }
-    ? Instance<F> extends infer S
-      ? { [K in Exclude<keyof S, typeof STRUCT>]: Taken<S[K]> }
-      : never
-    : V extends FixedArray<infer E, infer _I>
-      ? Taken<E>[]
-      : V extends { usage(): unknown } & Iterable<infer E>
-        ? E[]
-        : V;
+  : V extends { readonly [TAKEN]: infer T }
+    ? T
+    : V extends { readonly [STRUCT]: infer F }
+      ? Instance<F> extends infer S
+        ? { [K in Exclude<keyof S, typeof STRUCT>]: Taken<S[K]> }
+        : never
+      : V extends FixedArray<infer E, infer _I>
+        ? Taken<E>[]
+        : V extends { usage(): unknown } & Iterable<infer E>
+          ? E[]
+          : V;
 
 export type ElementMode = 'plain' | 'pointer' | 'text' | 'bytes' | 'boxed' | 'kept';
 

@@ -173,7 +173,7 @@ export function makeVec<V, I>(E: Elements<V, I>, C: Chunks, T: VecTools): Access
   /** Gives back everything. `whole`: the home goes as well. */
   function empty(h: ObjectHandle, o: number, whole: boolean): void {
     const length = C.length(h, o);
-    if (length === 0 && h.dv.getUint32(o + 8, true) === 0) return;
+    if (length === 0 && C.count(h, o) === 0) return;
     if (owns && !(whole && mode !== 'boxed')) {
       for (let i = 0; i < length;) {
         let at = place(h, o, i);

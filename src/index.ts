@@ -16,6 +16,8 @@ export { caseless, collation, tuple, type Collation, type KeyOf, type KeyType, t
 export type { OrderedCursor, Range } from './lib/collections/ordered-cursor.ts';
 export { orderedMap, type OrderedMap } from './lib/collections/ordered-map.ts';
 export type { Taken } from './lib/collections/elements.ts';
+export { log, queue, type Log, type Queue } from './lib/collections/queue.ts';
+export type { Retention } from './lib/collections/ring.ts';
 export { textDocument, type TextDocument } from './lib/collections/text-document.ts';
 export type { CollectionUsage } from './lib/collections/tools.ts';
 export type { CollectionType } from './lib/collections/type.ts';

@@ -27,13 +27,29 @@ import { ROOT } from './peers.ts';
 import { picture } from './picture.ts';
 import { pointer } from './pointer.ts';
 import { put } from './put.ts';
+import { redBlackTree } from './red-black-tree.ts';
 import { relaxed } from './relaxed.ts';
 import { markdown, table } from './report.ts';
 import { scan } from './scan.ts';
 import { walk } from './walk.ts';
 import { ycsb } from './ycsb.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [walk, pointer, relaxed, durable, open, memory, kv, kvInteger, scan, load, put, ycsb, large];
+const BENCHMARKS: readonly Benchmark[] = [
+  walk,
+  pointer,
+  relaxed,
+  durable,
+  open,
+  memory,
+  kv,
+  kvInteger,
+  scan,
+  load,
+  put,
+  redBlackTree,
+  ycsb,
+  large,
+];
 
 class UsageError extends Error {}
 

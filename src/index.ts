@@ -19,6 +19,7 @@ export type { Taken } from './lib/collections/elements.ts';
 export { log, queue, type Log, type Queue } from './lib/collections/queue.ts';
 export type { Retention } from './lib/collections/ring.ts';
 export { textDocument, type TextDocument } from './lib/collections/text-document.ts';
+export { redBlackTree, type RedBlackTree } from './lib/collections/red-black-tree.ts';
 export type { CollectionUsage } from './lib/collections/tools.ts';
 export type { CollectionType } from './lib/collections/type.ts';
 export { vec, type NumbersOf, type Vec } from './lib/collections/vec.ts';

@@ -36,6 +36,7 @@ test('bench lists its benchmarks', () => {
     'scan',
     'load',
     'put',
+    'red-black-tree',
     'ycsb',
     'large',
   ]);

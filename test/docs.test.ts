@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 import { ERRORS } from '../src/index.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const PAGES = ['README.md', 'docs/guide.md', 'docs/collections.md', 'docs/collections-sequences.md'];
+const PAGES = ['README.md', 'docs/guide.md', 'docs/collections.md', 'docs/collections-sequences.md', 'docs/collections-trees.md'];
 
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'twz-docs-'));
 after(() => fs.rmSync(scratch, { recursive: true, force: true }));

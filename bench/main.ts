@@ -168,7 +168,7 @@ async function main(): Promise<void> {
     return;
   }
   if (positionals.length === 0) {
-    for (const { name, about } of BENCHMARKS) console.log(`${name.padEnd(10)}${about}`);
+    for (const { name, about } of BENCHMARKS) console.log(`${name.padEnd(16)}${about}`);
     return;
   }
   const rounds = Number(values.rounds ?? (values.quick ? 2 : 7));

@@ -16,6 +16,7 @@ export { caseless, collation, tuple, type Collation, type KeyOf, type KeyType, t
 export type { OrderedCursor, Range } from './lib/collections/ordered-cursor.ts';
 export { orderedMap, type OrderedMap } from './lib/collections/ordered-map.ts';
 export type { Taken } from './lib/collections/elements.ts';
+export { list, type List, type ListEntry } from './lib/collections/list.ts';
 export { log, queue, type Log, type Queue } from './lib/collections/queue.ts';
 export type { Retention } from './lib/collections/ring.ts';
 export { textDocument, type TextDocument } from './lib/collections/text-document.ts';

@@ -7,7 +7,7 @@ import { inspect } from 'node:util';
 import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
 import { fails, Ground, onHosts, thrown } from './hosts.ts';
 import { DEEPS, Deep, NUMBERS, Point, POINTS, REFS, WORDS, type DeepInit, type Kind } from './sequence-elements.ts';
-import { hold, SEED, Target, type Subject, type Targets } from './sequences.ts';
+import { Fail, hold, SEED, Target, type Subject, type Targets } from './sequences.ts';
 
 // --- Vec --------------------------------------------------------------------------------------------------------------------
 
@@ -335,6 +335,49 @@ test('T3, T16: references that move between the objects of a Vec lead where they
     else if (i % 2 === 0) assert.equal(refs.get(i)?.n, 1);
     else fails('ObjectDeleted', () => refs.get(i));
   }
+  const member = [...space.ids()].map((id) => space.object(id)).find((each) => each.rootOffset === 0 && each.fot().length > 0);
+  const counted = (): number[] => [space.object(refs), member].map((each) => each?.fot().reduce((sum, { count }) => sum + count, 0) ?? -1);
+  const [home, far] = counted() as [number, number];
+  // Each of the 1334 that lead elsewhere is counted where it lies; home refers to the member, too.
+  assert.equal(home - refs.usage().objects + 1 + far, 1334, `${home} and ${far}`);
+  space.relaxed(() => refs.fill(null));
+  assert.deepEqual(counted(), [refs.usage().objects - 1, 0]);
+});
+
+test('T16: an accessor that has seen a chunk of a Vec is not misled when chunks come and go, by aborts neither', (t) => {
+  const space = new Ground('simulated', t).open({ segmentSize: 1 << 22 });
+  const Pair = struct('Pair', { a: vec(f64), b: vec(f64) });
+  const count = 40_000;
+  const all = (value: number): Float64Array => new Float64Array(count).fill(value);
+  const pair = space.relaxed(() => space.create(Pair, { a: all(1) }));
+  const held = pair.a;
+  const last = (): number => held.get(count - 1);
+  /** The chunks of `a` go, and others come in their place, or elsewhere where `b` took theirs. */
+  const replace = (value: number, elsewhere: boolean): void => {
+    pair.a.truncate(10);
+    if (elsewhere) pair.b.extend(all(-1));
+    pair.a.extend(all(value));
+    pair.a.truncate(count);
+    assert.equal(last(), value);
+  };
+  assert.equal(last(), 1);
+  const aborted = (): void =>
+    space.relaxed(() => {
+      replace(2, true);
+      throw new Fail();
+    });
+  assert.throws(aborted, Fail);
+  assert.equal(last(), 1);
+  assert.throws(aborted, Fail);
+  space.relaxed(() => {
+    pair.a.truncate(10);
+    pair.a.extend(all(3));
+    assert.equal(last(), 3);
+  });
+  assert.throws(aborted, Fail);
+  assert.equal(last(), 3);
+  space.relaxed(() => replace(4, true));
+  assert.equal(last(), 4);
 });
 
 onHosts(

@@ -1,5 +1,10 @@
 /** Types from schema texts: the struct that a program declared, rebuilt for tools that were not there when it did. */
 import { TwzError } from '../abi/errors.ts';
+import { hashMap, hashSet } from '../lib/collections/hash-map.ts';
+import type { AnyKeyType } from '../lib/collections/keys.ts';
+import { orderedMap } from '../lib/collections/ordered-map.ts';
+import { redBlackTree } from '../lib/collections/red-black-tree.ts';
+import type { CollectionType } from '../lib/collections/type.ts';
 import {
   array,
   bigI64,
@@ -24,13 +29,34 @@ import {
 } from '../lib/fields.ts';
 import type { Obj } from '../lib/object.ts';
 import { ref, struct, type Struct } from '../lib/struct.ts';
-import { parseSchema, type ObjectSchema, type Shape } from './check/schema.ts';
+import { keyTypeOf } from './key-types.ts';
+import type { CollectionShape } from './check/collection-image.ts';
+import { parseSchema, type ObjectSchema, type Shape, type StructShape } from './check/schema.ts';
 
 type AnyField = Field<unknown, never>;
 export type DynamicStruct = Struct<Record<string, AnyField>>;
 
 const NUMBERS: Readonly<Record<string, AnyField>> = { u8, i8, u16, i16, u32, i32, f32, f64, u64, i64 };
 const BIG: Readonly<Record<string, AnyField>> = { u64: bigU64, i64: bigI64 };
+
+type DynamicCollection = CollectionType<object, never>;
+const MAPS: Readonly<Record<string, (key: AnyKeyType, value: AnyField) => DynamicCollection>> = {
+  HashMap: (key, value) => hashMap(key, value),
+  OrderedMap: (key, value) => orderedMap(key, value),
+  RedBlackTree: (key, value) => redBlackTree(key, value),
+};
+
+/** The collection that a type stands for: the root of an object may be one itself. */
+function rootCollection(name: string, { fields }: StructShape): CollectionShape | undefined {
+  const shape = fields[0]?.shape;
+  return shape?.kind === 'collection' && name.includes('<') ? shape : undefined;
+}
+
+/** Roots are opened alike, structs and collections. */
+function rootOf(collection: DynamicCollection): DynamicStruct {
+  const root: unknown = collection;
+  return root as DynamicStruct;
+}
 
 /** The structs of a schema, by name. They have the fingerprints of those that the schema was written from. */
 export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicStruct> {
@@ -39,6 +65,14 @@ export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicSt
     const type = made.get(name);
     if (type === undefined) throw new TwzError('TypeInvalid', `the schema refers to ${name} and does not describe it`, { name });
     return type;
+  };
+  const collectionOf = (shape: CollectionShape): DynamicCollection => {
+    const { collection, key, value } = shape;
+    if (key !== undefined && value === undefined && collection === 'HashSet') return hashSet(keyTypeOf(key));
+    const make = Object.hasOwn(MAPS, collection) ? MAPS[collection] : undefined;
+    if (make === undefined || key === undefined || value === undefined)
+      throw new TwzError('NotSupported', `${shape.type}: this tool does not open such collections`, { type: shape.type });
+    return make(keyTypeOf(key), fieldOf(value));
   };
   const fieldOf = (shape: Shape): AnyField => {
     switch (shape.kind) {
@@ -66,7 +100,7 @@ export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicSt
       case 'array':
         return array(fieldOf(shape.of), shape.length);
       case 'collection':
-        throw new TwzError('NotSupported', `${shape.type}: this tool does not open collections`, { type: shape.type });
+        return collectionOf(shape);
       case 'struct':
         return needed(shape.type);
       case 'ref':
@@ -74,11 +108,17 @@ export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicSt
     }
   };
   for (const [name, type] of schema.types) {
+    if (rootCollection(name, type) !== undefined) continue;
     const fields: Record<string, AnyField> = {};
     // Getters: a field may refer to a struct that comes later, or to its own.
     for (const field of type.fields)
       Object.defineProperty(fields, field.name, { enumerable: true, configurable: true, get: () => fieldOf(field.shape) });
     made.set(name, struct(name, fields, { version: type.version }));
+  }
+  // Behind the structs that they hold.
+  for (const [name, type] of schema.types) {
+    const shape = rootCollection(name, type);
+    if (shape !== undefined) made.set(name, rootOf(collectionOf(shape)));
   }
   return made;
 }

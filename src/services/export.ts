@@ -13,7 +13,9 @@ import { META } from '../abi/format.ts';
 import type { ObjectHandle } from '../abi/handle.ts';
 import type { ObjectId } from '../abi/id.ts';
 import { objectOf, offsetOf } from '../lib/cursor.ts';
+import { isCollectionAccessor } from '../lib/collections/type.ts';
 import { Obj } from '../lib/object.ts';
+import { isAccessor } from '../lib/runtime.ts';
 import { accessorAt } from '../lib/struct.ts';
 import type { Space, Target } from '../space.ts';
 import { typesOf, type DynamicStruct, type TypedObject } from './dynamic.ts';
@@ -153,6 +155,8 @@ class GraphWalk {
   #struct(accessor: object, h: ObjectHandle, at: number, struct: DynamicStruct, visit: Visit): Json {
     const json: Json = {};
     const shape = visit.typed.schema.types.get(struct.name);
+    // The object's root may be a collection itself.
+    if (isCollectionAccessor(accessor)) return { content: this.#entries(accessor, shape?.fields[0]?.shape, visit) };
     for (const { name, offset, shape: field } of shape?.fields ?? []) {
       const value = this.#value(() => Reflect.get(accessor, name), h, at + offset, field, visit);
       if (value !== undefined) json[name] = value;
@@ -183,9 +187,29 @@ class GraphWalk {
         const struct = visit.typed.types.get(shape.type);
         return typeof inner === 'object' && inner !== null && struct !== undefined ? this.#struct(inner, h, at, struct, visit) : undefined;
       }
+      case 'collection':
+        return this.#entries(read(), shape, visit);
       default:
         return plain(read());
     }
+  }
+
+  /** Elements of a collection: of a map pairs of key and value. */
+  #entries(collection: unknown, shape: Shape | undefined, visit: Visit): unknown[] {
+    if (typeof collection !== 'object' || collection === null || !(Symbol.iterator in collection) || shape?.kind !== 'collection')
+      return [];
+    const of = shape.value;
+    const pairs = shape.key !== undefined && of !== undefined;
+    return Array.from(collection as Iterable<unknown>, (entry) => {
+      if (pairs && Array.isArray(entry)) return [plainKey(entry[0]), this.#element(entry[1], of, visit)];
+      return of === undefined ? plainKey(entry) : this.#element(entry, of, visit);
+    });
+  }
+
+  #element(value: unknown, shape: Shape, visit: Visit): unknown {
+    if (!isAccessor(value) || shape.kind === 'ref' || shape.kind === 'link')
+      return (shape.kind === 'ref' || shape.kind === 'link' ? this.#reference(value, shape, visit) : plain(value)) ?? null;
+    return this.#value(() => value, value.$h, value.$o, shape, visit) ?? null;
   }
 
   #reference(value: unknown, shape: Shape, visit: Visit): unknown {
@@ -221,6 +245,10 @@ function plain(value: unknown): unknown {
     return { $float: Object.is(value, -0) ? '-0' : String(value) };
   if (value instanceof Uint8Array) return { $bytes: base64(value) };
   return value;
+}
+
+function plainKey(key: unknown): unknown {
+  return Array.isArray(key) ? key.map(plain) : plain(key);
 }
 
 function base64(bytes: Uint8Array): string {

@@ -1,6 +1,7 @@
 /** Fields by name: reading and storing one field of a typed object, as text, for tools. */
 import { TwzError } from '../abi/errors.ts';
 import { objectOf } from '../lib/cursor.ts';
+import { isCollectionAccessor } from '../lib/collections/type.ts';
 import { Obj } from '../lib/object.ts';
 import type { Space } from '../space.ts';
 import type { ObjectSchema, Shape } from './check/schema.ts';
@@ -63,6 +64,8 @@ function plain(value: unknown): unknown {
     const items: unknown = value.toArray();
     return Array.isArray(items) ? items.map(plain) : items;
   }
+  if (Array.isArray(value)) return value.map(plain);
+  if (isCollectionAccessor(value) && Symbol.iterator in value) return Array.from(value as Iterable<unknown>, plain);
   return objectOf(value).id;
 }
 
@@ -113,6 +116,7 @@ function parseValue(find: Finder, shape: Shape, text: string, typed: TypedObject
       return find(text).root(type);
     }
     case 'collection':
+      throw new TwzError('ValueMismatch', `"${name}" is a collection: a program changes it`, { field: name });
     case 'struct':
       throw new TwzError('ValueMismatch', `"${name}" is a struct: set its fields one by one, as ${name}.FIELD`, { field: name });
   }

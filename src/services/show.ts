@@ -2,6 +2,7 @@
 import { FLAG, KIND, META, PAGE, RIGHT } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import { usageOf, type Usage } from '../abi/usage.ts';
+import { walkCollection, type CollectionShape, type Key, type Placed } from './check/collection-image.ts';
 import type { FotRecord, ObjectImage } from './check/object-image.ts';
 import { alignOf, parseSchema, type ObjectSchema, type Shape, type StructShape } from './check/schema.ts';
 import { readPointer } from './check/typed.ts';
@@ -32,6 +33,13 @@ export type TypedValue =
   | { readonly kind: 'bytes'; readonly type: string; readonly value: Uint8Array; readonly length: number }
   | { readonly kind: 'struct'; readonly type: string; readonly at: number; readonly fields: readonly TypedField[] }
   | { readonly kind: 'array'; readonly type: string; readonly length: number; readonly items: readonly TypedValue[] }
+  | {
+      readonly kind: 'collection';
+      readonly type: string;
+      readonly at: number;
+      readonly length: number;
+      readonly entries: readonly TypedEntry[];
+    }
   | { readonly kind: 'null'; readonly type: string }
   | {
       readonly kind: 'ref';
@@ -47,6 +55,12 @@ export interface TypedField {
   readonly name: string;
   readonly at: number;
   readonly value: TypedValue;
+}
+
+/** An entry of a collection; a set's have no values. */
+export interface TypedEntry {
+  readonly key: TypedValue;
+  readonly value: TypedValue | undefined;
 }
 
 export function kindName(kind: number): string {
@@ -169,16 +183,43 @@ class Viewer {
         return struct === undefined ? { kind: 'bad', type, message: 'not described' } : this.struct(place, at, struct, depth);
       }
       case 'collection':
-        return { kind: 'plain', type, value: `${image.u32(at)} entries` };
+        return this.#collection(place, at, shape, depth);
       case 'link':
       case 'ref':
         return this.#pointer(place, at, shape, depth);
     }
   }
 
+  /** The first entries of a collection. */
+  #collection({ image, schema }: Place, at: number, shape: CollectionShape, depth: number): TypedValue {
+    const { type, value } = shape;
+    const entries: TypedEntry[] = [];
+    let damage: string | undefined;
+    const known = walkCollection({ image, at }, shape, schema, {
+      read: (id) => this.#read(id),
+      bad: (_name, _place, message) => (damage ??= message),
+      entry: (key, found) => {
+        if (entries.length >= this.#items) return false;
+        const inner = found === undefined || value === undefined ? undefined : this.#entryValue(schema, found, value, depth);
+        entries.push({ key: keyValue(key, shape.key ?? ''), value: inner });
+        return true;
+      },
+    });
+    if (damage !== undefined && entries.length === 0) return { kind: 'bad', type, message: damage };
+    if (!known) return { kind: 'plain', type, value: `${image.u32(at)} entries` };
+    return { kind: 'collection', type, at, length: image.u32(at), entries };
+  }
+
+  #entryValue(schema: ObjectSchema, { image, at, length }: Placed & { readonly length: number }, shape: Shape, depth: number): TypedValue {
+    if (shape.kind !== 'text' && shape.kind !== 'bytes') return this.#value({ image, schema }, at, shape, depth);
+    return this.#content(image, at, length, shape.kind);
+  }
+
   #block(image: ObjectImage, at: number, kind: 'text' | 'bytes'): TypedValue {
-    const offset = image.u32(at);
-    const length = image.u32(at + 4);
+    return this.#content(image, image.u32(at), image.u32(at + 4), kind);
+  }
+
+  #content(image: ObjectImage, offset: number, length: number, kind: 'text' | 'bytes'): TypedValue {
     if (length > 0 && (offset < PAGE || offset + length > image.size))
       return { kind: 'bad', type: kind, message: `${length} bytes at ${offset} lie outside the object` };
     const bytes = image.bytes.slice(offset, offset + length);
@@ -216,6 +257,23 @@ class Viewer {
     this.#path.pop();
     return value;
   }
+}
+
+/** A key as plain data, or what is wrong with it. */
+function keyValue(key: Key, type: string): TypedValue {
+  try {
+    return plainKey(key.decode(), type);
+  } catch (error) {
+    return { kind: 'bad', type, message: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function plainKey(value: unknown, type: string): TypedValue {
+  if (Array.isArray(value)) return { kind: 'array', type, length: value.length, items: value.map((part) => plainKey(part, 'key')) };
+  if (value instanceof Uint8Array) return { kind: 'bytes', type, value, length: value.length };
+  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint')
+    return { kind: 'plain', type: typeof value === 'string' ? 'text' : type, value };
+  return { kind: 'bad', type, message: 'no key' };
 }
 
 function readNumber(image: ObjectImage, at: number, type: string, kind: 'number' | 'bigint'): number | bigint {
@@ -257,6 +315,11 @@ export function plainValue(value: TypedValue): unknown {
       return { corrupt: value.message };
     case 'array':
       return value.items.map(plainValue);
+    case 'collection':
+      // Sets and keys that are no texts have no names.
+      return value.entries.map((entry) =>
+        entry.value === undefined ? plainValue(entry.key) : [plainValue(entry.key), plainValue(entry.value)],
+      );
     case 'struct':
       return Object.fromEntries(value.fields.map((field) => [field.name, plainValue(field.value)]));
     case 'ref': {

@@ -136,6 +136,8 @@ function oneLine(value: TypedValue): string {
       const cut = value.items.length < value.length ? ` … ${count(value.length)}` : '';
       return `[${value.items.map(oneLine).join(', ')}${cut}]`;
     }
+    case 'collection':
+      return `${count(value.length)} ${value.length === 1 ? 'entry' : 'entries'}`;
     case 'struct':
       return '';
   }
@@ -144,6 +146,14 @@ function oneLine(value: TypedValue): string {
 function printTyped(value: TypedValue, indent = ''): void {
   if (value.kind === 'array') {
     for (const [i, item] of value.items.entries()) printMember(`[${i}]`, item, indent, [4, typeName(item).length]);
+    return;
+  }
+  if (value.kind === 'collection') {
+    for (const { key, value: of } of value.entries) {
+      if (of === undefined) out.line(`${indent}  ${oneLine(key)}`);
+      else printMember(oneLine(key), of, `${indent}  `, [0, typeName(of).length]);
+    }
+    if (value.length > value.entries.length) out.line(out.paint('dim', `${indent}  … of ${count(value.length)}`));
     return;
   }
   if (value.kind !== 'struct') {
@@ -164,7 +174,8 @@ function typeName(value: TypedValue): string {
 function printMember(name: string, value: TypedValue, indent: string, [names, types]: readonly [number, number]): void {
   out.line(`${indent}${name.padEnd(names)}  ${out.paint('dim', typeName(value).padEnd(types))}  ${oneLine(value)}`.trimEnd());
   const below = value.kind === 'ref' ? value.to : value;
-  if (below?.kind === 'struct' || (below?.kind === 'array' && oneLine(below) === '')) printTyped(below, `${indent}  `);
+  if (below?.kind === 'struct' || below?.kind === 'collection' || (below?.kind === 'array' && oneLine(below) === ''))
+    printTyped(below, `${indent}  `);
 }
 
 // --- stat -------------------------------------------------------------------------------------------------------------------

@@ -96,6 +96,16 @@ export const FINDINGS = {
   PointerType: page('error', 'none', 'A pointer leads to a block that is too small for its type.'),
   ValueRange: page('error', 'none', 'A stored value is none of those that its field takes.'),
 
+  // --- collections --------------------------------------------------------------------------------------------------------
+  CollectionPool: page('error', 'none', 'The table of the objects of a collection is damaged, or counts other blocks than there are.'),
+  CollectionCount: page('error', 'none', 'A collection counts more or fewer entries than it has.'),
+  CollectionRecord: page('error', 'none', 'A collection leads to an entry that is no live block, or too short for its key and value.'),
+  CollectionTable: page('error', 'none', 'A table of a hash map has a mask, a depth or a count that cannot be, or is no live block.'),
+  CollectionSlot: page('error', 'none', 'A slot of a hash map holds a wrong hash, or lies where its key is not looked for.'),
+  CollectionNode: page('error', 'none', 'A node of an ordered collection is missing, reached twice, or not as its layout says.'),
+  CollectionOrder: page('error', 'none', 'The entries of an ordered collection are not in the order of their keys.'),
+  CollectionBalance: page('warning', 'none', 'A red-black tree is not balanced: it is right, and may be slow.'),
+
   // --- lifetime and names -------------------------------------------------------------------------------------------------
   TieDangling: page('note', 'none', 'An object is tied to one that is gone. The tie is of no account any more.'),
   DeletedLeft: page('warning', 'remove', 'An object is marked deleted and nothing keeps it.'),

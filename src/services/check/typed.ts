@@ -7,6 +7,7 @@ import { FLAG, FOT, KIND, META, PAGE } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { fingerprintOf } from '../../lib/fingerprint.ts';
 import { forwardedIn } from '../evolution/forwards.ts';
+import { walkCollection, type CollectionShape } from './collection-image.ts';
 import type { FindingName, Findings } from './findings.ts';
 import type { SpaceImage } from './image.ts';
 import type { FotRecord, ObjectImage } from './object-image.ts';
@@ -271,6 +272,7 @@ export class TypedWalk {
         return;
       }
       case 'collection':
+        this.#collection(id, facts, at, shape, type, local);
         return;
       case 'text':
       case 'bytes':
@@ -282,6 +284,41 @@ export class TypedWalk {
       case 'ref':
         this.#pointer(id, facts, at, this.#type(type.schema, shape.type), local, name);
     }
+  }
+
+  /** Walks through a collection, and into its values, wherever they lie. */
+  #collection(id: ObjectId, facts: ObjectFacts, at: number, shape: CollectionShape, type: TypeOf, local: Visit[]): void {
+    const all = new Map<ObjectId, ObjectFacts>([[id, facts]]);
+    const { value } = shape;
+    walkCollection({ image: facts.image, at }, shape, type.schema, {
+      read: (member) => {
+        const found = all.get(member) ?? this.#source.facts(member);
+        if (found !== undefined) all.set(member, found);
+        return found?.image;
+      },
+      block: (place) => {
+        const holder = all.get(place.image.id);
+        const block = holder === undefined ? undefined : liveBlock(holder, place.at);
+        return block?.at === place.at ? block.size : undefined;
+      },
+      bad: (name, place, message, expected) => this.#bad(name, place.image.id, place.at, `${shape.type}: ${message}`, expected),
+      member: (place) => this.#pointer(id, facts, place.at, 'link', local, `${shape.type}: an object of it`),
+      entry: (_key, found) => {
+        const holder = found === undefined ? undefined : all.get(found.image.id);
+        if (value === undefined || found === undefined || holder === undefined || value.kind === 'text' || value.kind === 'bytes')
+          return true;
+        const inside: Visit[] = found.image.id === id ? local : [];
+        this.#value(found.image.id, holder, found.at, value, type, inside, `${shape.type}: a value`);
+        if (inside !== local) for (const visit of inside) this.#later(found.image.id, visit);
+        return true;
+      },
+    });
+  }
+
+  #later(id: ObjectId, visit: Visit): void {
+    const visits = this.#pending.get(id);
+    if (visits === undefined) this.#pending.set(id, [visit]);
+    else visits.push(visit);
   }
 
   /** Text and bytes: offset and length of a block of this object. */
@@ -325,9 +362,7 @@ export class TypedWalk {
     if (shape === 'link') return;
     if (type !== undefined && this.#visited.get(`${entry.id} ${type.key}`)?.has(offset) === true) return;
     const visit = { at: offset, type, holder: id, from: at, name };
-    const visits = this.#pending.get(entry.id);
-    if (visits === undefined) this.#pending.set(entry.id, [visit]);
-    else visits.push(visit);
+    this.#later(entry.id, visit);
   }
 
   #firstSight(id: ObjectId, facts: ObjectFacts, at: number): boolean {

@@ -1,0 +1,432 @@
+/**
+ * Collections as the checker sees them: plain bytes, read by the layouts that stand at the head of lib/collections/hash-map.ts,
+ * red-black-nodes.ts and ordered-search.ts. Nothing here trusts a value that it has not bounded, and no walk goes on for ever.
+ */
+import { PAGE } from '../../abi/format.ts';
+import type { ObjectHandle } from '../../abi/handle.ts';
+import type { ObjectId } from '../../abi/id.ts';
+import { keyCodec, type KeyCodec, type KeyType } from '../../lib/collections/keys.ts';
+import { keyTypeOf } from '../key-types.ts';
+import type { FindingName } from './findings.ts';
+import type { ObjectImage } from './object-image.ts';
+import { alignOf, type ObjectSchema, type Shape } from './schema.ts';
+
+export type CollectionShape = Extract<Shape, { kind: 'collection' }>;
+
+/** A place in one of the objects of a collection. */
+export interface Placed {
+  readonly image: ObjectImage;
+  readonly at: number;
+}
+
+/** What is asked of who looks. */
+export interface CollectionReader {
+  read(id: ObjectId): ObjectImage | undefined;
+  /** Bytes of the live block that begins at a place; undefined where none does. Not asked: anything inside the object. */
+  block?(place: Placed): number | undefined;
+  /** Something is wrong at a place. */
+  bad(name: FindingName, place: Placed, message: string, expected?: string): void;
+  /** A pointer to another object of the collection. */
+  member?(place: Placed): void;
+  /** An entry; false ends the walk. `value` is undefined in a set, and has a length where it is text or bytes. */
+  entry(key: Key, value: (Placed & { readonly length: number }) | undefined): boolean;
+}
+
+/** Where a key lies, and how it is read. */
+export interface Key extends Placed {
+  readonly length: number;
+  readonly decode: () => unknown;
+  /** The bytes that count, a string of characters for each: compared like the keys. */
+  readonly bytes: string;
+}
+
+interface Stored {
+  readonly key: Key;
+  readonly value: (Placed & { readonly length: number }) | undefined;
+  readonly size: number;
+}
+
+class Ended extends Error {}
+
+const POOL = 24;
+const DEPTH_MAX = 64;
+const MEMBERS_MAX = 1023;
+
+/** Walks through one collection whose header lies at `home`. False where this kind is not known. */
+export function walkCollection(home: Placed, shape: CollectionShape, schema: ObjectSchema, reader: CollectionReader): boolean {
+  const walk = WALKS[shape.collection];
+  if (walk === undefined || shape.key === undefined) return false;
+  let codec: KeyCodec<unknown>;
+  try {
+    codec = keyCodec(keyTypeOf(shape.key) as KeyType<unknown>);
+  } catch {
+    return false;
+  }
+  const image = new CollectionImage(home, shape, schema, codec, reader);
+  try {
+    walk(image);
+    image.finish();
+  } catch (error) {
+    if (!(error instanceof Ended)) throw error;
+  }
+  return true;
+}
+
+class CollectionImage {
+  readonly home: Placed;
+  readonly codec: KeyCodec<unknown>;
+  readonly reader: CollectionReader;
+  /** Bytes of a value where all have as many, else 0. */
+  readonly valueSize: number;
+  readonly valueAlign: number;
+  readonly hasValue: boolean;
+  readonly #varValue: boolean;
+  readonly #members = new Map<number, ObjectImage | undefined>();
+  readonly #reached = new Set<number>();
+  readonly #blocks = new Map<number, number>();
+  entries = 0;
+
+  constructor(home: Placed, shape: CollectionShape, schema: ObjectSchema, codec: KeyCodec<unknown>, reader: CollectionReader) {
+    this.home = home;
+    this.codec = codec;
+    this.reader = reader;
+    const { value } = shape;
+    this.hasValue = value !== undefined;
+    this.#varValue = value?.kind === 'text' || value?.kind === 'bytes';
+    this.valueSize = value === undefined || this.#varValue ? 0 : Math.ceil(value.size / 4) * 4;
+    this.valueAlign = value === undefined ? 1 : alignOf(schema, value);
+  }
+
+  bad(name: FindingName, place: Placed, message: string, expected?: string): void {
+    this.reader.bad(name, place, message, expected);
+  }
+
+  header(offset: number): number {
+    return this.home.image.u32(this.home.at + offset);
+  }
+
+  /** The object of a pool's index. */
+  #member(index: number): ObjectImage | undefined {
+    if (index === 0) return this.home.image;
+    if (this.#members.has(index)) return this.#members.get(index);
+    const table = this.header(POOL);
+    const at = table + index * 16;
+    const { image } = this.home;
+    let found: ObjectImage | undefined;
+    if (index <= Math.min(this.header(POOL + 4), MEMBERS_MAX) && table >= PAGE && at + 16 <= image.size) {
+      const entry = image.u32(at + 4) >>> 8;
+      const id = entry === 0 ? undefined : image.fotEntry(entry)?.id;
+      found = id === undefined ? undefined : this.reader.read(id);
+    }
+    this.#members.set(index, found);
+    return found;
+  }
+
+  /** The block of an address: live, long enough, reached once. Undefined, and a finding, where it is not. */
+  block(address: number, size: number, from: Placed, what: string, name: FindingName): Placed | undefined {
+    const index = address >>> 22;
+    const image = address === 0 ? undefined : this.#member(index);
+    const at = (address & 0x3fffff) << 4;
+    if (image === undefined || at < PAGE || at + size > image.size) {
+      this.bad(name, from, `${what} lies at address ${address.toString(16)}, outside the collection's objects`, 'a block in one of them');
+      return undefined;
+    }
+    const place = { image, at };
+    if (this.reader.block !== undefined) {
+      const live = this.reader.block(place);
+      if (live === undefined || live < size) {
+        this.bad(
+          name,
+          from,
+          `${what} at ${at} of ${image.id} is ${live === undefined ? 'no live block' : `${live} bytes`}`,
+          `${size} bytes`,
+        );
+        return undefined;
+      }
+    }
+    if (this.#reached.has(address)) {
+      this.bad(name, from, `${what} at ${at} of ${image.id} is reached a second time`, 'each block once');
+      return undefined;
+    }
+    this.#reached.add(address);
+    this.#blocks.set(index, (this.#blocks.get(index) ?? 0) + 1);
+    return place;
+  }
+
+  key({ image, at }: Placed, length: number): Key {
+    const { codec } = this;
+    const handle: ObjectHandle = Object.assign(Object.create(null), { id: image.id, dv: image.dv, u8: image.bytes });
+    const compared = codec.compared === undefined ? length : codec.compared(handle, at, length);
+    let bytes = '';
+    for (let i = 0; i < compared; i++) bytes += String.fromCharCode(image.bytes[at + i] ?? 0);
+    return { image, at, length, bytes, decode: () => codec.decode(handle, at, length) };
+  }
+
+  /** The record of an address (records.ts). */
+  record(address: number, from: Placed): Stored | undefined {
+    const { codec, valueSize } = this;
+    const least = valueSize + (codec.size === 0 ? 4 : 0) + (this.#varValue ? 4 : 0);
+    const place = this.block(address, Math.max(16, least), from, 'a record', 'CollectionRecord');
+    if (place === undefined) return undefined;
+    const { image, at } = place;
+    const keyLength = codec.size === 0 ? image.u32(at + valueSize) : codec.size;
+    const valueLength = this.#varValue ? image.u32(at + least - 4) : 0;
+    const room = this.reader.block?.(place) ?? image.size - at;
+    const size = least + Math.ceil(keyLength / 4) * 4 + valueLength;
+    if (size > room) {
+      this.bad(
+        'CollectionRecord',
+        place,
+        `a record has a key of ${keyLength} bytes and a value of ${valueLength}`,
+        `at most ${room} bytes`,
+      );
+      return undefined;
+    }
+    const key = this.key({ image, at: at + least }, keyLength);
+    if (!this.hasValue) return { key, value: undefined, size };
+    const value = this.#varValue
+      ? { image, at: at + least + Math.ceil(keyLength / 4) * 4, length: valueLength }
+      : { image, at, length: valueSize };
+    return { key, value, size };
+  }
+
+  entry(key: Key, value: Stored['value']): void {
+    this.entries++;
+    if (!this.reader.entry(key, value)) throw new Ended();
+  }
+
+  /** Counts: of entries, and of blocks in each object. */
+  finish(): void {
+    const { home } = this;
+    if (this.header(0) !== this.entries)
+      this.bad('CollectionCount', home, `the collection counts ${this.header(0)} entries; there are ${this.entries}`, String(this.entries));
+    const count = this.header(POOL + 4);
+    if (count > MEMBERS_MAX) this.bad('CollectionPool', home, `the collection has ${count} objects`, `at most ${MEMBERS_MAX}`);
+    const atHome = this.header(POOL + 12);
+    const seen = this.#blocks.get(0) ?? 0;
+    if (atHome !== seen)
+      this.bad('CollectionPool', home, `the collection counts ${atHome} blocks at home; ${seen} were reached`, String(seen));
+    const table = this.header(POOL);
+    for (let index = 1; index <= Math.min(count, MEMBERS_MAX); index++) {
+      const at = table + index * 16;
+      if (table < PAGE || at + 16 > home.image.size) {
+        this.bad('CollectionPool', home, `the table of the collection's objects lies at ${table}`, 'inside the object');
+        return;
+      }
+      const place = { image: home.image, at };
+      if (home.image.u32(at + 4) === 0) continue;
+      this.reader.member?.(place);
+      if (this.#member(index) === undefined) {
+        this.bad('CollectionPool', place, `object ${index} of the collection is not there`, 'an object of the space');
+        continue;
+      }
+      const blocks = home.image.u32(at + 8);
+      const found = this.#blocks.get(index) ?? 0;
+      if (blocks !== found)
+        this.bad(
+          'CollectionPool',
+          place,
+          `object ${index} counts ${blocks} blocks of the collection; ${found} were reached`,
+          String(found),
+        );
+    }
+  }
+}
+
+// --- hash maps --------------------------------------------------------------------------------------------------------------
+
+/** As Records.hash, over the bytes that count. */
+function hashOf(key: Key, seed: number, collated: boolean): number {
+  const { length } = key.bytes;
+  const byte = (i: number): number => (i < length ? key.bytes.charCodeAt(i) : 0);
+  let x = seed ^ length;
+  const whole = collated ? length >>> 2 : (length + 3) >>> 2;
+  for (let i = 0; i < whole * 4; i += 4) {
+    x = Math.imul(x ^ (byte(i) | (byte(i + 1) << 8) | (byte(i + 2) << 16) | (byte(i + 3) << 24)), 0x9e3779b1);
+    x ^= x >>> 15;
+  }
+  if (collated) for (let i = whole * 4; i < length; i++) x = Math.imul(x ^ byte(i), 0x9e3779b1);
+  x = Math.imul(x ^ (x >>> 16), 0x85ebca6b);
+  x = Math.imul(x ^ (x >>> 13), 0xc2b2ae35);
+  return (x ^ (x >>> 16)) >>> 0;
+}
+
+function walkHash(it: CollectionImage): void {
+  const depth = it.header(8);
+  const directory = it.header(12);
+  if (depth > 24) {
+    it.bad('CollectionTable', it.home, `the directory of the hash map has a depth of ${depth}`, 'at most 24');
+    return;
+  }
+  if (directory === 0) return;
+  if (depth === 0) {
+    walkTable(it, directory, it.home, 0, 0);
+    return;
+  }
+  const place = it.block(directory, 4 * 2 ** depth, it.home, 'the directory of the hash map', 'CollectionTable');
+  if (place === undefined) return;
+  for (let i = 0; i < 2 ** depth;) {
+    const address = place.image.u32(place.at + i * 4);
+    let same = 1;
+    while (i + same < 2 ** depth && place.image.u32(place.at + (i + same) * 4) === address) same++;
+    const local = depth - Math.log2(same);
+    const from = { image: place.image, at: place.at + i * 4 };
+    if (!Number.isInteger(local) || i % same !== 0)
+      it.bad('CollectionTable', from, `${same} entries of the directory from ${i} on lead to one table`, 'a power of two, aligned');
+    else walkTable(it, address, from, local, local === 0 ? 0 : i >>> (depth - local));
+    i += same;
+  }
+}
+
+/** A table that is for all hashes with these `local` upper bits. */
+function walkTable(it: CollectionImage, address: number, from: Placed, local: number, bits: number): void {
+  const head = it.block(address, 16, from, 'a table of the hash map', 'CollectionTable');
+  if (head === undefined) return;
+  const { image, at } = head;
+  const mask = image.u32(at);
+  const slots = mask + 1;
+  const room = it.reader.block?.(head) ?? image.size - at;
+  if ((slots & mask) !== 0 || slots < 8 || slots > 8192 || 16 + slots * 8 > room) {
+    it.bad('CollectionTable', head, `a table has the mask ${mask}`, 'one less than a power of two, with room for as many slots');
+    return;
+  }
+  if (image.u32(at + 8) !== local)
+    it.bad('CollectionTable', head, `a table is for ${image.u32(at + 8)} bits of the hash; the directory says ${local}`, String(local));
+  let used = 0;
+  const taken = (p: number): boolean => image.u32(at + 16 + p * 8 + 4) !== 0;
+  for (let p = 0; p < slots; p++) {
+    const slot = { image, at: at + 16 + p * 8 };
+    const record = image.u32(slot.at + 4);
+    if (record === 0) continue;
+    used++;
+    const found = it.record(record, slot);
+    if (found === undefined) continue;
+    const stored = image.u32(slot.at);
+    const hash = hashOf(found.key, it.header(4) | 0, it.codec.compared !== undefined);
+    if (stored !== hash)
+      it.bad('CollectionSlot', slot, `a slot holds the hash ${stored.toString(16)} for a key with ${hash.toString(16)}`, hash.toString(16));
+    else {
+      if (local > 0 && hash >>> (32 - local) !== bits) it.bad('CollectionSlot', slot, 'a slot lies in a table for other hashes');
+      for (let q = hash & mask; q !== p; q = (q + 1) & mask)
+        if (!taken(q)) {
+          it.bad('CollectionSlot', slot, `slot ${p} is not found from ${hash & mask} on: slot ${q} is free`);
+          break;
+        }
+    }
+    it.entry(found.key, found.value);
+  }
+  if (image.u32(at + 4) !== used)
+    it.bad('CollectionTable', head, `a table counts ${image.u32(at + 4)} slots in use; there are ${used}`, String(used));
+}
+
+// --- in the order of keys -----------------------------------------------------------------------------------------------------
+
+/** Notes an entry and that its key comes behind the one before. */
+function ordered(it: CollectionImage): (key: Key, value: Stored['value'], from: Placed) => void {
+  let last: string | undefined;
+  return (key, value, from) => {
+    if (last !== undefined && !(last < key.bytes)) it.bad('CollectionOrder', from, 'a key does not come behind the one before it');
+    last = key.bytes;
+    it.entry(key, value);
+  };
+}
+
+function headOf(key: Key, skip: number): number {
+  let head = 0;
+  for (let i = skip; i < skip + 4; i++) head = (head << 8) | (i < key.bytes.length ? key.bytes.charCodeAt(i) : 0);
+  return head >>> 0;
+}
+
+function walkRedBlack(it: CollectionImage): void {
+  const inline = it.codec.exact && it.valueSize > 0;
+  const valueAt = inline && it.valueAlign > 4 ? 16 : 12;
+  const size = inline ? valueAt + it.valueSize : 16;
+  const next = ordered(it);
+  /** The number of black nodes on each way down, or -1 where something was wrong already. */
+  const below = (address: number, from: Placed, parentRed: boolean, depth: number): number => {
+    if (address === 0) return 0;
+    if (depth > DEPTH_MAX) {
+      it.bad('CollectionNode', from, `a red-black tree is deeper than ${DEPTH_MAX} nodes`);
+      return -1;
+    }
+    const node = it.block(address, size, from, 'a node', 'CollectionNode');
+    if (node === undefined) return -1;
+    const { image, at } = node;
+    const right = image.u32(at + 8);
+    const red = right > 0x7fffffff;
+    if (red && parentRed) it.bad('CollectionBalance', node, 'a red node hangs under a red one or is the root', 'a black one');
+    const a = below(image.u32(at + 4), { image, at: at + 4 }, red, depth + 1);
+    if (inline) next(it.key(node, 4), { image, at: at + valueAt, length: it.valueSize }, node);
+    else {
+      const link = { image, at: at + 12 };
+      const record = it.record(image.u32(at + 12), link);
+      if (record !== undefined) {
+        const head = image.dv.getUint32(at, false);
+        if (head !== headOf(record.key, 0)) it.bad('CollectionNode', node, `a node has the head ${head} for another key`);
+        next(record.key, record.value, node);
+      }
+    }
+    const b = below(right & 0x7fffffff, { image, at: at + 8 }, red, depth + 1);
+    if (a < 0 || b < 0) return -1;
+    if (a !== b) it.bad('CollectionBalance', node, `under a node ${a} black nodes lie on one side and ${b} on the other`, 'as many');
+    return a + (red ? 0 : 1);
+  };
+  below(it.header(4), it.home, true, 0);
+}
+
+const LEAF = { size: 512, most: 62, heads: 16, records: 16 + 62 * 4 } as const;
+const INNER = { size: 1024, most: 83, separators: 16 + 83 * 4, children: 16 + 83 * 8 } as const;
+
+function walkOrdered(it: CollectionImage): void {
+  const levels = it.header(8);
+  if (levels === 0) return;
+  if (levels > 12) {
+    it.bad('CollectionNode', it.home, `an ordered map has ${levels} levels`, 'at most 12');
+    return;
+  }
+  const next = ordered(it);
+  let before = 0;
+  const leaf = (address: number, node: Placed, count: number): void => {
+    const { image, at } = node;
+    if (image.u32(at + 8) !== before) it.bad('CollectionNode', node, 'a leaf does not lead back to the one before it');
+    before = address;
+    for (let i = 0; i < count; i++) {
+      const link = { image, at: at + LEAF.records + i * 4 };
+      const record = it.record(image.u32(link.at), link);
+      if (record === undefined) continue;
+      if (image.u32(at + LEAF.heads + i * 4) !== headOf(record.key, image.u32(at + 4)))
+        it.bad('CollectionNode', { image, at: at + LEAF.heads + i * 4 }, 'a leaf has the head of another key');
+      next(record.key, record.value, link);
+    }
+  };
+  const down = (address: number, from: Placed, level: number): void => {
+    const node = it.block(address, level === 0 ? LEAF.size : INNER.size, from, 'a node', 'CollectionNode');
+    if (node === undefined) return;
+    const { image, at } = node;
+    const count = image.u16(at);
+    if (count > (level === 0 ? LEAF.most : INNER.most) || image.u16(at + 2) !== level) {
+      it.bad('CollectionNode', node, `a node of level ${level} says that it has ${count} entries on level ${image.u16(at + 2)}`);
+      return;
+    }
+    if (level === 0) {
+      leaf(address, node, count);
+      return;
+    }
+    for (let i = 0; i <= count; i++) {
+      const separator = { image, at: at + INNER.separators + i * 4 };
+      if (i < count && !it.codec.exact) it.block(image.u32(separator.at), 16, separator, 'a separator', 'CollectionNode');
+      const child = { image, at: at + INNER.children + i * 4 };
+      down(image.u32(child.at), child, level - 1);
+    }
+  };
+  if (it.header(12) === 0) it.bad('CollectionNode', it.home, 'an ordered map does not say where its first leaf is');
+  down(it.header(4), it.home, levels - 1);
+  if (it.header(20) !== before) it.bad('CollectionNode', it.home, 'an ordered map does not say where its last leaf is');
+}
+
+const WALKS: Readonly<Record<string, ((it: CollectionImage) => void) | undefined>> = {
+  HashMap: walkHash,
+  HashSet: walkHash,
+  RedBlackTree: walkRedBlack,
+  OrderedMap: walkOrdered,
+};

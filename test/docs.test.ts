@@ -9,7 +9,14 @@ import { fileURLToPath } from 'node:url';
 import { ERRORS } from '../src/index.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const PAGES = ['README.md', 'docs/guide.md', 'docs/collections.md', 'docs/collections-sequences.md', 'docs/collections-trees.md'];
+const PAGES = [
+  'README.md',
+  'docs/guide.md',
+  'docs/collections.md',
+  'docs/collections-sequences.md',
+  'docs/collections-trees.md',
+  'docs/coming-from.md',
+];
 
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'twz-docs-'));
 after(() => fs.rmSync(scratch, { recursive: true, force: true }));
@@ -19,13 +26,26 @@ const page = (file: string): string => fs.readFileSync(path.join(ROOT, file), 'u
 interface Example {
   readonly line: number;
   readonly code: string;
+  /** Fenced as `ts program`: it does not go on with the one before. */
+  readonly begins: boolean;
 }
 
 function examplesOf(text: string): Example[] {
-  return [...text.matchAll(/^```ts\n(.*?)^```$/gms)].map((match) => ({
+  return [...text.matchAll(/^```ts( program)?\n(.*?)^```$/gms)].map((match) => ({
     line: text.slice(0, match.index).split('\n').length + 1,
-    code: match[1] ?? '',
+    code: match[2] ?? '',
+    begins: match[1] !== undefined,
   }));
+}
+
+/** A page is one program, but for the examples that begin another. */
+function programsOf(examples: readonly Example[]): Example[][] {
+  const programs: Example[][] = [];
+  for (const example of examples) {
+    if (example.begins || programs.length === 0) programs.push([]);
+    programs.at(-1)?.push(example);
+  }
+  return programs;
 }
 
 /** `expression; // -> value` and `statement; // throws Name` become checks, on the line where they stand. */
@@ -75,14 +95,15 @@ test('T19 docs: every example compiles and gives what it says', (t) => {
   const programs: string[] = [];
   for (const file of PAGES) {
     const found = examplesOf(page(file));
-    if (found.length === 0) continue;
     examples += found.length;
-    const name = file.replaceAll(/\W/g, '-');
-    fs.writeFileSync(
-      path.join(scratch, `${name}.ts`),
-      `${CHECKS}\n${found.map((example) => `// ${file}:${example.line}\n${checked(example, file)}`).join('\n')}`,
-    );
-    programs.push(`${name}.js`);
+    for (const [i, program] of programsOf(found).entries()) {
+      const name = `${file.replaceAll(/\W/g, '-')}-${i}`;
+      fs.writeFileSync(
+        path.join(scratch, `${name}.ts`),
+        `${CHECKS}\n${program.map((example) => `// ${file}:${example.line}\n${checked(example, file)}`).join('\n')}`,
+      );
+      programs.push(`${name}.js`);
+    }
   }
   const tsc = spawnSync(process.execPath, [path.join(ROOT, 'node_modules/typescript/bin/tsc'), '-p', scratch], { encoding: 'utf8' });
   assert.equal(tsc.status, 0, tsc.stdout + tsc.stderr);

@@ -474,6 +474,7 @@ onHosts('T16 maps: what is refused changes nothing', (ground) => {
     people.set('a', { name: 'A' });
   });
   assert.deepEqual([...people.keys()], ['a']);
+  fails('NotSupported', () => people.view('a'));
   const link: unknown = Person;
   fails('TypeInvalid', () => hashMap(link as typeof text, text));
   const numbers = space.relaxed(() => space.create(orderedMap(u32, text)));

@@ -6,7 +6,7 @@
  * Half the size of a pointer, it lets an index entry be 8 bytes. The table of the objects holds ordinary invariant pointers.
  *
  *   header in the collection:  0 table: offset of the table, 0 for none   4 count of objects beside the home   8 current: where to
- *                              allocate   12 blocks in the home   16 blocks in all
+ *                              allocate   12 blocks in the home   16 reserved
  *   table entry, 16 bytes:     0 pointer (8)   8 blocks in use   12 state: 1 where blocks may be free in a full object
  *
  * All of it is ordinary object data: allocations are committed or undone with the transaction that made them.

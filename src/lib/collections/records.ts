@@ -150,6 +150,8 @@ export interface RecordTools {
   readonly text: (h: ObjectHandle, at: number, length: number) => string;
   /** A copy. */
   readonly bytes: (h: ObjectHandle, at: number, length: number) => Uint8Array;
+  /** There is nothing to view. */
+  readonly notBytes: () => never;
   readonly wipe: (h: ObjectHandle, at: number, length: number) => void;
   /** Is it the accessor of this very place? */
   readonly isAt: (value: unknown, h: ObjectHandle, at: number) => boolean;
@@ -179,6 +181,9 @@ const TOOLS: RecordTools = {
   unfit,
   tooLong(length) {
     throw new TwzError('OutOfRange', `a value of ${length} bytes; the limit in a collection is ${VALUE_MAX}`, { length });
+  },
+  notBytes() {
+    throw new TwzError('NotSupported', 'only values of text or bytes can be viewed; get gives the others in place');
   },
   text: decodeText,
   bytes: copyOf,
@@ -258,7 +263,7 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
     keyAt: KEY,
     keyLength,
     valueAt,
-    valueLength: (h, at) => h.dv.getUint32(at + VALUE_LENGTH, true),
+    valueLength: (h, at) => (varValue ? h.dv.getUint32(at + VALUE_LENGTH, true) : T.notBytes()),
 
     hash(seed) {
       const { length } = S;

@@ -24,7 +24,7 @@ import {
   type Space,
 } from '../src/index.ts';
 import { TREE_POOL, TREE_ROOT } from '../src/lib/collections/red-black-nodes.ts';
-import { poolObject, poolOffset } from '../src/lib/collections/pool.ts';
+import { POOL_LIMITS, poolObject, poolOffset } from '../src/lib/collections/pool.ts';
 import { event, Machine, type Event } from './collections-machine.ts';
 import { fails, onHosts } from './hosts.ts';
 
@@ -158,7 +158,8 @@ function sorted<K, I>(model: Model<K, I>): { readonly key: K; readonly value: I 
   return [...model].toSorted(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, entry]) => entry);
 }
 
-function judge<K, V, I>({ type, key, order, value, show, showInit }: Sort<K, V, I>, steps: readonly Command<K>[]): void {
+/** Returns how many objects the tree had at most. */
+function judge<K, V, I>({ type, key, order, value, show, showInit }: Sort<K, V, I>, steps: readonly Command<K>[]): number {
   void key;
   const machine = new Machine<Model<K, I>>(new Map(), (model) => new Map(model));
   const id: ObjectId = machine.space.relaxed(() => objectOf(machine.space.create(type)).id);
@@ -192,10 +193,12 @@ function judge<K, V, I>({ type, key, order, value, show, showInit }: Sort<K, V, 
       model.set(order(step.key), { key: step.key, value: wanted });
     }
   };
+  let spread = 1;
   const agree = (): void => {
     const { model } = machine;
     assert.equal(showTree(), showModel(model));
     assert.equal(tree().size, model.size);
+    spread = Math.max(spread, tree().usage().objects);
     assert.equal(balanced(tree()), model.size);
     const entries = sorted(model);
     assert.deepEqual(
@@ -212,13 +215,29 @@ function judge<K, V, I>({ type, key, order, value, show, showInit }: Sort<K, V, 
     agree();
   }
   machine.end();
+  return spread;
 }
 
+/** Small objects: a tree soon goes on in others. */
 function modelTest<K, V, I>(sort: Sort<K, V, I>, numRuns: number): void {
   test(`a red-black tree of ${sort.name} is what a plain map is`, () => {
-    fc.assert(
-      fc.property(commands(sort.key), (steps) => judge(sort, steps)),
-      { seed: SEED, numRuns },
+    let most = 0;
+    const limits = { ...POOL_LIMITS };
+    Object.assign(POOL_LIMITS, { home: 12_288, member: 16_384 });
+    try {
+      fc.assert(
+        fc.property(commands(sort.key), (steps) => {
+          most = Math.max(most, judge(sort, steps));
+        }),
+        { seed: SEED, numRuns },
+      );
+    } finally {
+      Object.assign(POOL_LIMITS, limits);
+    }
+    // The smallest nodes fill a page late; they have a test of their own.
+    assert.ok(
+      most > 1 || sort.type.name.endsWith('u32, u32>') || sort.type.name.endsWith('f64>'),
+      'the tree never had more than one object',
     );
   });
 }
@@ -286,6 +305,32 @@ test('ranges of a red-black tree, and its floor and ceiling, are those of a sort
     ),
     { seed: SEED, numRuns: 150 },
   );
+  machine.end();
+});
+
+test('small nodes over many objects', (t) => {
+  const limits = { ...POOL_LIMITS };
+  t.after(() => Object.assign(POOL_LIMITS, limits));
+  Object.assign(POOL_LIMITS, { home: 16_384, member: 32_768 });
+  const machine = new Machine(0, (n) => n);
+  const { space } = machine;
+  const tree = space.relaxed(() => space.create(redBlackTree(u32, u32)));
+  const key = (i: number): number => Math.imul(i, 0x9e3779b1) >>> 0;
+  for (let i = 0; i < 20_000; i += 1000)
+    space.relaxed(() => {
+      for (let j = i; j < i + 1000; j++) tree.set(key(j), j);
+    });
+  assert.ok(tree.usage().objects > 8);
+  assert.equal(balanced(tree), 20_000);
+  for (let i = 0; i < 20_000; i++) assert.equal(tree.get(key(i)), i);
+  space.relaxed(() => {
+    for (let i = 0; i < 20_000; i++) if (i % 10 !== 3) assert.ok(tree.delete(key(i)));
+  });
+  assert.equal(balanced(tree), 2000);
+  const left = Array.from({ length: 2000 }, (_, i) => key(i * 10 + 3)).toSorted((a, b) => a - b);
+  assert.deepEqual([...tree.keys()], left);
+  space.relaxed(() => tree.clear());
+  assert.equal(tree.usage().objects, 1);
   machine.end();
 });
 

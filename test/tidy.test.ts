@@ -27,7 +27,12 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Packages and Node's modules, by layer. What reaches outside the process is in HOST_ONLY, and of the rest only these layers have any. */
-const PACKAGES: Readonly<Record<string, readonly string[]>> = { host: ['koffi'], cli: ['commander', 'cli-table3', 'amaro'] };
+const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  host: ['koffi'],
+  cli: ['commander', 'cli-table3', 'amaro'],
+  // Optional, each loaded for the format that it reads.
+  services: ['node-sqlite3-wasm', 'hyparquet', 'hyparquet-writer'],
+};
 const HOST_ONLY = /^node:(fs|net|http|http2|https|tls|dgram|dns|crypto|child_process|worker_threads|cluster|vm|v8|process)(\/|$)/;
 const NODE_MODULES_IN: ReadonlySet<string> = new Set(['host', 'cli', 'testing']);
 
@@ -306,6 +311,7 @@ const CANARIES: readonly (readonly [rule: string, file: string, text: string])[]
   ['imports', 'src/kernel/a.ts', "import { x } from '../lib/struct.ts';"],
   ['imports', 'src/kernel/a.ts', "import * as fs from 'node:fs';"],
   ['imports', 'src/cli/a.ts', "import { readFileSync } from 'node:fs';"],
+  ['imports', 'src/kernel/a.ts', "const sqlite = await import('node-sqlite3-wasm');"],
   ['imports', 'src/services/a.ts', "const koffi = await import('koffi');"],
   ['imports', 'src/host/a.ts', "const fs = createRequire(import.meta.url)('left-pad');"],
   ['imports', 'src/abi/a.ts', "import { x } from './b.js';"],

@@ -285,6 +285,24 @@ export const ERRORS = {
     'The input is no dump, or a line or record of it is not well formed.',
     'Read the message: it names the line and what was expected. Nothing was loaded.',
   ),
+  PackageMissing: page(
+    903,
+    'host',
+    'An optional package that this file format needs is not installed.',
+    'Install it beside twizzler, with the line that the message gives.',
+  ),
+  FileInvalid: page(
+    904,
+    'argument',
+    'A file is not of the format that it was read as, or is damaged.',
+    'Check what kind of file it is; restore it from a backup, or let the program that wrote it mend it.',
+  ),
+  FileBusy: page(
+    905,
+    'argument',
+    'Another program has the file locked.',
+    'Close it there. A program that was killed may have left the lock: remove the directory that the message names.',
+  ),
 } as const satisfies Record<string, ErrorPage>;
 
 export type ErrorName = keyof typeof ERRORS;

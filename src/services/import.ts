@@ -14,6 +14,7 @@
  */
 import { TwzError } from '../abi/errors.ts';
 import type { Space } from '../space.ts';
+import { alone, clearStages, removeTree } from './import/alone.ts';
 import { Unfit, belongs, readerOf, type Value } from './import/convert.ts';
 import { CsvParser } from './import/csv.ts';
 import { JsonParser } from './import/json.ts';
@@ -31,6 +32,7 @@ import { ENTRY, SOURCES_MAX, Stage, type Converted, type StagePart } from './imp
 export { openImport, type CollectionInfo, type Import, type ImportedRecord } from './import/open.ts';
 export { each, listOf, refs, type ListFields } from './import/lists.ts';
 export { parseMapping, type Mapping } from './import/mapping.ts';
+export { removeStages } from './import/alone.ts';
 
 export type Format = 'json' | 'ndjson' | 'csv';
 
@@ -92,7 +94,6 @@ export interface ImportReport {
 
 const SLICE = 256 << 10;
 const NAME = /^[^/\0.][^/\0]*$/;
-const running = new WeakSet<Space>();
 
 const stageOf = (name: string): string => `${IMPORTS}/.${name}.part`;
 
@@ -108,28 +109,16 @@ export async function importData(
   options: ImportOptions = {},
 ): Promise<ImportReport> {
   if (!NAME.test(name) || name.length > 200) throw new TwzError('InvalidArgument', `"${name}" cannot be the name of an import`, { name });
-  if (running.has(space)) throw new TwzError('NotSupported', 'an import is running in this space; one runs at a time');
   if (sources.length > SOURCES_MAX) throw new TwzError('InvalidArgument', `more than ${SOURCES_MAX} sources`);
   if (options.replace !== true && space.names.lookup(`${IMPORTS}/${name}`) !== undefined)
     throw new TwzError('NameExists', `there is an import ${name} already`, { name });
   const run = new Run(space, name, mapping, sources, options);
-  running.add(space);
-  try {
-    return await run.run();
-  } finally {
-    running.delete(space);
-  }
-}
-
-/** Removes stages that dead imports left, and tells how many there were. The next import does so by itself. */
-export function removeStages(space: Space): number {
-  if (running.has(space) || space.names.lookup(IMPORTS) === undefined) return 0;
-  return clear(space);
+  return alone(space, () => run.run());
 }
 
 /** Removes an import with all its objects. */
 export function removeImport(space: Space, name: string): void {
-  space.names.remove(`${IMPORTS}/${name}`, { recursive: true });
+  space.relaxed(() => removeTree(space, `${IMPORTS}/${name}`));
 }
 
 interface Candidate {
@@ -178,7 +167,7 @@ class Run {
     const seed = space.kernel.random(16).slice();
     try {
       if (space.names.lookup(IMPORTS) === undefined) space.names.mkns(IMPORTS);
-      clear(space);
+      clearStages(space);
       const sorter = new Sorter(scratch, { width: ENTRY.width, memory: sortBytes });
       const stage = new Stage(space, stageOf(this.#name), this.#layouts, objectBytes, new SipHash(seed), sorter);
       for (const [number, source] of this.#sources.entries()) await this.#read(stage, source, number);
@@ -207,7 +196,7 @@ class Run {
   #discard(): void {
     if (this.#space.closed) return;
     try {
-      clear(this.#space);
+      clearStages(this.#space);
     } catch (failure) {
       // What ended the import is what the caller is to see.
       if (!(failure instanceof TwzError)) throw failure;
@@ -387,11 +376,4 @@ class Run {
       runs,
     };
   }
-}
-
-/** One import runs at a time, so every stage is a dead one. */
-function clear(space: Space): number {
-  const left = space.names.list(IMPORTS).filter(({ name }) => /^\..*\.part$/.test(name));
-  for (const { name } of left) space.names.remove(`${IMPORTS}/${name}`, { recursive: true });
-  return left.length;
 }

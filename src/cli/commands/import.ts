@@ -9,6 +9,7 @@ import { count, duration, err, out, plural, printable, size } from '../output.ts
 import type { Ending } from '../program.ts';
 import { Progress } from '../progress.ts';
 import { common, theHost, withSpace, type Common } from '../space.ts';
+import { fileFormat, importForeign } from './interchange.ts';
 import { natural } from './space.ts';
 
 interface Flags extends Common {
@@ -20,23 +21,35 @@ interface Flags extends Common {
   readonly nullDangling?: boolean;
   readonly replace?: boolean;
   readonly problems: number;
+  readonly bigints?: boolean;
 }
 
 export function addImport(program: Command, ending: Ending): void {
   common(
-    program.command('import <files...>').description('bring in JSON, NDJSON or CSV with a mapping, or object files that `export` wrote'),
+    program
+      .command('import <files...>')
+      .description('bring in JSON, NDJSON or CSV with a mapping, a file of another system, or object files that `export` wrote'),
   )
     .option('-m, --map <file>', 'mapping (JSON): collections, fields, references')
-    .option('-n, --name <name>', 'data: its name under /imports; an object file: the path to name it')
-    .option('--format <format>', 'json, ndjson or csv; by default what the name of the file says')
+    .option(
+      '-n, --name <name>',
+      'data: its name under /imports (a file of another system: or its path); an object file: the path to name it',
+    )
+    .option('--format <format>', 'json, ndjson, csv, sqlite or parquet; by default what the name of the file says')
     .option('--delimiter <character>', 'between the values of CSV')
     .option('--skip-bad', 'leave bad records out and tell their lines, instead of refusing the import')
     .option('--null-dangling', 'store references to nothing as null, instead of refusing the import')
     .option('--replace', 'take the place of the import of that name')
+    .option('--bigints', 'files of other systems: 64-bit integers as bigints')
     .option('--problems <n>', 'print so many bad lines', natural, 20)
     .addHelpText('after', '\nA file is PATH, or COLLECTION=PATH where all its records belong to one collection; - is standard input.')
     .action(async (files: string[], options: Flags) => {
-      if (options.map === undefined) await importObjects(files, options);
+      const [first = ''] = files;
+      const format = options.map === undefined ? fileFormat(first, options.format) : undefined;
+      if (format !== undefined) {
+        if (files.length > 1) throw new UsageError(`${first}: one file of another system is imported at a time`);
+        ending.code = await importForeign(first, format, options);
+      } else if (options.map === undefined) await importObjects(files, options);
       else ending.code = await importFiles(files, options.map, options);
     });
 }

@@ -6,11 +6,17 @@ import type { Ending } from '../program.ts';
 import { runProgram } from '../run.ts';
 import { shell } from '../shell.ts';
 import { addImport } from './import.ts';
+import { exportForeign, fileFormat } from './interchange.ts';
 import { common, findTarget, theHost, withSpace, type Common } from '../space.ts';
 
 export function addTransferCommands(program: Command, ending: Ending): void {
-  common(program.command('export <target> [file]').description('write an object to a file, byte for byte; `-` is standard output'))
+  common(
+    program
+      .command('export <target> [file]')
+      .description('write an object to a file, byte for byte; `-` is standard output; or maps to a file of another system'),
+  )
     .option('-f, --force', 'replace the file if it is there')
+    .option('--format <format>', 'sqlite or parquet; by default what the name of the file says')
     .action(exportObject);
   addImport(program, ending);
   common(
@@ -31,9 +37,17 @@ export function addTransferCommands(program: Command, ending: Ending): void {
 
 interface ExportFlags extends Common {
   readonly force?: boolean;
+  readonly format?: string;
 }
 
 async function exportObject(target: string, file: string | undefined, options: ExportFlags): Promise<void> {
+  const format = file === undefined ? undefined : fileFormat(file, options.format);
+  if (options.format !== undefined && format === undefined)
+    throw new UsageError(`${options.format} is no format that export writes to a file`);
+  if (format !== undefined && file !== undefined) {
+    await exportForeign(target, file, format, options);
+    return;
+  }
   await withSpace(options, (space) => {
     const object = findTarget(space, target);
     const bytes = object.export();

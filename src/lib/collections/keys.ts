@@ -433,7 +433,10 @@ function codecOf(type: unknown): unknown {
     const { parts } = type as Tuple<readonly unknown[]>;
     if (parts.length === 0) throw new TwzError('TypeInvalid', 'a tuple of keys has at least one part');
     if (parts.some((part) => isKind(part, 'collation')))
-      throw new TwzError('TypeInvalid', 'a collation cannot be part of a tuple: put the folded text there, and the text itself into the value');
+      throw new TwzError(
+        'TypeInvalid',
+        'a collation cannot be part of a tuple: put the folded text there, and the text itself into the value',
+      );
     return tupleKey(parts.map((part) => codecOf(part) as KeyCodec<unknown>));
   }
   const field = type as Field<unknown>;

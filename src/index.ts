@@ -11,6 +11,8 @@ export type { Defragmented } from './services/defragment.ts';
 export type { Recovery } from './kernel/recovery.ts';
 export { blob, type Blob, type Source, type Transactor } from './lib/collections/blob.ts';
 export { ByteView } from './lib/collections/byte-view.ts';
+export { graph, type DirectedEdge, type DirectedGraph, type GraphContent } from './lib/collections/graph.ts';
+export type { Direction, GraphPath, GraphVisit, WalkOptions } from './lib/collections/graph-ways.ts';
 export { hashMap, hashSet, type HashMap, type HashSet } from './lib/collections/hash-map.ts';
 export { caseless, collation, tuple, type Collation, type KeyOf, type KeyType, type Tuple } from './lib/collections/keys.ts';
 export type { OrderedCursor, Range } from './lib/collections/ordered-cursor.ts';

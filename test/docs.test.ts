@@ -15,6 +15,7 @@ const PAGES = [
   'docs/collections.md',
   'docs/collections-sequences.md',
   'docs/collections-trees.md',
+  'docs/collections-graph.md',
   'docs/coming-from.md',
 ];
 

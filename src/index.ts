@@ -14,6 +14,7 @@ export { ByteView } from './lib/collections/byte-view.ts';
 export { graph, type DirectedEdge, type DirectedGraph, type GraphContent } from './lib/collections/graph.ts';
 export type { Direction, GraphPath, GraphVisit, WalkOptions } from './lib/collections/graph-ways.ts';
 export { hashMap, hashSet, type HashMap, type HashSet } from './lib/collections/hash-map.ts';
+export { index, indexedMap, type Index, type IndexDifference, type IndexedMap, type IndexReader } from './lib/collections/indexed-map.ts';
 export { caseless, collation, tuple, type Collation, type KeyOf, type KeyType, type Tuple } from './lib/collections/keys.ts';
 export type { OrderedCursor, Range } from './lib/collections/ordered-cursor.ts';
 export { orderedMap, type OrderedMap } from './lib/collections/ordered-map.ts';

@@ -329,7 +329,8 @@ const NONE: ReadonlySet<string> = new Set();
 
 function copyFields(target: object, from: object, what: string): void {
   const type: unknown = Object.getPrototypeOf(target);
-  if (type !== Object.getPrototypeOf(from)) unfit(what, from, 'of the same type');
+  // A subclass too: what an indexed map gives to read.
+  if (!Object.prototype.isPrototypeOf.call(type as object, from)) unfit(what, from, 'of the same type');
   for (const name of Object.getOwnPropertyNames(type)) {
     if (name === 'constructor' || name.startsWith('$')) continue;
     Reflect.set(target, name, Reflect.get(from, name));

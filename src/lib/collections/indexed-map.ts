@@ -1,0 +1,665 @@
+/**
+ * IndexedMap: an ordered map of structs, and ordered maps beside it that lead from what a record says to its key. All of them lie behind one
+ * header, so every change of a record and of its entries is in the same transaction.
+ *
+ *   header   the ordered map of the records, then one ordered map for each index
+ *   index    from the bytes of the index's key, a zero, and those of the record's key, to where the latter begin
+ *   unique   from the bytes of the index's key to those of the record's
+ *
+ * A record is made in memory first (scratch-object.ts), its index keys are worked out and judged, and only then anything is stored.
+ */
+import { TwzError } from '../../abi/errors.ts';
+import type { ObjectHandle } from '../../abi/handle.ts';
+import type { AccessorClass } from '../emit.ts';
+import { bytes, text, u32, type Field, type FieldShape } from '../fields.ts';
+import { INSPECT } from '../inspect.ts';
+import { assignTo, isAccessor, unfit } from '../runtime.ts';
+import type { Init, Instance, Struct, StructImage } from '../struct.ts';
+import { KEY_MAX, keyCodec, SCRATCH, tuple, type AnyKeyType, type KeyCodec, type KeyOf, type KeyType } from './keys.ts';
+import type { Range } from './ordered-cursor.ts';
+import { orderedMap, type OrderedMap } from './ordered-map.ts';
+import { ORDERED_HEADER } from './ordered-tree.ts';
+import { ScratchObject } from './scratch-object.ts';
+import { inspectEntries, refuseContent } from './tools.ts';
+import { collectionType, type CollectionType } from './type.ts';
+
+/** How an index is declared; see `index`. */
+export interface Index<V, X> {
+  readonly key: AnyKeyType;
+  readonly of: (value: V) => X | Iterable<X> | undefined;
+  readonly unique: boolean;
+  readonly multi: boolean;
+}
+
+/** An index by what `of` gives for a record; a record for which it gives undefined is not in it. `of` must depend on the record alone. */
+export function index<V, T extends AnyKeyType>(
+  key: T,
+  of: (value: V) => KeyOf<T> | undefined,
+  options?: { readonly unique?: boolean },
+): Index<V, KeyOf<T>>;
+/** The same for records with any number of such keys each. */
+export function index<V, T extends AnyKeyType>(
+  key: T,
+  of: (value: V) => Iterable<KeyOf<T>> | undefined,
+  options: { readonly multi: true; readonly unique?: boolean },
+): Index<V, KeyOf<T>>;
+export function index<V, X>(
+  key: AnyKeyType,
+  of: (value: V) => X | Iterable<X> | undefined,
+  options: { readonly multi?: boolean; readonly unique?: boolean } = {},
+): Index<V, X> {
+  return { key, of, unique: options.unique === true, multi: options.multi === true };
+}
+
+/** What an index leads to, in the order of the index; where its keys are the same, in that of the records' keys. */
+export interface IndexReader<K, V, X> {
+  /** The records with this very key of the index. */
+  get(value: X): IterableIterator<[K, V]>;
+  /** The first of them. */
+  find(value: X): [K, V] | undefined;
+  range(range?: Range<X>): IterableIterator<[K, V]>;
+  /** The records' keys. */
+  keys(range?: Range<X>): IterableIterator<K>;
+  count(range?: Range<X>): number;
+}
+
+/** An entry of an index that is missing, or is there and should not be. */
+export interface IndexDifference<K> {
+  readonly index: string;
+  readonly key: K;
+  readonly problem: 'missing' | 'stray';
+}
+
+/** A persistent map of structs with indexes that follow it. Records are read in place and changed by `set` and `update` alone. */
+export interface IndexedMap<K, V, I, B> extends Iterable<[K, Readonly<V>]> {
+  readonly size: number;
+  /** The indexes by their names. */
+  readonly by: { readonly [N in keyof B]: IndexReader<K, Readonly<V>, B[N]> };
+  /** The record in place, to read: its setters throw NotSupported. */
+  get(key: K): Readonly<V> | undefined;
+  has(key: K): boolean;
+  /** Sets a record from zero. Throws ValueMismatch where a unique index has its key for another record; then nothing is changed. */
+  set(key: K, value: I): this;
+  /** Changes a record through a draft, all or nothing: what `change` throws leaves it as it was. False where there is no such record. */
+  update(key: K, change: (draft: V) => void): boolean;
+  delete(key: K): boolean;
+  clear(): void;
+  keys(range?: Range<K>): IterableIterator<K>;
+  values(range?: Range<K>): IterableIterator<Readonly<V>>;
+  entries(range?: Range<K>): IterableIterator<[K, Readonly<V>]>;
+  /** Works all index keys out anew and tells where the indexes differ: nowhere, unless records were changed around the map or a rule changed. */
+  verify(): IndexDifference<K>[];
+  /** Makes the indexes anew. Throws ValueMismatch, and changes nothing, where a unique one cannot be. */
+  reindex(): void;
+}
+
+type Bytes = Uint8Array;
+
+interface Entry {
+  readonly plan: IndexPlan;
+  readonly at: number;
+  readonly bytes: Bytes;
+  /** Where in them the record's key begins, if the index is not unique. */
+  readonly head: number;
+}
+
+type Entries = Map<string, Entry>;
+
+function bytesOf<K>(codec: KeyCodec<K>, key: K): Bytes {
+  codec.encode(key);
+  return SCRATCH.bytes.slice(0, SCRATCH.stored);
+}
+
+function nameOf(at: number, key: Bytes): string {
+  let name = `${at}:`;
+  for (const byte of key) name += String.fromCharCode(byte);
+  return name;
+}
+
+function sameBytes(a: Bytes, b: Bytes): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i]);
+}
+
+/** The least bytes behind all that begin with these; undefined where there are none. */
+function behind(key: Bytes): Bytes | undefined {
+  let { length } = key;
+  while (length > 0 && key[length - 1] === 255) length--;
+  if (length === 0) return undefined;
+  const next = key.slice(0, length);
+  next[length - 1] = (next[length - 1] as number) + 1;
+  return next;
+}
+
+/** An index at work: how its keys are encoded. */
+class IndexPlan {
+  readonly name: string;
+  readonly unique: boolean;
+  readonly signature: string;
+  readonly #index: Index<object, unknown>;
+  readonly #codec: KeyCodec<unknown>;
+  readonly #fold: ((text: string) => string) | undefined;
+  readonly #prefixes: boolean;
+
+  constructor(name: string, declared: Index<object, unknown>) {
+    this.name = name;
+    this.#index = declared;
+    this.unique = declared.unique;
+    const own = keyCodec(declared.key as KeyType<unknown>);
+    const isTuple = 'kind' in declared.key && declared.key.kind === 'tuple';
+    const isCollation = 'kind' in declared.key && declared.key.kind === 'collation';
+    // In a row of parts a collated text would not be compared by its folded part alone.
+    this.#fold = isCollation ? declared.key.fold : undefined;
+    const codec: unknown = isTuple ? own : keyCodec(tuple(isCollation ? text : declared.key) as KeyType<readonly unknown[]>);
+    this.#codec = codec as KeyCodec<unknown>;
+    this.#single = !isTuple;
+    this.#prefixes = own.prefixes;
+    this.signature = `${name}:${declared.unique ? 'unique ' : ''}${declared.multi ? 'multi ' : ''}${own.signature}`;
+  }
+
+  readonly #single: boolean;
+
+  encode(key: unknown): Bytes {
+    if (this.#fold === undefined) return bytesOf(this.#codec, this.#single ? [key] : key);
+    if (typeof key !== 'string') return unfit(`a key of the index ${this.name}`, key, 'a string');
+    return bytesOf(this.#codec, [this.#fold(key)]);
+  }
+
+  /** Puts the entries of a record among others. */
+  collect(at: number, record: object, key: Bytes, into: Entries): void {
+    const found = this.#index.of(record);
+    if (found === undefined) return;
+    const keys = this.#index.multi ? (found as Iterable<unknown>) : [found];
+    for (const each of [...keys]) {
+      const head = this.encode(each);
+      let whole = head;
+      if (!this.unique) {
+        whole = new Uint8Array(head.length + 1 + key.length);
+        whole.set(head);
+        whole.set(key, head.length + 1);
+      }
+      if (whole.length > KEY_MAX)
+        throw new TwzError('OutOfRange', `index ${this.name}: a key of ${whole.length} bytes; the limit is ${KEY_MAX}`);
+      into.set(nameOf(at, whole), { plan: this, at, bytes: whole, head: head.length + 1 });
+    }
+  }
+
+  /** A range of this index as one of the bytes that are stored. */
+  bounds(range: Range<unknown>): Range<Bytes> | undefined {
+    if (typeof range !== 'object' || range === null) return unfit('a range', range, 'an object like {from, to}');
+    const { from, after, to, through, prefix, reverse, limit } = range;
+    const made: { -readonly [P in keyof Range<Bytes>]: Range<Bytes>[P] } = {};
+    if (reverse !== undefined) made.reverse = reverse;
+    if (limit !== undefined) made.limit = limit;
+    if (from !== undefined) made.from = this.encode(from);
+    if (to !== undefined) made.to = this.encode(to);
+    if (after !== undefined) {
+      const last = this.encode(after);
+      // No entry has just these bytes, as there is a zero at least behind the index's key: all with this key are before.
+      const next = this.unique ? last : behind(last);
+      if (next === undefined) return undefined;
+      made.after = next;
+    }
+    if (through !== undefined) {
+      const last = this.encode(through);
+      const next = this.unique ? last : behind(last);
+      if (next !== undefined) made.through = next;
+    }
+    if (prefix !== undefined) {
+      if (!this.#prefixes) unfit('prefix', prefix, 'given: only text and bytes have prefixes');
+      // Without the two zeros that end it.
+      made.prefix = this.encode(prefix).slice(0, -2);
+    }
+    return made;
+  }
+}
+
+interface FieldOf {
+  readonly name: string;
+  /** It is changed in place, not by being stored to. */
+  readonly whole: boolean;
+}
+
+function isWhole(shape: FieldShape): boolean {
+  if (shape.kind === 'optional') return isWhole(shape.of);
+  return shape.kind === 'struct' || shape.kind === 'array' || shape.kind === 'collection';
+}
+
+function readOnly(what: string): never {
+  throw new TwzError(
+    'NotSupported',
+    `${what} is read only here, as indexes follow it: change it by \`update(key, (draft) => …)\` of the map`,
+  );
+}
+
+/** The accessors of a struct without its setters; structs inside are the same. */
+function viewOf(type: StructImage): AccessorClass {
+  class View extends type.accessor {}
+  Object.defineProperty(View, 'name', { value: type.name });
+  for (const { name, field } of type.layout.fields) {
+    // oxlint-disable-next-line typescript/unbound-method -- called with its accessor
+    const get = Object.getOwnPropertyDescriptor(type.accessor.prototype, name)?.get ?? (() => undefined);
+    let inner: AccessorClass | undefined;
+    Object.defineProperty(View.prototype, name, {
+      get:
+        field.describe.kind !== 'struct'
+          ? get
+          : function (this: object): unknown {
+              const made = get.call(this) as { $h: ObjectHandle; $o: number };
+              const struct: unknown = field;
+              inner ??= viewOf(struct as StructImage);
+              return new inner(made.$h, made.$o);
+            },
+      set() {
+        readOnly(`${type.name}.${name}`);
+      },
+      enumerable: false,
+    });
+  }
+  return View;
+}
+
+/** What a draft has been told; the draft itself has the fields alone. */
+class Drafted {
+  readonly memory: ScratchObject;
+  readonly record: object;
+  readonly #current: object;
+  readonly touched = new Map<string, unknown>();
+  open = true;
+
+  constructor(type: StructImage, current: object, home: ObjectHandle) {
+    this.memory = new ScratchObject(home);
+    this.record = new type.accessor(this.memory, this.memory.allocate(type.layout.size));
+    this.#current = current;
+  }
+
+  read({ name, whole }: FieldOf): unknown {
+    if (!this.touched.has(name)) {
+      const current: unknown = Reflect.get(this.#current, name);
+      if (!whole || !this.open || current === undefined) return current;
+      Reflect.set(this.record, name, current);
+      this.touched.set(name, undefined);
+    }
+    return Reflect.get(this.record, name);
+  }
+
+  write(field: FieldOf, value: unknown): void {
+    const { name } = field;
+    if (!this.open) throw new TwzError('NotSupported', 'the draft is stored, or refused: it can be changed no more');
+    // A struct inside keeps the fields that it is not given.
+    if (field.whole) this.read(field);
+    Reflect.set(this.record, name, value);
+    if (isAccessor(value) && value.$h === this.memory) unfit(name, value, 'a reference to what is stored; this is a draft');
+    this.touched.set(name, value);
+  }
+
+  /** Stores what was touched. */
+  store(fields: readonly FieldOf[]): void {
+    for (const { name, whole } of fields)
+      if (this.touched.has(name)) Reflect.set(this.#current, name, whole ? Reflect.get(this.record, name) : this.touched.get(name));
+  }
+}
+
+function draftClass(fields: readonly FieldOf[]): new (drafted: Drafted) => object {
+  const states = new WeakMap<object, Drafted>();
+  const stateOf = (draft: object): Drafted => states.get(draft) ?? unfit('a draft', draft, 'a draft');
+  // oxlint-disable-next-line typescript/no-extraneous-class -- its fields are defined below
+  class Draft {
+    constructor(drafted: Drafted) {
+      states.set(this, drafted);
+    }
+  }
+  for (const field of fields)
+    Object.defineProperty(Draft.prototype, field.name, {
+      get(this: object) {
+        return stateOf(this).read(field);
+      },
+      set(this: object, value: unknown) {
+        stateOf(this).write(field, value);
+      },
+      enumerable: true,
+    });
+  return Draft;
+}
+
+interface Whole<K> {
+  readonly keys: KeyCodec<K>;
+  readonly type: StructImage;
+  readonly base: { readonly accessor: AccessorClass };
+  readonly plans: readonly IndexPlan[];
+}
+
+const ANY_INDEX = orderedMap(bytes, u32);
+const UNIQUE_INDEX = orderedMap(bytes, bytes);
+
+type MapAt<K, V> = OrderedMap<K, V, unknown> & { $destroy(): void };
+
+function mapAt<K, V>(type: { readonly accessor: AccessorClass }, h: ObjectHandle, o: number): MapAt<K, V> {
+  const made: unknown = new type.accessor(h, o);
+  return made as MapAt<K, V>;
+}
+
+function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass {
+  const fields: readonly FieldOf[] = type.layout.fields.map(({ name, field }) => ({ name, whole: isWhole(field.describe) }));
+  const View = viewOf(type);
+  const Draft = draftClass(fields);
+
+  /** A record that was made in memory, and what is to be stored of it. */
+  function prepare(h: ObjectHandle, value: unknown): { record: object; content: Record<string, unknown> } {
+    const memory = new ScratchObject(h);
+    const at = memory.allocate(type.layout.size);
+    const record = new type.accessor(memory, at);
+    assignTo(record, value, type.name);
+    const given = isAccessor(value) ? record : (value as object);
+    const content: Record<string, unknown> = {};
+    for (const { name, whole } of fields) if (name in given) content[name] = Reflect.get(whole ? record : given, name);
+    return { record: new View(memory, at), content };
+  }
+
+  class Reader {
+    readonly #map: IndexedMap_;
+    readonly #plan: IndexPlan;
+    readonly #at: number;
+
+    constructor(map: IndexedMap_, plan: IndexPlan, at: number) {
+      this.#map = map;
+      this.#plan = plan;
+      this.#at = at;
+    }
+
+    *#raw(bounds: Range<Bytes> | undefined): Generator<K> {
+      if (bounds === undefined) return;
+      for (const [key, value] of this.#map.indexAt(this.#at).entries(bounds)) yield keyIn(this.#plan, key, value);
+    }
+
+    keys(range: Range<unknown> = {}): Generator<K> {
+      return this.#raw(this.#plan.bounds(range));
+    }
+
+    *range(range: Range<unknown> = {}): Generator<[K, object]> {
+      for (const key of this.keys(range)) {
+        const record = this.#map.get(key);
+        if (record === undefined)
+          throw new TwzError('PointerCorrupt', `index ${this.#plan.name} leads to a record that is not there; \`reindex\` mends it`);
+        yield [key, record];
+      }
+    }
+
+    get(value: unknown): Generator<[K, object]> {
+      return this.range({ from: value, through: value });
+    }
+
+    find(value: unknown): [K, object] | undefined {
+      for (const entry of this.get(value)) return entry;
+      return undefined;
+    }
+
+    count(range: Range<unknown> = {}): number {
+      const bounds = this.#plan.bounds(range);
+      return bounds === undefined ? 0 : this.#map.indexAt(this.#at).count(bounds);
+    }
+  }
+
+  /** The record's key in an entry of an index. */
+  function keyIn(plan: IndexPlan, entry: Bytes, value: number | Bytes): K {
+    const key = plan.unique ? (value as Bytes) : entry.slice(value as number);
+    const memory: { u8: Bytes; dv: DataView; corrupt: ObjectHandle['corrupt'] } = {
+      u8: key,
+      dv: new DataView(key.buffer, key.byteOffset, key.length),
+      corrupt(at, reason) {
+        throw new TwzError('PointerCorrupt', `index ${plan.name}: ${reason}`, { at });
+      },
+    };
+    const view: unknown = memory;
+    return keys.decode(view as ObjectHandle, 0, key.length);
+  }
+
+  class IndexedMap_ {
+    readonly #h: ObjectHandle;
+    readonly $o: number;
+    readonly #base: MapAt<K, object>;
+    #by: Readonly<Record<string, Reader>> | undefined;
+
+    constructor(h: ObjectHandle, o: number) {
+      this.#h = h;
+      this.$o = o | 0;
+      this.#base = mapAt<K, object>(base, h, o);
+    }
+
+    get $h(): ObjectHandle {
+      return this.#h;
+    }
+
+    get size(): number {
+      return this.#base.size;
+    }
+
+    get by(): Readonly<Record<string, Reader>> {
+      this.#by ??= Object.fromEntries(plans.map((plan, i) => [plan.name, new Reader(this, plan, i)]));
+      return this.#by;
+    }
+
+    indexAt(i: number): MapAt<Bytes, number | Bytes> {
+      return mapAt(plans[i]?.unique === true ? UNIQUE_INDEX : ANY_INDEX, this.#h, this.$o + ORDERED_HEADER * (i + 1));
+    }
+
+    #view(record: object): object {
+      return isAccessor(record) ? new View(record.$h, record.$o) : record;
+    }
+
+    has(key: K): boolean {
+      return this.#base.has(key);
+    }
+
+    get(key: K): object | undefined {
+      const record = this.#base.get(key);
+      return record === undefined ? undefined : this.#view(record);
+    }
+
+    /** The bytes of a key as it is stored: under a collation it may have been set as another text. */
+    #stored(key: K): Bytes {
+      if (keys.compared !== undefined) for (const same of this.#base.keys({ from: key, through: key })) return bytesOf(keys, same);
+      return bytesOf(keys, key);
+    }
+
+    #entries(record: object, key: Bytes, into: Entries = new Map()): Entries {
+      for (const [i, plan] of plans.entries()) plan.collect(i, record, key, into);
+      return into;
+    }
+
+    /** Stores a record and puts its entries in the place of those that it had, or throws and changes nothing. */
+    #change(key: Bytes, before: Entries, after: Entries, store: () => void): void {
+      const added: Entry[] = [];
+      for (const [name, entry] of after) {
+        if (before.has(name)) continue;
+        if (entry.plan.unique) {
+          const owner = this.indexAt(entry.at).get(entry.bytes);
+          if (owner !== undefined && !sameBytes(owner as Bytes, key)) taken(entry.plan);
+        }
+        added.push(entry);
+      }
+      let done = 0;
+      try {
+        for (const entry of added) {
+          this.#add(entry, key);
+          done++;
+        }
+        store();
+      } catch (error) {
+        for (const entry of added.slice(0, done)) this.indexAt(entry.at).delete(entry.bytes);
+        throw error;
+      }
+      for (const [name, entry] of before) if (!after.has(name)) this.indexAt(entry.at).delete(entry.bytes);
+    }
+
+    #add({ plan, at, bytes: entry, head }: Entry, key: Bytes): void {
+      this.indexAt(at).set(entry, plan.unique ? key : head);
+    }
+
+    set(key: K, value: unknown): this {
+      const stored = this.#stored(key);
+      const { record, content } = prepare(this.#h, value);
+      const after = this.#entries(record, stored);
+      const current = this.get(key);
+      const before: Entries = current === undefined ? new Map() : this.#entries(current, stored);
+      this.#change(stored, before, after, () => this.#base.set(key, content));
+      return this;
+    }
+
+    update(key: K, change: (draft: object) => void): boolean {
+      const current = this.#base.get(key);
+      if (current === undefined) return false;
+      const stored = this.#stored(key);
+      const drafted = new Drafted(type, current, this.#h);
+      const draft = new Draft(drafted);
+      try {
+        change(draft);
+      } finally {
+        drafted.open = false;
+      }
+      if (drafted.touched.size === 0) return true;
+      const before = this.#entries(this.#view(current), stored);
+      const after = this.#entries(draft, stored);
+      this.#change(stored, before, after, () => drafted.store(fields));
+      return true;
+    }
+
+    delete(key: K): boolean {
+      const current = this.get(key);
+      if (current === undefined) return false;
+      const entries = this.#entries(current, this.#stored(key));
+      for (const entry of entries.values()) this.indexAt(entry.at).delete(entry.bytes);
+      return this.#base.delete(key);
+    }
+
+    clear(): void {
+      this.#base.clear();
+      for (const i of plans.keys()) this.indexAt(i).clear();
+    }
+
+    keys(range: Range<K> = {}): Iterable<K> {
+      return this.#base.keys(range);
+    }
+
+    *values(range: Range<K> = {}): Generator<object> {
+      for (const record of this.#base.values(range)) yield this.#view(record);
+    }
+
+    *entries(range: Range<K> = {}): Generator<[K, object]> {
+      for (const [key, record] of this.#base.entries(range)) yield [key, this.#view(record)];
+    }
+
+    [Symbol.iterator](): Generator<[K, object]> {
+      return this.entries();
+    }
+
+    /** All entries that there should be, by name, with the keys of their records. */
+    #expected(): Map<string, readonly [Entry, Bytes]> {
+      const all = new Map<string, readonly [Entry, Bytes]>();
+      for (const [key, record] of this.entries()) {
+        const stored = bytesOf(keys, key);
+        for (const [name, entry] of this.#entries(record, stored)) {
+          if (all.has(name)) taken(entry.plan);
+          all.set(name, [entry, stored]);
+        }
+      }
+      return all;
+    }
+
+    verify(): IndexDifference<K>[] {
+      const found: IndexDifference<K>[] = [];
+      const seen = new Set<string>();
+      const owner = (i: number, entry: Bytes): K | undefined => {
+        const value = this.indexAt(i).get(entry);
+        return value === undefined ? undefined : keyIn(plans[i] as IndexPlan, entry, value);
+      };
+      for (const [key, record] of this.entries()) {
+        const stored = bytesOf(keys, key);
+        for (const [name, entry] of this.#entries(record, stored)) {
+          seen.add(name);
+          const leads = owner(entry.at, entry.bytes);
+          if (leads === undefined || !sameBytes(bytesOf(keys, leads), stored))
+            found.push({ index: entry.plan.name, key, problem: 'missing' });
+        }
+      }
+      for (const [i, plan] of plans.entries())
+        for (const [entry, value] of this.indexAt(i).entries())
+          if (!seen.has(nameOf(i, entry))) found.push({ index: plan.name, key: keyIn(plan, entry, value), problem: 'stray' });
+      return found;
+    }
+
+    reindex(): void {
+      const all = this.#expected();
+      for (const i of plans.keys()) this.indexAt(i).clear();
+      for (const [entry, key] of all.values()) this.#add(entry, key);
+    }
+
+    $assign(content: unknown): void {
+      if (content === this) return;
+      const all = [...(refuseContent(content, 'IndexedMap', true) as Iterable<readonly [K, unknown]>)];
+      // All is judged before the old goes. Of records with the same key the last one counts.
+      const last = new Map<string, readonly [K, Record<string, unknown>, Entries]>();
+      for (const [key, value] of all) {
+        const stored = bytesOf(keys, key);
+        const same = nameOf(0, stored.slice(0, SCRATCH.length));
+        const { record, content: judged } = prepare(this.#h, value);
+        last.set(same, [last.get(same)?.[0] ?? key, judged, this.#entries(record, stored)]);
+      }
+      const names = new Set<string>();
+      for (const [, , entries] of last.values())
+        for (const [name, entry] of entries) {
+          if (entry.plan.unique && names.has(name)) taken(entry.plan);
+          names.add(name);
+        }
+      this.$drop();
+      for (const [key, judged] of last.values()) this.set(key, judged);
+    }
+
+    $drop(): void {
+      this.clear();
+    }
+
+    $destroy(): void {
+      this.#base.$destroy();
+      for (const i of plans.keys()) this.indexAt(i).$destroy();
+    }
+
+    [INSPECT](depth: number, options: object, inspect: (value: unknown, options: object) => string): string {
+      return inspectEntries('IndexedMap', this.size, this.entries(), true, depth, options, inspect);
+    }
+  }
+  return IndexedMap_;
+}
+
+function taken(plan: IndexPlan): never {
+  throw new TwzError('ValueMismatch', `index ${plan.name} is unique, and another record has this key`, { index: plan.name });
+}
+
+const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
+
+/** The type of ordered maps from `key` to a struct, with indexes: `indexedMap(u32, Person, { byName: index(text, (p) => p.name) })`. */
+export function indexedMap<T extends AnyKeyType, F, B>(
+  key: T,
+  value: Struct<F>,
+  indexes: { readonly [N in keyof B]: Index<Readonly<Instance<F>>, B[N]> },
+): CollectionType<IndexedMap<KeyOf<T>, Instance<F>, Init<F> | Instance<F>, B>, Iterable<readonly [KeyOf<T>, Init<F> | Instance<F>]>> {
+  if (value.describe.kind !== 'struct') throw new TwzError('TypeInvalid', 'the values of an indexed map are structs');
+  const keys = keyCodec(key as KeyType<KeyOf<T>>);
+  const declared: unknown = indexes;
+  const plans = Object.entries(declared as Record<string, Index<object, unknown>>).map(([name, each]) => {
+    if (!NAME.test(name)) throw new TwzError('TypeInvalid', `"${name}" cannot be the name of an index`, { name });
+    return new IndexPlan(name, each);
+  });
+  const base = orderedMap(key, value as Field<Instance<F>, Init<F> | Instance<F>>);
+  const listed = plans.map(({ signature }) => signature).join(',');
+  const size = ORDERED_HEADER * (plans.length + 1);
+  const type: unknown = value;
+  return collectionType({
+    kind: 'IndexedMap',
+    name: `IndexedMap<${keys.signature}, ${value.name}; ${listed}>`,
+    signature: `IndexedMap<${keys.signature},${value.signature};${listed}>`,
+    size,
+    shape: { size, key: keys.signature, value: value.describe },
+    parts: [value],
+    make: () => makeIndexedMap<KeyOf<T>>({ keys, type: type as StructImage, base, plans }),
+  });
+}

@@ -24,7 +24,7 @@ import { Handle } from './kernel/object.ts';
 import { objectIds, reclaim, type Reclaimed } from './kernel/reclaim.ts';
 import type { Recovery } from './kernel/recovery.ts';
 import { Snapshot as KernelSnapshot } from './kernel/snapshot.ts';
-import { run } from './kernel/transaction.ts';
+import { run, runAlone } from './kernel/transaction.ts';
 import { isCollectionAccessor, type CollectionType } from './lib/collections/type.ts';
 import { Obj } from './lib/object.ts';
 import { LateReference, assignTo, isAccessor, rootOf } from './lib/runtime.ts';
@@ -48,6 +48,10 @@ export interface OpenOptions {
   readonly mappedMax?: number;
   /** Objects mapped at once (default 32,000; the system's own limit is vm.max_map_count). */
   readonly objectsMax?: number;
+  /** Nobody else may have the space open meanwhile (default false): SpaceBusy where somebody has. */
+  readonly exclusive?: boolean;
+  /** Milliseconds to wait for another process that holds what is needed, before LeaseTimeout or SpaceBusy (default 10,000). */
+  readonly patience?: number;
   /** Gets the one line that says that the portable host is used (default: standard error). */
   readonly notice?: (line: string) => void;
 }
@@ -68,12 +72,14 @@ export interface SpaceStat {
   readonly transactions: { readonly commits: number; readonly aborts: number };
   readonly mapped: { readonly objects: number; readonly bytes: number; readonly maps: number; readonly evictions: number };
   readonly recovery: Recovery;
+  /** Processes and threads that have the space open, this one first; `behind`: bytes of log that it has not followed yet. */
+  readonly members: readonly { readonly pid: number; readonly behind: number }[];
 }
 
 /** What names an object: the object, an accessor of something in it, or its ID. */
 export type Target = Obj | object | ObjectId;
 
-const DEFAULTS = { create: true, segmentSize: 16 << 20, checkpointBytes: 64 << 20, mappedMax: 64 * 2 ** 30, objectsMax: 32_000 } as const;
+const DEFAULTS = { create: true, segmentSize: 16 << 20, checkpointBytes: 64 << 20, mappedMax: 64 * 2 ** 30, objectsMax: 32_000, exclusive: false, patience: 10_000 } as const;
 
 /**
  * Opens the space in a directory, and makes it where there is none. Replays what an earlier process left in the log.
@@ -142,6 +148,11 @@ export class Space {
     return result;
   }
 
+  /** As `relaxed`, with the transactions of all other processes kept out: for what looks at all objects, and relies on what it saw. */
+  #alone<T>(body: () => T): T {
+    return this.relaxed(() => runAlone(this.#kernel, body));
+  }
+
   /**
    * As `relaxed`, and resolves once its effect survives a power failure. Transactions in flight together share a sync. Inside another
    * transaction it is part of that one, and resolves when that one is durable.
@@ -176,6 +187,14 @@ export class Space {
   checkpoint(): void {
     this.#kernel.idle('a checkpoint');
     this.#kernel.checkpointer.run();
+  }
+
+  /**
+   * Shows what other processes have committed by now. Happens by itself when a transaction or a snapshot begins, at `get` and the like, and
+   * a few milliseconds after a commit elsewhere, never while the program does not give way.
+   */
+  refresh(): void {
+    this.#kernel.catchUp();
   }
 
   // --- objects ------------------------------------------------------------------------------------------------------------
@@ -230,6 +249,7 @@ export class Space {
   get<C, I>(id: ObjectId, type: CollectionType<C, I>): C;
   get<F>(id: ObjectId, type: Struct<F>): Instance<F>;
   get<F>(id: ObjectId, type: Struct<F>): Instance<F> {
+    this.#kernel.catchUp();
     const h = this.#kernel.open(parseId(id));
     return accessorAt(type, h, rootOf(h, type));
   }
@@ -241,11 +261,13 @@ export class Space {
   }
 
   has(id: ObjectId): boolean {
+    this.#kernel.catchUp();
     return this.#kernel.has(parseId(id));
   }
 
   /** IDs of all objects, in no order. */
   ids(): Iterable<ObjectId> {
+    this.#kernel.catchUp();
     return objectIds(this.#kernel);
   }
 
@@ -288,7 +310,7 @@ export class Space {
 
   /** Deletes the counted objects that nothing reachable refers to. */
   reclaim(): Reclaimed {
-    return this.relaxed(() => reclaim(this.#kernel));
+    return this.#alone(() => reclaim(this.#kernel));
   }
 
   /**
@@ -298,7 +320,7 @@ export class Space {
    */
   defragment(target: Target): Defragmented {
     const own = this.#kernel.transaction === undefined;
-    return this.relaxed(() => defragment(this.#kernel, handleOf(this.#kernel, target), own));
+    return this.#alone(() => defragment(this.#kernel, handleOf(this.#kernel, target), own));
   }
 
   /**
@@ -327,6 +349,7 @@ export class Space {
   /** The space as it is now, unmoved by later commits until `advance`. */
   snapshot(): Snapshot {
     this.#kernel.idle('a snapshot');
+    this.#kernel.catchUp();
     return new Snapshot(this.#kernel);
   }
 
@@ -350,7 +373,7 @@ export class Space {
   }
 
   stat(): SpaceStat {
-    const { host, directory, log, checkpointer, commits, aborts, windows, maps, evictions, recovery, spaceId } = this.#kernel;
+    const { host, directory, log, checkpointer, commits, aborts, windows, maps, evictions, recovery, spaceId, live } = this.#kernel;
     return {
       host: host.name,
       directory,
@@ -366,6 +389,7 @@ export class Space {
       transactions: { commits, aborts },
       mapped: { objects: this.#kernel.mappedObjects, bytes: windows.used, maps, evictions },
       recovery,
+      members: [{ pid: host.pid, behind: 0 }, ...(live?.describe() ?? [])],
     };
   }
 

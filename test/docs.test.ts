@@ -17,6 +17,7 @@ const PAGES = [
   'docs/collections-trees.md',
   'docs/collections-graph.md',
   'docs/coming-from.md',
+  'docs/processes.md',
 ];
 
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'twz-docs-'));

@@ -40,6 +40,9 @@ const NODE_MODULES_IN: ReadonlySet<string> = new Set(['host', 'cli', 'testing'])
 const MAINS: ReadonlySet<string> = new Set([
   'src/testing/sim.ts',
   'src/testing/crash.ts',
+  'src/testing/crowd.ts',
+  'src/testing/crowd-member.ts',
+  'src/testing/crowd-run.ts',
   'src/testing/victim.ts',
   'src/testing/fuzz.ts',
   'src/testing/grind.ts',

@@ -362,7 +362,7 @@ test('T18 backup and restore as commands: points, lists, times, refusals', async
   assert.equal(bench.run(['backup', 'bk', '--keep', '0']).code, 2);
   assert.equal(fs.existsSync(bench.path('four')), false);
   const space = bench.space('two');
-  bench.bad('SpaceBusy', 'backup', 'bk', '-s', 'two');
+  bench.bad('SpaceBusy', 'check', '-s', 'two');
   space.close();
 });
 

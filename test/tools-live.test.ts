@@ -156,7 +156,8 @@ function busy(bench: Bench): { space: Space; ids: ObjectId[] } {
 test('T18 trace and top as commands, while the space is open elsewhere', () => {
   const bench = new Bench();
   const { space, ids } = busy(bench);
-  bench.bad('SpaceBusy', 'ls', '-s', 's');
+  assert.equal(bench.good('ls', '-s', 's'), 'a\nb\n');
+  bench.bad('SpaceBusy', 'check', '-s', 's');
   const text = bench.good('trace', '-s', 's', '--once');
   assert.match(text, /create {2}\/a {2}Counter {2}version 1 {2}name = "a", n = 0\n/);
   assert.match(text, /\d+ {2}\d+ B {2}1 object\n {2}change {2}\/b {2}Counter {2}version 2 {2}n = 5\n/);

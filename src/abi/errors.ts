@@ -181,6 +181,12 @@ export const ERRORS = {
     'The function of a transaction returned a promise.',
     'Await first, then change data in a plain synchronous function.',
   ),
+  TransactionOvertaken: page(
+    509,
+    'transaction',
+    'Another process changes the same objects all the time; the transaction was tried several times and changed nothing.',
+    'Run it again. A raw view that another process holds keeps an object to that process: let go of it there.',
+  ),
   TransactionTooLarge: page(
     503,
     'transaction',
@@ -264,6 +270,12 @@ export const ERRORS = {
     'space',
     'The space has a format version that this build does not read.',
     'Use the build that wrote it, or export and import.',
+  ),
+  LeaseTimeout: page(
+    807,
+    'space',
+    'Another process that has the space open holds what is needed, lives, and does not go on.',
+    'Look at the process that the message names: it may be stopped, in a debugger, or in a long transaction.',
   ),
   SpaceClosed: page(806, 'space', 'The space was closed.', 'Open it again.'),
 

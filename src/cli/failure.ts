@@ -12,7 +12,7 @@ export const EXIT = { done: 0, findings: 1, usage: 2, failed: 3, bug: 4, interru
 /** Hints that fit the command line better than the general remedy. */
 const HINTS: Partial<Record<ErrorName, string>> = {
   SpaceMissing: 'create one with `twz init`, or say where it is with `-s DIR` or TWZ_SPACE',
-  SpaceBusy: 'close the other program first; one process at a time has a space open',
+  SpaceBusy: 'close the other programs first: this needs the space for itself',
   NameMissing: 'list what there is with `twz ls` or `twz tree`',
   NamespaceNotEmpty: 'add `-r` to remove all that is below',
   NameExists: 'add `-f` to replace it, or choose another name',

@@ -34,6 +34,8 @@ export interface Timer {
 
 export interface Lock {
   release(): void;
+  /** An exclusive lock becomes a shared one. Who waits for it may come first: it is lost then, and this throws SpaceBusy. */
+  share(): void;
 }
 
 /**
@@ -66,12 +68,23 @@ export interface Window {
    * Undefined: the host does not know, compare everything.
    */
   privatePages(at: number, length: number): Uint32Array | undefined;
+  /**
+   * Sleeps while the word at `at` holds `value`, at most `ms` milliseconds, until `wake` is called on the same word of the same file, in
+   * this process or another. May return early. Only on a host that is `sharing`.
+   */
+  sleep(at: number, value: number, ms: number): void;
+  /** Wakes up to `count` that sleep on the word at `at`. */
+  wake(at: number, count: number): void;
   /** Gives the region back. */
   close(): void;
 }
 
 export interface Host {
   readonly name: 'linux' | 'portable' | 'simulated';
+  /** Can several processes have a space open: shared mapping, shared locks, sleeping on words? */
+  readonly sharing: boolean;
+  /** Names this process to people. */
+  readonly pid: number;
 
   open(path: string, mode: OpenMode): File;
   close(file: File): void;
@@ -105,6 +118,8 @@ export interface Host {
 
   /** Takes the lock file exclusively, or throws SpaceBusy at once. The operating system releases it when the process dies. */
   lock(path: string): Lock;
+  /** As `lock`, but together with others that do the same. Throws SpaceBusy while somebody holds it exclusively. */
+  lockShared(path: string): Lock;
 
   openWindow(): Window;
 

@@ -46,6 +46,8 @@ const FLAGS: Readonly<Record<OpenMode, number>> = {
 const ZEROS = new Uint8Array(1 << 20);
 
 export class NodeFiles {
+  readonly pid = process.pid;
+
   open(path: string, mode: OpenMode): File {
     return attempt('open', path, () => fs.openSync(path, FLAGS[mode], 0o644)) as File;
   }

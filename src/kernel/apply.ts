@@ -16,10 +16,14 @@ export function applyChange(
 ): void {
   const { host, snapshots } = kernel;
   const path = kernel.path(h.id);
-  const file = openFor(kernel, h, path, unsynced);
+  // Others may show the file as it is: it stays the same one.
+  const renewed = kernel.live?.alone === false && h.fileSize === 0 && host.exists(path);
+  const file = renewed ? host.open(path, 'write') : openFor(kernel, h, path, unsynced);
   try {
     if (host.length(file) > h.size) host.truncate(file, h.size);
-    const pages = [0, ...h.pendingPages.filter((page) => page !== 0).sort((a, b) => a - b)];
+    const pages = renewed
+      ? Array.from({ length: h.size / PAGE }, (_, page) => page)
+      : [0, ...h.pendingPages.filter((page) => page !== 0).sort((a, b) => a - b)];
     for (const snapshot of snapshots) for (const page of pages) snapshot.detach(h.id, page);
     detachCopies(h, pages);
     writePages(kernel, h, file, pages);

@@ -11,13 +11,16 @@ import { TwzError, assert, isTwzError } from '../abi/errors.ts';
 import { KIND, META, OBJECT_FORMAT, OBJECT_MAGIC, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
 import { crc32c } from '../abi/crc32c.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
-import type { Host, Lock } from '../host/host.ts';
+import type { Host, Lock, Timer } from '../host/host.ts';
 import { Checkpointer } from './checkpoint.ts';
+import { Follower } from './follow.ts';
 import { bindsId, contentNonce } from './identity.ts';
 import { wasDeleted } from './lifetime.ts';
+import type { Live } from './live.ts';
 import type { Log } from './log.ts';
 import { CLEAN, Handle } from './object.ts';
-import { recover, type Recovery } from './recovery.ts';
+import { openSpace, type Door } from './door.ts';
+import type { Recovery } from './recovery.ts';
 import type { Snapshot } from './snapshot.ts';
 import { enlist, FrameWriter, Transaction } from './transaction.ts';
 import { Windows, type Slot } from './windows.ts';
@@ -33,6 +36,10 @@ export interface KernelOptions {
   readonly mappedMax: number;
   /** Objects mapped at once: the system has a limit on mappings. */
   readonly objectsMax: number;
+  /** Nobody else may have the space open. */
+  readonly exclusive: boolean;
+  /** Milliseconds to wait for another program that holds what is needed. */
+  readonly patience: number;
 }
 
 /** Gives the target of a late-bound reference, or undefined. `from` is the object that holds the reference. */
@@ -47,10 +54,16 @@ export class Kernel {
   readonly spaceId: Uint8Array;
   readonly checkpointer: Checkpointer;
   readonly recovery: Recovery;
-  readonly #lock: Lock;
+  readonly #door: Door;
+  /** What the processes share that have the space open; undefined where there can be one only. */
+  readonly live: Live | undefined;
+  readonly follower: Follower | undefined;
+  #timer: Timer | undefined;
   readonly handles = new Map<ObjectId, Handle>();
   readonly snapshots = new Set<Snapshot>();
   readonly resolvers = new Map<string, Resolver>();
+  /** Leases that stay with this process, and for how many objects with raw views. */
+  readonly stuck = new Map<number, number>();
   /** Handles with raw views. */
   readonly exposed = new Set<Handle>();
 
@@ -84,8 +97,9 @@ export class Kernel {
     this.directory = directory;
     this.options = options;
     this.windows = new Windows(host, Math.max(1, Math.ceil(options.mappedMax / 2 ** 32)));
-    const opened = recover(this);
-    this.#lock = opened.lock;
+    const opened = openSpace(this);
+    this.#door = opened.door;
+    this.live = opened.live;
     this.spaceId = opened.control.space;
     this.log = opened.log;
     this.writer = new FrameWriter(opened.log);
@@ -94,12 +108,83 @@ export class Kernel {
       this.checkpointer = new Checkpointer(this, opened.control);
     } catch (error) {
       opened.log.close(false);
+      opened.live?.close();
       this.windows.close();
-      opened.lock.release();
+      opened.door.close();
       throw error;
     }
     for (const h of opened.changed) this.checkpointer.changed(h);
-    for (const h of opened.removed) this.checkpointer.removed(h);
+    for (const h of opened.removed) this.checkpointer.removed(h.id, opened.log.end);
+    if (opened.live === undefined) return;
+    opened.live.answer = () => this.catchUp();
+    this.follower = new Follower(this, opened.live, opened.from, opened.chain);
+    try {
+      this.follower.catchUp();
+      opened.door.ajar();
+    } catch (error) {
+      this.release();
+      throw error;
+    }
+    this.#watch(IDLE_MS);
+  }
+
+  // --- other processes ----------------------------------------------------------------------------------------------------
+
+  /** Shows what others have committed by now; nothing changes inside a transaction. */
+  catchUp(): void {
+    if (this.transaction === undefined && !this.closed) this.follower?.catchUp();
+  }
+
+  /** Somebody knocks: from now on this process is one of several. Not inside a transaction. */
+  welcome(): void {
+    const { live } = this;
+    if (live === undefined) return;
+    this.log.share();
+    live.welcome();
+    // What raw stores may change stays with this process.
+    for (const stripe of this.stuck.keys()) live.lease(stripe);
+  }
+
+  /** The last one left does without what several need. */
+  withdraw(): void {
+    const { live, host } = this;
+    let lock: Lock;
+    try {
+      // Nobody comes while this is held.
+      lock = host.lock(`${this.directory}/lock`);
+    } catch (error) {
+      if (isTwzError(error, 'SpaceBusy')) return;
+      throw error;
+    }
+    try {
+      this.log.join();
+      if (live?.alone !== true || this.follower?.current !== true) return;
+      live.withdraw();
+      for (const stripe of this.stuck.keys()) live.giveLease(stripe, 0);
+    } finally {
+      lock.release();
+    }
+  }
+
+  /** A process that does nothing must follow the others all the same: they cannot clear the log before. */
+  #watch(ms: number): void {
+    this.#timer = this.host.timer(ms, () => {
+      if (this.closed) return;
+      const { commits } = this;
+      try {
+        this.catchUp();
+      } catch (error) {
+        // Whoever uses the space next gets the same error.
+        if (!isTwzError(error)) throw error;
+      }
+      this.#watch(this.commits === commits ? Math.min(ms * 2, IDLE_MS) : BUSY_MS);
+    });
+  }
+
+  /** A page of an object that others may write to its file from now on: whoever shows the file gets the page as its own. */
+  detach(h: Handle, page: number): void {
+    for (const snapshot of this.snapshots) snapshot.detach(h.id, page);
+    if (h.copies !== undefined) for (const copy of h.copies) if (copy.fileMapped) copy.detach(page);
   }
 
   // --- handles ------------------------------------------------------------------------------------------------------------
@@ -127,6 +212,8 @@ export class Kernel {
     if (this.closed) throw new TwzError('SpaceClosed', 'the space was closed', { id });
     const h = this.handles.get(id);
     if (h !== undefined && (h.slot !== undefined || h.state !== 'live')) return h.state === 'live';
+    const foreign = this.follower?.has(id);
+    if (foreign !== undefined) return foreign;
     return this.host.exists(this.path(id));
   }
 
@@ -176,7 +263,9 @@ export class Kernel {
       h.show();
       return;
     }
-    const length = this.#readSmall(h);
+    if (this.#bring(h)) return;
+    const length = this.#lengthOf(h);
+    if (length === undefined) return;
     if (length < SMALL.length) {
       this.#checkLength(h, length);
       const slot = this.takeSlot(length);
@@ -185,6 +274,24 @@ export class Kernel {
       this.#admit(h, slot, length);
     } else this.#mapLarge(h);
     this.maps++;
+  }
+
+  /** Maps what others changed since the last checkpoint; false where they did not. */
+  #bring(h: Handle): boolean {
+    if (this.follower === undefined || this.follower.foreign.size === 0 || !this.follower.bring(h)) return false;
+    this.maps++;
+    return true;
+  }
+
+  /** As `#readSmall`. Undefined where the object is one that others made just now: it is mapped. */
+  #lengthOf(h: Handle): number | undefined {
+    try {
+      return this.#readSmall(h);
+    } catch (error) {
+      if (this.follower === undefined || this.transaction !== undefined || !isTwzError(error, 'ObjectMissing')) throw error;
+      this.follower.catchUp();
+      return this.#bring(h) ? undefined : this.#readSmall(h);
+    }
   }
 
   #readSmall(h: Handle): number {
@@ -380,7 +487,7 @@ export class Kernel {
       if (applied) return false;
       // Everything left has bytes that are not in its file yet: write those.
       if (this.makeRoom !== undefined) return this.makeRoom();
-      this.checkpointer.applyAll();
+      this.checkpointer.relieve();
     }
     return false;
   }
@@ -416,15 +523,34 @@ export class Kernel {
     this.windows.give(slot, mapped);
   }
 
-  /** Gives an object room for `size` bytes, moving it to a larger slot if it must. */
-  resize(h: Handle, size: number): void {
+  /** Unmaps an object that is pinned: its slot stays as it is for those who hold it. */
+  retire(h: Handle): void {
+    if (h.unplace() === undefined) return;
+    this.#unlink(h);
+    this.setMapped(h, false);
+    h.dirty = CLEAN;
+    h.fot = [];
+    h.fotIndex = undefined;
+    h.fotEpoch++;
+  }
+
+  /** Is this the object that the log means? Its checksum cannot tell: the file may be half way through a checkpoint. */
+  sound(h: Handle): boolean {
+    const { dv, words, idWords } = h;
+    if (dv.getUint32(META.magic, true) !== OBJECT_MAGIC || dv.getUint32(META.format, true) !== OBJECT_FORMAT) return false;
+    for (let i = 0; i < 4; i++) if (words[(META.id >> 2) + i] !== idWords[i]) return false;
+    return bindsId(this.host, h.u8, dv);
+  }
+
+  /** Gives an object room for `size` bytes, moving it to a larger slot if it must. `force`: even where it is pinned. */
+  resize(h: Handle, size: number, force = false): void {
     const { slot } = h;
     assert(slot !== undefined, 'resize of an unmapped object');
     if (size <= 2 ** slot.order) {
       h.place(slot, size);
       return;
     }
-    if (h.pins > 0)
+    if (h.pins > 0 && !force)
       throw new TwzError('ObjectPinned', `object ${h.id} cannot move to grow to ${size} bytes while raw views of it are held`, {
         id: h.id,
         size,
@@ -434,7 +560,8 @@ export class Kernel {
     h.pins--;
     const mapped = this.copyImage(h, larger, h.size, 'current');
     h.place(larger, size);
-    this.windows.give(slot, h.fileMapped);
+    // Who holds it pinned goes on seeing it as it was.
+    if (h.pins === 0) this.windows.give(slot, h.fileMapped);
     this.setMapped(h, mapped);
     const dirty = new Uint8Array(h.capacity >>> 6);
     dirty.set(h.dirty === CLEAN ? new Uint8Array(0) : h.dirty);
@@ -484,11 +611,14 @@ export class Kernel {
     if (this.closed) return;
     this.idle('close');
     let clean = false;
+    // From here on nobody comes. Who is here already brings what is in the log to its place.
+    const last = this.#door.narrow();
     try {
       // What was committed and could not be made durable: the caller must hear of it.
       if (this.log.failure !== undefined) throw this.log.failure;
-      this.checkpointer.run();
-      clean = true;
+      if (last) this.checkpointer.run();
+      else this.log.sync();
+      clean = last;
     } finally {
       this.release(clean);
     }
@@ -506,12 +636,18 @@ export class Kernel {
     }
     this.serial = -1;
     this.transaction = undefined;
+    this.#timer?.cancel();
     this.checkpointer.stop();
     this.log.close(clean);
+    this.live?.close();
     this.windows.close();
-    this.#lock.release();
+    this.#door.close();
   }
 }
+
+/** How often a process looks for what others have committed, in milliseconds: when nothing happens, and when something does. */
+const IDLE_MS = 50;
+const BUSY_MS = 2;
 
 /** CRC-32C of the metadata page with its checksum field zero. */
 export function headerChecksum(words: Int32Array): number {

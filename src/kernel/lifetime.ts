@@ -27,7 +27,7 @@ import { fotEntries, referTo, settleCounts, unreferEntry } from './fot.ts';
 import { contentNonce, deriveId } from './identity.ts';
 import type { Kernel } from './kernel.ts';
 import { Handle } from './object.ts';
-import { enter, type Transaction } from './transaction.ts';
+import { enter, secure, type Transaction } from './transaction.ts';
 import type { Slot } from './windows.ts';
 
 export interface CreateOptions {
@@ -66,6 +66,7 @@ function vacant(kernel: Kernel, id: ObjectId): Handle {
   if (h.state === 'deleting')
     throw new TwzError('ObjectDeleted', `object ${id} was deleted by this transaction; another can make it anew`, { id });
   assert(h.slot === undefined, 'a fresh object that is mapped');
+  secure(kernel, h);
   return h;
 }
 

@@ -11,11 +11,16 @@
  *  3. Where the host maps the tail, an append makes no system call; elsewhere it is one write.
  *  4. `reserve` throws before anything is changed; after it an append needs no new space on disk.
  *  5. After a failed write or sync nothing more is appended: what the disk holds is unknown (`LogFailed`).
+ *  6. Where several processes have the space open, `end`, `written` and so on are the live file's between `enter` and `leave`, and what
+ *     this process knew last otherwise. Frames count from the `leave` that publishes their end.
  */
 import { crc32c } from '../abi/crc32c.ts';
 import { TwzError, assert } from '../abi/errors.ts';
-import { FRAME, FRAME_COMMIT, FRAME_MAX, LOG_FORMAT, LOG_MAGIC, SEGMENT, SEGMENT_HEADER } from '../abi/log-format.ts';
+import { FRAME, FRAME_COMMIT, FRAME_MAX, SEGMENT_HEADER } from '../abi/log-format.ts';
+import { LIVE } from '../abi/live-format.ts';
 import type { File, Host, Timer } from '../host/host.ts';
+import type { Live, Mender } from './live.ts';
+import { Segments, segmentName, type Segment } from './segments.ts';
 import type { Slot, Windows } from './windows.ts';
 
 const TAIL_MAX = 4 << 20;
@@ -33,42 +38,15 @@ export interface LogPosition {
   readonly chain: number;
 }
 
-interface Segment {
-  /** Changes when the segment is used again. */
-  sequence: number;
-  readonly file: File;
-  readonly through: File;
-  /** Plain writes so far, and how many of them are known to be durable. */
-  writes: number;
-  durableWrites: number;
-  /** Asynchronous writes that have not ended: until then it is not used again. */
-  writing: number;
-  /** Asynchronous writes and syncs that have not ended: until then its files stay open. A busy event loop hears of the end late. */
-  underWay: number;
-  closing: boolean;
-}
-
-/** A segment that is not in use, and will save a new one the writing of zeros. */
-interface Spare {
-  readonly path: string;
-  /** Its files, where this process has used it before. */
-  readonly segment: Segment | undefined;
-}
-
 interface Waiter {
   readonly lsn: number;
   readonly resolve: () => void;
   readonly reject: (error: TwzError) => void;
 }
 
-export function segmentName(sequence: number): string {
-  return `${String(sequence).padStart(8, '0')}.log`;
-}
-
-export class Log {
+export class Log implements Mender {
   readonly #host: Host;
   readonly #directory: string;
-  readonly #space: Uint8Array;
   readonly segmentSize: number;
   /** Longest frame in bytes. */
   readonly frameMax: number;
@@ -76,17 +54,16 @@ export class Log {
   /** Nothing below this LSN needs a new segment. */
   #reserved = 0;
   readonly #salt: number;
-  readonly #segments = new Map<number, Segment>();
-  /** The names of segments that an earlier process made are durable. */
-  #namesSynced = false;
-  readonly #spares: Spare[] = [];
-  readonly #sparesMax: number;
+  readonly #segments: Segments;
 
   /** The tail buffer and its words; frames are built in place. */
   readonly #tail: Uint8Array;
   readonly words: Int32Array;
   readonly #tailFile: File | undefined;
   readonly #mapped: boolean;
+  readonly #live: Live | undefined;
+  /** How often `enter` was called without its `leave`. */
+  #depth = 0;
   #tailStart: number;
   /** Where the next frame goes in the tail, in bytes. */
   #at = 0;
@@ -121,12 +98,14 @@ export class Log {
     windows: Windows,
     at: LogPosition,
     checkpoint: number,
+    live: Live | undefined,
   ) {
+    this.#live = live;
+    if (live !== undefined) live.mender = this;
     this.#host = host;
     this.#directory = directory;
-    this.#space = space;
     this.segmentSize = segmentSize;
-    this.#sparesMax = spares;
+    this.#segments = new Segments(host, directory, space, segmentSize, spares, live);
     this.#tailSize = Math.min(TAIL_MAX, segmentSize);
     this.frameMax = Math.min(FRAME_MAX, this.#tailSize / 4);
     this.#salt = new DataView(host.random(4).buffer).getUint32(0, true);
@@ -136,8 +115,6 @@ export class Log {
     this.#lastSync = host.now();
 
     const path = `${directory}/tail`;
-    for (const name of host.list(directory))
-      if (name.startsWith('spare')) this.#spares.push({ path: `${directory}/${name}`, segment: undefined });
     const slot: Slot | undefined = windows.take(this.#tailSize);
     assert(slot !== undefined, 'no slot for the log tail');
     try {
@@ -148,10 +125,6 @@ export class Log {
         mapped = slot.window.mapShared(slot.at, this.#tailSize, this.#tailFile, 0);
       }
       this.#mapped = mapped;
-      // An earlier process wrote these and may have died before it synced them.
-      for (let sequence = this.#sequenceOf(checkpoint); checkpoint < at.lsn && sequence <= this.#sequenceOf(at.lsn); sequence++) {
-        if (host.exists(`${directory}/${segmentName(sequence)}`)) this.#segment(sequence);
-      }
     } catch (error) {
       this.#closeFiles();
       throw error;
@@ -162,73 +135,117 @@ export class Log {
     if (this.synced < this.end) this.#arm();
   }
 
+  // --- sharing --------------------------------------------------------------------------------------------------------------
+
+  /** From here to `leave` this process alone appends, and knows what there is. Throws LeaseTimeout. */
+  enter(): void {
+    if (this.#live === undefined || this.#live.sole) return;
+    if (this.#depth === 0) {
+      this.#live.take(LIVE.append >> 2);
+      this.#load(this.#live);
+    }
+    this.#depth++;
+  }
+
+  leave(): void {
+    if (this.#live === undefined || this.#live.sole || --this.#depth > 0) return;
+    this.#store(this.#live);
+    this.#live.give(LIVE.append >> 2);
+  }
+
+  #load({ i32, f64 }: Live): void {
+    this.end = f64[LIVE.end >> 3] as number;
+    this.written = f64[LIVE.written >> 3] as number;
+    this.synced = Math.max(this.synced, f64[LIVE.synced >> 3] as number);
+    this.#tailStart = f64[LIVE.tailStart >> 3] as number;
+    this.#at = i32[LIVE.at >> 2] as number;
+    this.chain = (i32[LIVE.chain >> 2] as number) >>> 0;
+    if (i32[LIVE.failed >> 2] === 1) this.failure ??= new TwzError('LogFailed', 'another process could not write the log');
+  }
+
+  #store({ i32, f64 }: Live): void {
+    f64[LIVE.written >> 3] = this.written;
+    f64[LIVE.synced >> 3] = this.synced;
+    f64[LIVE.tailStart >> 3] = this.#tailStart;
+    i32[LIVE.at >> 2] = this.#at;
+    i32[LIVE.chain >> 2] = this.chain;
+    // What a commit that failed half way left behind does not count.
+    if (f64[LIVE.end >> 3] === this.end || this.failure !== undefined) return;
+    f64[LIVE.end >> 3] = this.end;
+    Atomics.add(i32, LIVE.commits >> 2, 1);
+  }
+
+  /** The first to open the space says what there is. */
+  share(): void {
+    if (this.#live !== undefined) this.#store(this.#live);
+  }
+
+  /** A joiner learns what there is. */
+  join(): void {
+    this.enter();
+    this.leave();
+  }
+
+  /** Who was appending died: what it had not published is cut off, so that no recovery finds it. */
+  mend(): void {
+    const live = this.#live;
+    assert(live !== undefined, 'a log that is not shared was mended');
+    this.#load(live);
+    if (this.end < this.#tailStart) {
+      this.#tailStart = this.written = this.end;
+      this.#at = 0;
+    } else this.#at = this.end - this.#tailStart;
+    if (this.#at < this.#tailSize) this.words[this.#at >> 2] = 0;
+    const offset = this.end % this.segmentSize;
+    const path = `${this.#directory}/${segmentName(this.#segments.sequenceOf(this.end))}`;
+    if (offset + FRAME.header <= this.segmentSize && this.#host.exists(path))
+      this.#host.write(this.#segments.get(this.#segments.sequenceOf(this.end)).file, new Uint8Array(FRAME.header), offset);
+    Atomics.add(live.i32, LIVE.turn >> 2, 2 - (Atomics.load(live.i32, LIVE.turn >> 2) & 1));
+    this.#store(live);
+  }
+
+  /** The tail begins anew, once all that is in it is in its segment. */
+  #rewind(): void {
+    const live = this.#live;
+    this.#at = 0;
+    this.#tailStart = this.end;
+    if (live === undefined || live.sole) return;
+    Atomics.add(live.i32, LIVE.turn >> 2, 1);
+    live.f64[LIVE.written >> 3] = live.f64[LIVE.end >> 3] as number;
+    live.f64[LIVE.tailStart >> 3] = this.#tailStart;
+    live.i32[LIVE.at >> 2] = 0;
+    Atomics.add(live.i32, LIVE.turn >> 2, 1);
+  }
+
+  /** Copies [from, to) of the tail; false where it is not all there. Needs no lock. */
+  copyTail(from: number, to: number, into: Uint8Array): boolean {
+    const live = this.#live;
+    if (live === undefined) return false;
+    const turn = Atomics.load(live.i32, LIVE.turn >> 2);
+    const start = live.f64[LIVE.tailStart >> 3] as number;
+    if ((turn & 1) !== 0 || from < start || to - start > this.#tailSize) return false;
+    into.set(this.#tail.subarray(from - start, to - start));
+    return Atomics.load(live.i32, LIVE.turn >> 2) === turn;
+  }
+
+  /** Reads what is below `written` from its segment; returns how many bytes there were. Never past the end of a segment. */
+  readSegment(lsn: number, into: Uint8Array): number {
+    const offset = lsn % this.segmentSize;
+    const { file } = this.#segments.get(this.#segments.sequenceOf(lsn));
+    return this.#host.read(file, into.subarray(0, Math.min(into.length, this.segmentSize - offset)), offset);
+  }
+
+  /** Hands all there is to the operating system. */
+  spill(): void {
+    this.enter();
+    try {
+      this.#spill();
+    } finally {
+      this.leave();
+    }
+  }
+
   // --- segments -----------------------------------------------------------------------------------------------------------
-
-  #sequenceOf(lsn: number): number {
-    return Math.floor(lsn / this.segmentSize);
-  }
-
-  #segment(sequence: number): Segment {
-    const open = this.#segments.get(sequence);
-    if (open !== undefined) return open;
-    const path = `${this.#directory}/${segmentName(sequence)}`;
-    if (!this.#host.exists(path)) {
-      const again = this.#createSegment(sequence, path);
-      if (again !== undefined) {
-        again.sequence = sequence;
-        again.writes = 1;
-        again.durableWrites = 0;
-        this.#segments.set(sequence, again);
-        return again;
-      }
-    } else if (!this.#namesSynced) {
-      // Who made it may have died before its name was durable.
-      this.#host.syncDirectory(this.#directory);
-      this.#namesSynced = true;
-    }
-    const file = this.#host.open(path, 'write');
-    let through: File;
-    try {
-      through = this.#host.open(path, 'writeThrough');
-    } catch (error) {
-      this.#host.close(file);
-      throw error;
-    }
-    // What an earlier process wrote here may not have been synced.
-    const segment: Segment = { sequence, file, through, writes: 1, durableWrites: 0, writing: 0, underWay: 0, closing: false };
-    this.#segments.set(sequence, segment);
-    return segment;
-  }
-
-  /** Builds the whole file under another name, so that a segment is either complete or absent. Gives the spare whose files are open. */
-  #createSegment(sequence: number, path: string): Segment | undefined {
-    const host = this.#host;
-    const spare = this.#spares.pop();
-    const draft = spare?.path ?? `${this.#directory}/draft`;
-    const file = spare?.segment?.file ?? host.open(draft, 'create');
-    try {
-      const header = new Int32Array(SEGMENT_HEADER / 4);
-      header[SEGMENT.magic >> 2] = LOG_MAGIC;
-      header[SEGMENT.format >> 2] = LOG_FORMAT;
-      header[SEGMENT.sequence >> 2] = sequence;
-      header[SEGMENT.size >> 2] = this.segmentSize;
-      new Uint8Array(header.buffer).set(this.#space, SEGMENT.space);
-      header[SEGMENT.checksum >> 2] = crc32c(header, 0, SEGMENT.checksum >> 2, 0);
-      host.preallocate(file, this.segmentSize);
-      host.write(file, new Uint8Array(header.buffer), 0);
-      host.sync(file);
-      host.rename(draft, path);
-      host.syncDirectory(this.#directory);
-    } catch (error) {
-      if (spare?.segment === undefined) host.close(file);
-      else this.#close(spare.segment);
-      host.remove(draft);
-      host.remove(path);
-      throw error;
-    }
-    if (spare?.segment === undefined) host.close(file);
-    return spare?.segment;
-  }
 
   /** Makes sure that `bytes` more can be appended, whatever the frames' sizes. Throws DiskFull and the like, with nothing changed. */
   reserve(bytes: number): void {
@@ -236,49 +253,19 @@ export class Log {
     // Each segment may stay unused by up to a frame at its end.
     const needed = this.end + bytes + (1 + bytes / (this.segmentSize / 2)) * this.frameMax;
     if (needed < this.#reserved) return;
-    const last = this.#sequenceOf(needed);
-    for (let sequence = this.#sequenceOf(this.end); sequence <= last; sequence++) this.#segment(sequence);
+    const last = this.#segments.sequenceOf(needed);
+    for (let sequence = this.#segments.sequenceOf(this.end); sequence <= last; sequence++) this.#segments.get(sequence);
     this.#reserved = (last + 1) * this.segmentSize;
   }
 
   /** Forgets all before `lsn`: its segments become spares for new ones, or go. */
   recycle(lsn: number): void {
-    const first = this.#sequenceOf(lsn);
-    for (const name of this.#host.list(this.#directory)) {
-      const match = /^(\d{8,})\.log$/.exec(name);
-      const sequence = Number(match?.[1] ?? Infinity);
-      const segment = this.#segments.get(sequence);
-      if (sequence >= first || (segment?.writing ?? 0) > 0) continue;
-      const path = `${this.#directory}/${name}`;
-      if (this.#spares.length < this.#sparesMax) {
-        const spare = `${this.#directory}/spare${match?.[1] ?? ''}`;
-        this.#host.rename(path, spare);
-        this.#segments.delete(sequence);
-        this.#spares.push({ path: spare, segment });
-        continue;
-      }
-      this.#host.remove(path);
-      this.#segments.delete(sequence);
-      if (segment !== undefined) this.#close(segment);
-    }
+    this.#segments.recycle(lsn);
   }
 
-  #close(segment: Segment): void {
-    segment.closing = true;
-    if (segment.underWay > 0) return;
-    this.#host.close(segment.file);
-    this.#host.close(segment.through);
-  }
-
-  /** Keeps a segment's files open while the work on them is under way. */
-  async #holding(segment: Segment, work: Promise<void>): Promise<void> {
-    segment.underWay++;
-    try {
-      await work;
-    } finally {
-      segment.underWay--;
-      if (segment.closing) this.#close(segment);
-    }
+  /** Another process has recycled what is below `lsn`. */
+  forget(lsn: number): void {
+    this.#segments.forget(lsn);
   }
 
   // --- appending ----------------------------------------------------------------------------------------------------------
@@ -289,17 +276,18 @@ export class Log {
     if ((this.end % this.segmentSize) + bytes >= this.segmentSize) this.#nextSegment();
     if (this.#at + bytes > this.#tailSize) {
       this.#spill();
-      this.#at = 0;
-      this.#tailStart = this.end;
+      this.#rewind();
     }
     return this.#at >> 2;
   }
 
   #nextSegment(): void {
     this.#spill();
-    const sequence = this.#sequenceOf(this.end) + 1;
-    this.end = this.written = this.#tailStart = sequence * this.segmentSize + SEGMENT_HEADER;
-    this.#at = 0;
+    const before = this.end;
+    this.end = this.written = (this.#segments.sequenceOf(before) + 1) * this.segmentSize + SEGMENT_HEADER;
+    // There is nothing in between.
+    if (this.synced === before) this.synced = this.end;
+    this.#rewind();
   }
 
   /** Completes the frame that `begin` opened and that ends before word `to`. It is in the log once this returns. */
@@ -329,14 +317,13 @@ export class Log {
   /** Hands [written, end) to the operating system. */
   #spill(): void {
     if (this.written === this.end) return;
-    const segment = this.#segment(this.#sequenceOf(this.written));
+    const segment = this.#segments.get(this.#segments.sequenceOf(this.written));
     const from = this.written - this.#tailStart;
     try {
       this.#host.write(segment.file, this.#tail.subarray(from, this.#at), this.written % this.segmentSize);
     } catch (cause) {
       throw this.fail(cause);
     }
-    segment.writes++;
     this.written = this.end;
   }
 
@@ -345,6 +332,7 @@ export class Log {
   /** Nothing is appended from now on. */
   fail(cause: unknown, what = 'the log could not be written'): TwzError {
     this.failure ??= new TwzError('LogFailed', `${what}: ${cause instanceof Error ? cause.message : String(cause)}`, {}, cause);
+    if (this.#live !== undefined) Atomics.store(this.#live.i32, LIVE.failed >> 2, 1);
     for (const waiter of this.#waiters.splice(0)) waiter.reject(this.failure);
     return this.failure;
   }
@@ -354,6 +342,11 @@ export class Log {
     this.#lastSync = this.#host.now();
     this.#unseen = 0;
     this.syncs++;
+    this.#settle();
+  }
+
+  /** Tells those whose commits are durable. */
+  #settle(): void {
     let done = 0;
     for (const waiter of this.#waiters) {
       if (waiter.lsn > this.synced) break;
@@ -363,27 +356,43 @@ export class Log {
     this.#waiters.splice(0, done);
   }
 
+  /** Takes note, for all, that the log is durable up to `lsn`. */
+  #publish(lsn: number): void {
+    this.enter();
+    try {
+      if (this.written < lsn) this.written = lsn;
+      this.#reached(lsn);
+    } finally {
+      this.leave();
+    }
+  }
+
   /** Makes all that was appended durable before it returns. */
   sync(): void {
     if (this.failure !== undefined) throw this.failure;
-    if (this.synced === this.end) return;
-    this.#spill();
-    const end = this.end;
+    let end = 0;
+    let unsynced: Segment[] = [];
+    this.enter();
     try {
-      for (const segment of this.#unsynced()) {
-        this.#host.sync(segment.file);
-        segment.durableWrites = segment.writes;
-      }
+      if (this.synced === this.end) return;
+      this.#spill();
+      end = this.end;
+      unsynced = this.#unsynced();
+    } finally {
+      this.leave();
+    }
+    try {
+      for (const segment of unsynced) this.#host.sync(segment.file);
     } catch (cause) {
       throw this.fail(cause);
     }
-    this.#reached(end);
+    this.#publish(end);
   }
 
   /** Resolves when all that was appended so far is durable. Calls in one turn of the event loop share a sync. */
   durable(): Promise<void> {
     if (this.failure !== undefined) return Promise.reject(this.failure);
-    if (this.synced === this.end) return Promise.resolve();
+    if (this.synced >= this.end) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#waiters.push({ lsn: this.end, resolve, reject });
       this.#schedule();
@@ -401,32 +410,49 @@ export class Log {
 
   /** Starts an asynchronous flush of all there is; another follows it while somebody waits. */
   #flush(): void {
-    if (this.#flushing || this.failure !== undefined || this.synced === this.end) return;
-    this.#singles = this.#waiters.length === 1 ? this.#singles + 1 : 0;
-    const end = this.end;
-    if (this.#singles > SINGLES && this.#writeThrough(end)) return;
-    this.#flushing = true;
-    this.#flushTo(end).then(
-      () => {
-        this.#flushing = false;
-        this.#reached(end);
-        if (this.#waiters.length > 0) this.#schedule();
-        else if (this.synced < this.end) this.#arm();
-      },
-      (cause: unknown) => {
-        this.#flushing = false;
-        this.fail(cause);
-      },
-    );
+    if (this.#flushing || this.failure !== undefined) return;
+    let work: Promise<unknown>;
+    let end: number;
+    try {
+      this.enter();
+    } catch (cause) {
+      this.fail(cause);
+      return;
+    }
+    try {
+      this.#settle();
+      if (this.synced === this.end) return;
+      this.#singles = this.#waiters.length === 1 ? this.#singles + 1 : 0;
+      end = this.end;
+      if (this.#singles > SINGLES && this.#writeThrough(end)) return;
+      this.#flushing = true;
+      work = this.#flushTo(end);
+    } finally {
+      this.leave();
+    }
+    work
+      .then(() => this.#publish(end))
+      .then(
+        () => {
+          this.#flushing = false;
+          if (this.#waiters.length > 0) this.#schedule();
+          else if (this.synced < this.end) this.#arm();
+        },
+        (cause: unknown) => {
+          this.#flushing = false;
+          this.fail(cause);
+        },
+      );
   }
 
   /**
    * For one caller that waits for each commit in turn: handing the write to another thread and back would cost a third more, and the
-   * event loop has little else to do. As soon as two wait at once the flushes are asynchronous again. False where older bytes are unsynced.
+   * event loop has little else to do. As soon as two wait at once the flushes are asynchronous again. False where older bytes are unsynced,
+   * or where other processes would have to wait.
    */
   #writeThrough(end: number): boolean {
-    if (this.written === end || this.#unsynced().length > 0) return false;
-    const segment = this.#segment(this.#sequenceOf(this.written));
+    if (this.written === end || this.synced !== this.written || this.#live?.alone === false) return false;
+    const segment = this.#segments.get(this.#segments.sequenceOf(this.written));
     try {
       this.#host.write(segment.through, this.#tail.subarray(this.written - this.#tailStart, this.#at), this.written % this.segmentSize);
     } catch (cause) {
@@ -440,35 +466,32 @@ export class Log {
 
   /** One write-through of the new bytes where nothing older is unsynced, else a write and a sync of each segment. */
   async #flushTo(end: number): Promise<unknown> {
-    const segment = this.#segment(this.#sequenceOf(this.written));
-    if (this.written < end && this.#unsynced().length === 0) {
+    const segment = this.#segments.get(this.#segments.sequenceOf(this.written));
+    if (this.written < end && this.synced === this.written) {
       // A copy: the tail may be reused before the device has read it.
       const bytes = this.#tail.slice(this.written - this.#tailStart, this.#at);
       const offset = this.written % this.segmentSize;
       segment.writing++;
-      return this.#holding(segment, this.#host.writeThroughAsync(segment.through, bytes, offset))
-        .then(() => {
-          if (this.written < end) this.written = end;
-        })
-        .finally(() => segment.writing--);
+      this.#live?.writes(this.written);
+      return this.#segments.holding(segment, this.#host.writeThroughAsync(segment.through, bytes, offset)).finally(() => {
+        segment.writing--;
+        this.#live?.writes(Infinity);
+      });
     }
     try {
       this.#spill();
     } catch (cause) {
       return Promise.reject(cause);
     }
-    return Promise.all(
-      this.#unsynced().map(async (other) => {
-        const { sequence, writes } = other;
-        await this.#holding(other, this.#host.syncAsync(other.file));
-        if (other.sequence === sequence) other.durableWrites = Math.max(other.durableWrites, writes);
-      }),
-    );
+    return Promise.all(this.#unsynced().map((other) => this.#segments.holding(other, this.#host.syncAsync(other.file))));
   }
 
+  /** Segments with bytes that are not known to be durable. */
   #unsynced(): Segment[] {
     const list: Segment[] = [];
-    for (const segment of this.#segments.values()) if (segment.writes !== segment.durableWrites) list.push(segment);
+    if (this.synced === this.written) return list;
+    const last = this.#segments.sequenceOf(this.written - 1);
+    for (let sequence = this.#segments.sequenceOf(this.synced); sequence <= last; sequence++) list.push(this.#segments.get(sequence));
     return list;
   }
 
@@ -491,9 +514,9 @@ export class Log {
     try {
       if (++this.#unseen >= UNSEEN_MAX) this.sync();
       else {
-        this.#spill();
+        this.spill();
         for (const segment of this.#unsynced())
-          this.#holding(segment, this.#host.syncAsync(segment.file)).catch((cause: unknown) => this.fail(cause));
+          this.#segments.holding(segment, this.#host.syncAsync(segment.file)).catch((cause: unknown) => this.fail(cause));
       }
     } catch (error) {
       // The transaction that was committed just now does not fail for it; the next one does.
@@ -513,9 +536,8 @@ export class Log {
   adopt(frames: Uint8Array, first: number, at: LogPosition, durable: boolean): void {
     assert(frames.length <= this.#tailSize, 'adopted frames exceed the tail');
     // Into the segment first: until they are there, the tail is all there is of them.
-    const segment = this.#segment(this.#sequenceOf(first));
+    const segment = this.#segments.get(this.#segments.sequenceOf(first));
     this.#host.write(segment.file, frames, first % this.segmentSize);
-    segment.writes++;
     if (durable) this.#host.syncAll(this.#directory);
     this.#at = 0;
     this.#tailStart = this.written = this.end = at.lsn;
@@ -525,9 +547,7 @@ export class Log {
   }
 
   #closeFiles(): void {
-    for (const segment of this.#segments.values()) this.#close(segment);
-    for (const { segment } of this.#spares) if (segment !== undefined) this.#close(segment);
-    this.#segments.clear();
+    this.#segments.close();
     if (this.#tailFile !== undefined) this.#host.close(this.#tailFile);
   }
 
@@ -536,6 +556,7 @@ export class Log {
     this.#timer?.cancel();
     if (clean) this.words[0] = 0;
     this.#closeFiles();
+    this.#live?.writes(Infinity);
     this.failure ??= new TwzError('SpaceClosed', 'the space was closed');
     for (const waiter of this.#waiters.splice(0)) waiter.reject(this.failure);
   }

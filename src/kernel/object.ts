@@ -22,6 +22,7 @@ import { RawState } from './raw.ts';
 import { stampedHeader } from './apply.ts';
 import type { Former } from './shorten.ts';
 import type { Snapshot } from './snapshot.ts';
+import { stick, unstick } from './transaction.ts';
 import type { Slot } from './windows.ts';
 
 const NO_VIEW = new DataView(new ArrayBuffer(0));
@@ -353,6 +354,7 @@ export class Handle implements ObjectHandle {
     this.raw ??= new RawState(this);
     this.pins++;
     if (++this.views > 1) return;
+    stick(this.kernel, this);
     this.kernel.exposed.add(this);
     if ((this.flags & FLAG.raw) === 0) this.setU32(META.flags, this.flags | FLAG.raw);
   }
@@ -365,6 +367,7 @@ export class Handle implements ObjectHandle {
     this.raw.restore();
     this.raw = undefined;
     this.kernel.exposed.delete(this);
+    unstick(this.kernel, this);
   }
 
   wasm(): WasmView {

@@ -30,6 +30,13 @@ export function* objectIds(kernel: Kernel): Generator<ObjectId> {
     seen.add(id);
     yield id;
   }
+  const foreign = kernel.follower?.foreign;
+  if (foreign !== undefined && foreign.size > 0)
+    for (const [id, { removed }] of [...foreign]) {
+      if (seen.has(id)) continue;
+      seen.add(id);
+      if (!removed) yield id;
+    }
   const { host, directory } = kernel;
   for (const part of host.list(`${directory}/objects`)) {
     for (const name of host.list(`${directory}/objects/${part}`)) {

@@ -7,14 +7,15 @@
  */
 import { crc32c } from '../abi/crc32c.ts';
 import { TwzError } from '../abi/errors.ts';
-import { LINE, LINE_WORDS, META, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE, OBJECT_FORMAT, OBJECT_MAGIC } from '../abi/format.ts';
+import { LINE, LINE_WORDS, META, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
 import { FRAME, FRAME_COMMIT, FRAME_MAX, OPERATION, SECTION, SEGMENT_HEADER } from '../abi/log-format.ts';
-import type { File, Host, Lock } from '../host/host.ts';
+import type { File, Host } from '../host/host.ts';
 import { encodeControl, readControl, type Control } from './control.ts';
 import { applyChange } from './apply.ts';
-import { bindsId } from './identity.ts';
-import { Log, segmentName, type LogPosition } from './log.ts';
+import type { Live } from './live.ts';
+import { Log, type LogPosition } from './log.ts';
+import { segmentName } from './segments.ts';
 import type { Kernel } from './kernel.ts';
 import type { Handle } from './object.ts';
 
@@ -28,29 +29,40 @@ export interface Recovery {
   readonly missing: readonly ObjectId[];
 }
 
-export interface Opened {
-  readonly lock: Lock;
+export interface Recovered {
   readonly control: Control;
   readonly log: Log;
   readonly recovery: Recovery;
+  /** LSN that the images show. */
+  readonly from: number;
+  /** Checksum of the frame that ends there. */
+  readonly chain: number;
   /** Objects whose files do not have what the log has. */
   readonly changed: readonly Handle[];
   readonly removed: readonly Handle[];
 }
 
-export function recover(kernel: Kernel): Opened {
+/** Makes the directory where there is none. Gives the directories above that were made for it. Throws SpaceMissing, SpaceCorrupt. */
+export function prepare({ host, directory, options }: Kernel): ReadonlySet<string> {
+  if (host.exists(`${directory}/space.twz`)) return new Set();
+  if (hasObjects(host, directory))
+    throw new TwzError('SpaceCorrupt', `${directory} holds objects, and its control file is gone`, { directory });
+  if (!options.create) throw new TwzError('SpaceMissing', `${directory} holds no space`, { directory });
+  const made = missingAbove(host, directory);
+  host.makeDirectory(directory);
+  return made;
+}
+
+/** A checkpoint that is late finds twice its log; with that many segments in store, new ones need no zeroes written. */
+export function sparesFor(checkpointBytes: number, segmentSize: number): number {
+  return Math.ceil((2 * checkpointBytes) / segmentSize) + 1;
+}
+
+/** The caller holds the space's lock, and nobody else has it open. `made`: the directories that were made for it. */
+export function recover(kernel: Kernel, made: ReadonlySet<string>, live: Live | undefined): Recovered {
   const { host, directory, options } = kernel;
   const started = host.now();
   const controlPath = `${directory}/space.twz`;
-  let made: ReadonlySet<string> = new Set();
-  if (!host.exists(controlPath)) {
-    if (hasObjects(host, directory))
-      throw new TwzError('SpaceCorrupt', `${directory} holds objects, and its control file is gone`, { directory });
-    if (!options.create) throw new TwzError('SpaceMissing', `${directory} holds no space`, { directory });
-    made = missingAbove(host, directory);
-    host.makeDirectory(directory);
-  }
-  const lock = host.lock(`${directory}/lock`);
   let log: Log | undefined;
   try {
     const fresh = !host.exists(controlPath);
@@ -64,10 +76,20 @@ export function recover(kernel: Kernel): Opened {
     const scan = new Scan(host, `${directory}/log`, control, (words, at) => replay.apply(words, at));
     scan.run();
     if (scan.dangling !== undefined) cut(host, directory, control, scan.dangling);
-    // A checkpoint that is late finds twice its log; with that many segments in store, new ones need no zeroes written.
-    const spares = Math.ceil((2 * options.checkpointBytes) / control.segmentSize) + 1;
-    log = new Log(host, `${directory}/log`, control.space, control.segmentSize, spares, kernel.windows, scan.segmentsEnd, control.lsn);
+    const spares = sparesFor(options.checkpointBytes, control.segmentSize);
+    log = new Log(
+      host,
+      `${directory}/log`,
+      control.space,
+      control.segmentSize,
+      spares,
+      kernel.windows,
+      scan.segmentsEnd,
+      control.lsn,
+      live,
+    );
     if (scan.adopted.length > 0) log.adopt(scan.adopted, scan.adoptedLsn, scan.committed, replay.spilled);
+    log.share();
     const outcome = replay.finish(log.end);
     kernel.makeRoom = undefined;
     const recovery: Recovery = {
@@ -77,11 +99,9 @@ export function recover(kernel: Kernel): Opened {
       ms: host.now() - started,
       missing: outcome.missing,
     };
-    return { lock, control, log, recovery, changed: outcome.changed, removed: outcome.removed };
+    return { control, log, recovery, from: log.end, chain: log.chain, changed: outcome.changed, removed: outcome.removed };
   } catch (error) {
     log?.close(false);
-    kernel.windows.close();
-    lock.release();
     throw error;
   }
 }
@@ -355,7 +375,7 @@ class Replay {
     this.spilled = true;
     for (const h of this.#touched.values()) {
       if (h.state !== 'live' || h.slot === undefined || h.pins > 0 || h.pendingPages.length === 0) continue;
-      if (this.#sound(h)) {
+      if (this.#kernel.sound(h)) {
         // The first checkpoint after a recovery syncs all files.
         applyChange(kernel, h, new Set(), () => undefined);
         h.fileSize = h.size;
@@ -480,14 +500,6 @@ class Replay {
     } else if (size > h.size) kernel.resize(h, size);
   }
 
-  /** Is this the object that the log means? Its checksum cannot tell: the file may be half way through a checkpoint. */
-  #sound(h: Handle): boolean {
-    const { dv, words, idWords } = h;
-    if (dv.getUint32(META.magic, true) !== OBJECT_MAGIC || dv.getUint32(META.format, true) !== OBJECT_FORMAT) return false;
-    for (let i = 0; i < 4; i++) if (words[(META.id >> 2) + i] !== idWords[i]) return false;
-    return bindsId(this.#kernel.host, h.u8, dv);
-  }
-
   finish(lsn: number): { changed: Handle[]; removed: Handle[]; missing: ObjectId[] } {
     const changed: Handle[] = [];
     const removed: Handle[] = [];
@@ -496,7 +508,7 @@ class Replay {
     for (const h of this.#touched.values()) {
       // Brought to its file already, or damaged.
       if (h.state === 'live' && h.slot === undefined) continue;
-      if (h.state === 'live' && !this.#sound(h)) {
+      if (h.state === 'live' && !this.#kernel.sound(h)) {
         // Damaged or swapped: left as it is, so that whoever opens it is told, and no checkpoint gives it a good checksum.
         h.pendingPages = [];
         h.pending = new Uint8Array(0);

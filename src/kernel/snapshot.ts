@@ -58,6 +58,17 @@ export class Snapshot {
     }
   }
 
+  /** As `keep`, for a line that is about to change. */
+  keepLine(h: Handle, line: number): void {
+    if (h.createdAt > this.at || this.#mapped(h) || this.#released.has(h.id)) return;
+    let kept = this.#kept.get(h);
+    if (kept === undefined) {
+      kept = { lines: new Map(), size: h.size, version: h.version };
+      this.#kept.set(h, kept);
+    }
+    if (!kept.lines.has(line)) kept.lines.set(line, h.words.slice(line * LINE_WORDS, (line + 1) * LINE_WORDS));
+  }
+
   #mapped(h: Handle): boolean {
     return this.#handles.get(h.id)?.cold === false;
   }
@@ -105,6 +116,12 @@ export class Snapshot {
   /** The file's page is about to be overwritten: make the image's page its own. */
   detach(id: ObjectId, page: number): void {
     this.#handles.get(id)?.detach(page);
+  }
+
+  /** The whole file may be overwritten: makes all of the image its own. */
+  own(id: ObjectId): void {
+    const own = this.#handles.get(id);
+    if (own?.slot !== undefined) own.slot.window.own(own.slot.at, own.size);
   }
 
   /** Is the object's current state still that of the snapshot? */

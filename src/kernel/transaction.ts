@@ -9,12 +9,19 @@
  *  2. Everything that can fail for want of room fails before the first frame is appended; then the transaction is aborted whole.
  *  3. After an abort every object holds the bytes, size and state that it had before.
  *  4. One transaction runs at a time; a nested one is part of the outer one, and its failure dooms the outer one.
+ *
+ * Where other processes have the space open, too: a transaction sees the space as it was when it began, and takes the lease of each
+ * object that it stores to, until it ends. If another process holds that lease while this one holds others, or has committed a change of
+ * the object since this one began, the transaction is undone and its function runs again, on the new state; after a few times with all
+ * other transactions kept out. So each object changes in one order everywhere, and nobody waits for anybody in a circle.
  */
 import { TwzError } from '../abi/errors.ts';
 import { KIND, LINE_WORDS, RIGHT } from '../abi/format.ts';
+import { STRIPES } from '../abi/live-format.ts';
 import { FRAME, OPERATION, SECTION } from '../abi/log-format.ts';
 import { forgetCounts, settleCounts } from './fot.ts';
 import type { Kernel } from './kernel.ts';
+import type { Live } from './live.ts';
 import type { Log } from './log.ts';
 import { CLEAN, type Handle } from './object.ts';
 import { forgetFormer, restoreFormer } from './shorten.ts';
@@ -22,6 +29,8 @@ import { forgetFormer, restoreFormer } from './shorten.ts';
 /** Worst case of a line in the log: its header and all of it. */
 const LINE_BYTES = 4 + LINE_WORDS * 4;
 const SECTION_WORDS = SECTION.header >> 2;
+/** How often a transaction that others got in the way of is tried beside them. */
+const TRIES = 4;
 
 /** The running transaction. One a kernel, used again and again: a transaction allocates nothing. */
 export class Transaction {
@@ -29,6 +38,13 @@ export class Transaction {
   depth = 0;
   doomed: unknown;
   isDoomed = false;
+  /** Leases that it holds. */
+  readonly leases: number[] = [];
+  /** Another process was first: the function must run again. With the lease that was waited for, or -1. */
+  overtaken = false;
+  awaited = -1;
+  /** All others are kept out. */
+  exclusive = false;
   /** What those learn who wait for a durable transaction inside this one. */
   outcome: { aborted: boolean } | undefined;
 }
@@ -36,18 +52,61 @@ export class Transaction {
 /** Runs a plain synchronous function as a transaction, or as a part of the one that runs already. Returns what it returned. */
 export function run<T>(kernel: Kernel, body: () => T): T {
   if (kernel.transaction !== undefined) return runNested(kernel.transaction, body);
-  const transaction = begin(kernel);
-  let result: T;
-  try {
-    result = body();
-    if (isPromise(result)) throw refuseAsync(result);
-    if (transaction.isDoomed) throw transaction.doomed;
-    commit(kernel, transaction);
-  } catch (error) {
-    abort(kernel);
-    throw error;
+  return attempt(kernel, body, false);
+}
+
+/** As `run`, with the transactions of all other processes kept out. Inside a transaction: as long as that one runs. */
+export function runAlone<T>(kernel: Kernel, body: () => T): T {
+  const { transaction, live } = kernel;
+  if (transaction === undefined) return attempt(kernel, body, true);
+  if (live !== undefined && !transaction.exclusive) {
+    live.shut();
+    transaction.exclusive = true;
+    // What it has seen must be all that there is.
+    if (kernel.follower?.current === false) throw overtaken(transaction, -1);
   }
-  return result;
+  return runNested(transaction, body);
+}
+
+/** One try after the other, until no other process was in the way. */
+function attempt<T>(kernel: Kernel, body: () => T, alone: boolean): T {
+  const { live, onlyTransaction: transaction } = kernel;
+  transaction.overtaken = transaction.exclusive = false;
+  transaction.awaited = -1;
+  for (let tries = 1; ; tries++) {
+    const { awaited } = transaction;
+    const exclusive: boolean = live !== undefined && (alone || tries > TRIES || (transaction.overtaken && transaction.exclusive));
+    transaction.overtaken = false;
+    transaction.awaited = -1;
+    transaction.exclusive = false;
+    if (live !== undefined && awaited >= 0 && live.awaitLease(awaited)) live.giveLease(awaited, 0);
+    begin(kernel, exclusive);
+    let result: T;
+    try {
+      result = body();
+      if (isPromise(result)) throw refuseAsync(result);
+      if (transaction.isDoomed) throw transaction.doomed;
+      commit(kernel, transaction);
+    } catch (error) {
+      const { outcome } = transaction;
+      const again = transaction.overtaken && (tries <= TRIES || !exclusive);
+      abort(kernel, again);
+      if (!again) throw error;
+      transaction.outcome = outcome;
+      continue;
+    }
+    return result;
+  }
+}
+
+/** Another process was first: what is thrown undoes this try, whoever catches it on the way. */
+function overtaken(transaction: Transaction, lease: number): TwzError {
+  transaction.overtaken = true;
+  transaction.awaited = lease;
+  transaction.isDoomed = true;
+  const error = new TwzError('TransactionOvertaken', 'another process changed, or is changing, an object that this transaction stores to');
+  transaction.doomed ??= error;
+  return error;
 }
 
 /** The caller learns it from this error; what becomes of the rest of its function is nobody's to wait for. */
@@ -75,18 +134,40 @@ function runNested<T>(transaction: Transaction, body: () => T): T {
   }
 }
 
-function begin(kernel: Kernel): Transaction {
+function begin(kernel: Kernel, exclusive: boolean): void {
   if (kernel.closed) throw new TwzError('SpaceClosed', 'the space was closed');
-  if (kernel.log.failure !== undefined) throw kernel.log.failure;
-  const transaction = kernel.onlyTransaction;
+  const { live, onlyTransaction: transaction } = kernel;
+  if (live !== undefined) {
+    if (exclusive) live.shut();
+    transaction.exclusive = exclusive;
+    try {
+      live.enter();
+      kernel.follower?.catchUp();
+    } catch (error) {
+      leave(live, transaction);
+      throw error;
+    }
+  }
+  if (kernel.log.failure !== undefined) {
+    if (live !== undefined) leave(live, transaction);
+    throw kernel.log.failure;
+  }
   kernel.serial = ++kernel.lastSerial;
   kernel.transaction = transaction;
-  return transaction;
 }
 
-function end(kernel: Kernel): void {
+function leave(live: Live, transaction: Transaction): void {
+  live.leave();
+  if (!transaction.exclusive) return;
+  transaction.exclusive = false;
+  live.open();
+}
+
+/** `committed`: LSN behind the commit, or 0. `again`: it will be tried once more. */
+function end(kernel: Kernel, committed: number, again = false): void {
   const transaction = kernel.onlyTransaction;
-  const { handles } = transaction;
+  const { handles, leases } = transaction;
+  const { live } = kernel;
   // Setting the length costs more than taking one out.
   if (handles.length === 1) handles.pop();
   else handles.length = 0;
@@ -95,6 +176,14 @@ function end(kernel: Kernel): void {
   transaction.outcome = undefined;
   kernel.serial = -1;
   kernel.transaction = undefined;
+  if (live === undefined) return;
+  const { stuck } = kernel;
+  for (let lease = leases.pop(); lease !== undefined; lease = leases.pop()) if (!stuck.has(lease)) live.giveLease(lease, committed);
+  if (stuck.size > 0 && committed > 0 && !live.sole) for (const lease of stuck.keys()) live.changed(lease, committed);
+  const { exclusive } = transaction;
+  leave(live, transaction);
+  // The next try must be alone, too.
+  if (again) transaction.exclusive = exclusive;
 }
 
 /** Makes an object part of the running transaction. Throws what forbids it. */
@@ -113,9 +202,51 @@ export function enlist(kernel: Kernel, h: Handle): void {
   enter(kernel, transaction, h);
 }
 
+function stripeOf(h: Handle): number {
+  return (h.idWords[0] as number) & (STRIPES - 1);
+}
+
+/** The lease of an enlisted object stays with this process: raw stores may come at any time. */
+export function stick(kernel: Kernel, h: Handle): void {
+  if (kernel.live === undefined || h.volatile) return;
+  const stripe = stripeOf(h);
+  kernel.stuck.set(stripe, (kernel.stuck.get(stripe) ?? 0) + 1);
+}
+
+export function unstick(kernel: Kernel, h: Handle): void {
+  if (kernel.live === undefined || h.volatile) return;
+  const stripe = stripeOf(h);
+  const left = (kernel.stuck.get(stripe) ?? 1) - 1;
+  if (left > 0) {
+    kernel.stuck.set(stripe, left);
+    return;
+  }
+  kernel.stuck.delete(stripe);
+  if (!kernel.live.sole && kernel.transaction?.leases.includes(stripe) !== true) kernel.live.giveLease(stripe, 0);
+}
+
+/** Takes the right to change an object, be it one that is about to be made, until the transaction ends. */
+export function secure(kernel: Kernel, h: Handle): void {
+  if (kernel.live !== undefined && kernel.transaction !== undefined) lease(kernel, kernel.live, kernel.transaction, h);
+}
+
+function lease(kernel: Kernel, live: Live, transaction: Transaction, h: Handle): void {
+  const stripe = stripeOf(h);
+  const got = live.lease(stripe);
+  if (got === 'held') return;
+  if (got === 'busy') {
+    // Who holds one waits for no other: two could wait for each other.
+    const free = transaction.leases.length === 0 ? live.awaitLease(stripe) : live.spinForLease(stripe);
+    if (!free) throw overtaken(transaction, stripe);
+  }
+  transaction.leases.push(stripe);
+  if (live.lastChange(stripe) > (kernel.follower?.seen ?? 0)) throw overtaken(transaction, -1);
+}
+
 /** Enlists without asking for rights: for creation and deletion. */
 export function enter(kernel: Kernel, transaction: Transaction, h: Handle): void {
   if (h.serial === kernel.serial) return;
+  if (kernel.live !== undefined && !h.volatile) lease(kernel, kernel.live, transaction, h);
   h.serial = kernel.serial;
   h.sizeBefore = h.size;
   h.count = 0;
@@ -129,7 +260,7 @@ export function enter(kernel: Kernel, transaction: Transaction, h: Handle): void
 function commit(kernel: Kernel, transaction: Transaction): void {
   if (kernel.exposed.size > 0) for (const h of kernel.exposed) if (h.state === 'live') h.raw?.collect();
   if (transaction.handles.length === 0) {
-    end(kernel);
+    end(kernel, 0);
     return;
   }
   let bytes = FRAME.header;
@@ -139,7 +270,7 @@ function commit(kernel: Kernel, transaction: Transaction): void {
   }
   // What does not fit one frame takes a header and a section more for each further one.
   bytes += Math.ceil(bytes / (kernel.log.frameMax / 2)) * (FRAME.header + SECTION.header);
-  kernel.log.reserve(bytes);
+  const { log } = kernel;
   if (kernel.snapshots.size > 0)
     for (const snapshot of kernel.snapshots) {
       for (const h of transaction.handles) {
@@ -147,10 +278,19 @@ function commit(kernel: Kernel, transaction: Transaction): void {
         else snapshot.keep(h);
       }
     }
-  kernel.writer.write(transaction.handles, bytes);
+  log.enter();
+  const from = log.end;
+  try {
+    log.reserve(bytes);
+    kernel.writer.write(transaction.handles, bytes);
+  } finally {
+    log.leave();
+  }
   kernel.commits++;
   for (const h of transaction.handles) settle(kernel, h);
-  end(kernel);
+  const to = log.end;
+  end(kernel, to);
+  kernel.follower?.committed(from, to);
 }
 
 /** Writes the frames of one transaction into the log's tail. */
@@ -280,7 +420,7 @@ function settle(kernel: Kernel, h: Handle): void {
   if (h.state === 'deleting') {
     h.state = 'deleted';
     discard(kernel, h);
-    kernel.checkpointer.removed(h);
+    kernel.checkpointer.removed(h.id, lsn);
     return;
   }
   // Stores that changed nothing are no commit of this object.
@@ -291,13 +431,19 @@ function settle(kernel: Kernel, h: Handle): void {
   }
   if (h.whole) {
     for (let page = 0; page < h.size >>> 12; page++) h.addPending(page);
+    if (kernel.live?.sole === false) for (const page of h.pendingPages) kernel.detach(h, page);
     if (dirty !== CLEAN) dirty.fill(0);
   } else {
     const { pending, volatile, logged } = h;
+    // Another process may bring the page to the file as soon as it has seen this commit.
+    const shown = kernel.live?.sole === false && (kernel.snapshots.size > 0 || h.copies !== undefined);
     for (let i = 0; i < h.count; i++) {
       const line = lines[i] as number;
       dirty[line] = 0;
-      if (pending[line >>> 6] !== 1 && !volatile && logged) h.addPending(line >>> 6);
+      if (pending[line >>> 6] !== 1 && !volatile && logged) {
+        h.addPending(line >>> 6);
+        if (shown) kernel.detach(h, line >>> 6);
+      }
     }
   }
   if (h.fresh) h.createdAt = kernel.commits;
@@ -332,7 +478,7 @@ function discard(kernel: Kernel, h: Handle): void {
 
 // --- abort --------------------------------------------------------------------------------------------------------------------
 
-function abort(kernel: Kernel): void {
+function abort(kernel: Kernel, again = false): void {
   const { transaction } = kernel;
   if (transaction === undefined) return;
   for (const h of transaction.handles) {
@@ -353,8 +499,9 @@ function abort(kernel: Kernel): void {
     } else undo(h);
   }
   for (const h of kernel.exposed) restoreRaw(h);
-  if (transaction.outcome !== undefined) transaction.outcome.aborted = true;
-  end(kernel);
+  // Who waits for a part of it waits for the next try.
+  if (transaction.outcome !== undefined && !again) transaction.outcome.aborted = true;
+  end(kernel, 0, again);
   kernel.aborts++;
 }
 

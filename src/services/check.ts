@@ -11,6 +11,7 @@
 import { FLAG, META, PAGE } from '../abi/format.ts';
 import { isTwzError, TwzError } from '../abi/errors.ts';
 import { NULL_ID, type ObjectId } from '../abi/id.ts';
+import { holdSpace } from '../host/hold.ts';
 import type { Host } from '../host/host.ts';
 import { CONTROL_FILE } from './check/control.ts';
 import { Findings, type Finding, type FindingName } from './check/findings.ts';
@@ -50,7 +51,7 @@ export function lockSpace(host: Host, directory: string): { release(): void } {
   const looksLikeOne =
     host.exists(`${directory}/${CONTROL_FILE}`) || (host.exists(`${directory}/objects`) && host.exists(`${directory}/log`));
   if (!looksLikeOne) throw new TwzError('SpaceMissing', `${directory} holds no space`, { directory });
-  return host.lock(`${directory}/lock`);
+  return holdSpace(host, directory);
 }
 
 export function checkSpace(host: Host, directory: string, options: CheckOptions = {}): CheckReport {

@@ -187,6 +187,7 @@ export class Names {
   #root(): Namespace | undefined {
     const { kernel } = this.#space;
     const id = wellKnownId(kernel, ROOT);
+    kernel.catchUp();
     return kernel.has(id) ? this.#space.get(id, Namespace) : undefined;
   }
 

@@ -81,6 +81,8 @@ function cutOf(offset: number, length: number): number {
 
 export class MortalHost implements Host {
   readonly name: Host['name'];
+  readonly sharing: boolean;
+  readonly pid: number;
   readonly #real: Host;
   readonly #options: MortalOptions;
   readonly #random: Random;
@@ -97,6 +99,8 @@ export class MortalHost implements Host {
 
   constructor(real: Host, options: MortalOptions) {
     this.name = real.name;
+    this.sharing = real.sharing;
+    this.pid = real.pid;
     this.#real = real;
     this.#options = options;
     this.#random = new Random(options.seed);
@@ -249,8 +253,18 @@ export class MortalHost implements Host {
   }
 
   lock(path: string): Lock {
-    const lock = this.#do('lock', 'lock', () => this.#real.lock(path));
-    return { release: () => this.#do('unlock', 'lock', () => lock.release()) };
+    return this.#locked(this.#do('lock', 'lock', () => this.#real.lock(path)));
+  }
+
+  lockShared(path: string): Lock {
+    return this.#locked(this.#do('lockShared', 'lock', () => this.#real.lockShared(path)));
+  }
+
+  #locked(lock: Lock): Lock {
+    return {
+      release: () => this.#do('unlock', 'lock', () => lock.release()),
+      share: () => this.#do('shareLock', 'lock', () => lock.share()),
+    };
   }
 
   // --- memory -----------------------------------------------------------------------------------------------------------------
@@ -269,11 +283,14 @@ export class MortalHost implements Host {
       own: (at, length) => real.own(at, length),
       protect: (at: number, length: number, rights: Rights) => real.protect(at, length, rights),
       privatePages: (at, length) => real.privatePages(at, length),
+      sleep: (at, value, ms) => real.sleep(at, value, ms),
+      wake: (at, count) => real.wake(at, count),
       close: () => this.#do('close', 'memory', () => real.close()),
     };
   }
 
   #share(real: Window, at: number, length: number, file: File, offset: number): boolean {
+    if (this.#kind(file) !== 'tail') return real.mapShared(at, length, file, offset);
     this.tail = real.maps ? { buffer: real.buffer, at, length } : undefined;
     if (this.#options.bug !== 'log-lost') return real.mapShared(at, length, file, offset);
     if (real.maps) real.mapPrivate(at, length, file, offset);

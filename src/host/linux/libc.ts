@@ -15,6 +15,7 @@ interface Libc {
   /** In a thread of the pool; calls back with the result. */
   readonly syncfsAsync: (fd: number, done: (error: Error | null, result: number) => void) => void;
   readonly memmove: (to: Uint8Array, from: Uint8Array, length: number) => number;
+  readonly syscall: (number: number, a: number, b: number, c: number, d: number, e: number, f: number) => number;
   readonly errno: () => number;
   readonly errors: Readonly<Record<string, number>>;
 }
@@ -35,6 +36,8 @@ function load(): Libc {
     close: lib.func('int close(int fd)'),
     flock: lib.func('int flock(int fd, int op)'),
     memmove: lib.func('memmove', 'int64', ['void *', 'void *', 'size_t']),
+    // The arguments of futex(2), the one call that goes this way.
+    syscall: lib.func('syscall', 'int64', ['int64', 'int64', 'int', 'uint32', 'int64', 'int64', 'uint32']),
     errno: () => koffi.errno(),
     errors: koffi.os.errno,
   };
@@ -61,7 +64,7 @@ export function addressOf(bytes: Uint8Array): number {
 export const PROT = { none: 0, read: 1, readWrite: 3 } as const;
 export const MAP = { shared: 0x01, private: 0x02, fixed: 0x10, anonymous: 0x20, noReserve: 0x4000 } as const;
 export const MADV_DONTNEED = 4;
-export const LOCK = { exclusive: 2, nonBlocking: 4, unlock: 8 } as const;
+export const LOCK = { shared: 1, exclusive: 2, nonBlocking: 4, unlock: 8 } as const;
 
 const NAMES: Readonly<Record<string, ErrorName>> = {
   ENOMEM: 'OutOfMemory',

@@ -10,6 +10,7 @@ import { TwzError } from '../../abi/errors.ts';
 import type { File, Host, Lock, Rights, Window } from '../host.ts';
 import { NodeFiles, systemError } from '../node-files.ts';
 import { Memory, type WasmMemory } from '../wasm-memory.ts';
+import { futexWait, futexWake } from './futex.ts';
 import { LOCK, MADV_DONTNEED, MAP, PROT, addressOf, lastError, libc } from './libc.ts';
 import { privatePages } from './pagemap.ts';
 
@@ -63,6 +64,14 @@ class MappedWindow implements Window {
     return privatePages(this.#base + at, length / PAGE);
   }
 
+  sleep(at: number, value: number, ms: number): void {
+    futexWait(this.#base + at, value, ms);
+  }
+
+  wake(at: number, count: number): void {
+    futexWake(this.#base + at, count);
+  }
+
   /** The memory itself goes when nothing refers to its buffer; the file mappings must go now, so that nothing keeps the files alive. */
   close(): void {
     this.clear(0, this.size, true);
@@ -71,20 +80,31 @@ class MappedWindow implements Window {
 
 export class LinuxHost extends NodeFiles implements Host {
   readonly name = 'linux';
+  readonly sharing = true;
   readonly #libc = libc();
 
   lock(path: string): Lock {
+    return this.#lock(path, LOCK.exclusive);
+  }
+
+  lockShared(path: string): Lock {
+    return this.#lock(path, LOCK.shared);
+  }
+
+  #lock(path: string, how: number): Lock {
     let fd: number;
     try {
       fd = fs.openSync(path, fs.constants.O_RDWR | fs.constants.O_CREAT, 0o644);
     } catch (cause) {
       throw systemError(`lock ${path}`, cause);
     }
-    if (this.#libc.flock(fd, LOCK.exclusive | LOCK.nonBlocking) !== 0) {
+    const take = (mode: number): void => {
+      if (this.#libc.flock(fd, mode | LOCK.nonBlocking) === 0) return;
       fs.closeSync(fd);
       throw new TwzError('SpaceBusy', `${path} is held by another process or another handle of this one`, { path });
-    }
-    return { release: () => fs.closeSync(fd) };
+    };
+    take(how);
+    return { release: () => fs.closeSync(fd), share: () => take(LOCK.shared) };
   }
 
   /** Three calls and nothing else: this is the first use of a small object. */

@@ -45,7 +45,17 @@ class CopyWindow implements Window {
     return undefined;
   }
 
+  sleep(): void {
+    throw noSharing();
+  }
+
+  wake(): void {}
+
   close(): void {}
+}
+
+function noSharing(): TwzError {
+  return new TwzError('NotSupported', 'this host cannot share a space among processes');
 }
 
 function processLives(pid: number): boolean {
@@ -59,12 +69,18 @@ function processLives(pid: number): boolean {
 
 export class PortableHost extends NodeFiles implements Host {
   readonly name = 'portable';
+  readonly sharing = false;
 
   lock(path: string): Lock {
     for (;;) {
       try {
         fs.writeFileSync(path, String(process.pid), { flag: 'wx' });
-        return { release: () => fs.rmSync(path, { force: true }) };
+        return {
+          release: () => fs.rmSync(path, { force: true }),
+          share: () => {
+            throw noSharing();
+          },
+        };
       } catch (cause) {
         if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) throw systemError(`lock ${path}`, cause);
       }
@@ -74,6 +90,10 @@ export class PortableHost extends NodeFiles implements Host {
       }
       fs.rmSync(path, { force: true });
     }
+  }
+
+  lockShared(): Lock {
+    throw noSharing();
   }
 
   openWindow(): Window {

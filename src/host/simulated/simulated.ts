@@ -56,6 +56,8 @@ const DEVICE_MS = 1.5;
 
 export class SimulatedHost implements Host {
   readonly name = 'simulated';
+  readonly sharing = false;
+  readonly pid = 1;
   readonly options: Required<SimulatedOptions>;
   readonly #disk: Disk;
   readonly #random: Random;
@@ -428,7 +430,16 @@ export class SimulatedHost implements Host {
     if (this.#locks.has(path)) throw new TwzError('SpaceBusy', `${path} is held by another handle`, { path });
     if (this.#disk.file(path) === undefined) this.#disk.create(path);
     this.#locks.add(path);
-    return { release: () => this.#locks.delete(path) };
+    return {
+      release: () => this.#locks.delete(path),
+      share: () => {
+        throw new TwzError('NotSupported', 'the simulated machine has one process');
+      },
+    };
+  }
+
+  lockShared(): Lock {
+    throw new TwzError('NotSupported', 'the simulated machine has one process');
   }
 
   // --- the rest ---------------------------------------------------------------------------------------------------------------

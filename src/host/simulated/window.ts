@@ -115,6 +115,12 @@ export class SimulatedWindow implements Window {
 
   protect(): void {}
 
+  sleep(): void {
+    throw new TwzError('NotSupported', 'the simulated machine has one process');
+  }
+
+  wake(): void {}
+
   privatePages(): undefined {
     return undefined;
   }

@@ -28,7 +28,8 @@ export interface ObjectBytes {
 
 /** Directory names in a space. */
 const DIRECTORIES = ['objects', 'log'] as const;
-const LOCK_FILE = 'lock';
+/** What the programs leave that have the space open. */
+const LIVE_FILES = ['lock', 'users', 'live', 'members'];
 /** Files that the log directory holds besides segments. */
 const LOG_FILES = /^(tail|draft|spare\d+)$/;
 export const QUARANTINE = 'quarantine';
@@ -88,7 +89,7 @@ export class SpaceImage {
     const known = new Set<string>([
       ...DIRECTORIES,
       CONTROL_FILE,
-      LOCK_FILE,
+      ...LIVE_FILES,
       QUARANTINE,
       BACKUPS_FILE,
       `${BACKUPS_FILE}.draft`,

@@ -15,6 +15,7 @@
 import { TwzError, isTwzError } from '../../abi/errors.ts';
 import { KIND, META, OBJECT_FORMAT, OBJECT_MAGIC, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE, RIGHTS_ALL } from '../../abi/format.ts';
 import { isId, readId, type ObjectId } from '../../abi/id.ts';
+import { holdSpace } from '../../host/hold.ts';
 import type { Host } from '../../host/host.ts';
 import { open, type Space } from '../../space.ts';
 import { SpaceDraft } from '../draft.ts';
@@ -51,7 +52,7 @@ interface Saved {
 export function salvageSpace(host: Host, directory: string, out: string, progress?: (done: number, total: number) => void): SalvageReport {
   if (!host.exists(`${directory}/objects`) && !host.exists(`${directory}/${CONTROL_FILE}`))
     throw new TwzError('SpaceMissing', `${directory} holds no space`, { directory });
-  const lock = host.lock(`${directory}/lock`);
+  const lock = holdSpace(host, directory);
   try {
     return new Salvage(host, directory, out).run(progress);
   } finally {

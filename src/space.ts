@@ -79,7 +79,15 @@ export interface SpaceStat {
 /** What names an object: the object, an accessor of something in it, or its ID. */
 export type Target = Obj | object | ObjectId;
 
-const DEFAULTS = { create: true, segmentSize: 16 << 20, checkpointBytes: 64 << 20, mappedMax: 64 * 2 ** 30, objectsMax: 32_000, exclusive: false, patience: 10_000 } as const;
+const DEFAULTS = {
+  create: true,
+  segmentSize: 16 << 20,
+  checkpointBytes: 64 << 20,
+  mappedMax: 64 * 2 ** 30,
+  objectsMax: 32_000,
+  exclusive: false,
+  patience: 10_000,
+} as const;
 
 /**
  * Opens the space in a directory, and makes it where there is none. Replays what an earlier process left in the log.

@@ -327,3 +327,26 @@ shared('T13: a member that died while it wrote object files: the next checkpoint
   assert.ok(fs.existsSync(ground.directory));
   assert.equal(ground.open().names.get('/n', Counter).n, 1);
 });
+
+shared('T10: who keeps a place in a collection finds it anew after a transaction was undone and another process committed', (ground) => {
+  const [a, b] = [ground.open(), ground.open()];
+  const big = a.relaxed(() => {
+    const made = a.create(Big, {});
+    a.names.set('/big', made);
+    return made;
+  });
+  const theirs = b.names.get('/big', Big);
+  // Each fills a chunk of its own: in the try that is undone, and in the commit that overtakes it.
+  let tries = 0;
+  a.relaxed(() => {
+    tries++;
+    const from = big.data.length;
+    if (tries === 1)
+      b.relaxed(() => {
+        for (let i = 0; i < 3000; i++) theirs.data.push(i);
+      });
+    for (let i = 0; i < 3000; i++) big.data.push(100_000 + i);
+    assert.equal(big.data.get(from), 100_000);
+  });
+  assert.deepEqual([tries, big.data.length, big.data.get(0), big.data.get(2999), big.data.get(3000)], [2, 6000, 0, 2999, 100_000]);
+});

@@ -37,6 +37,11 @@ export interface ObjectHandle {
   readonly dirty: Uint8Array;
   /** Handles of FOT entries that were followed before. */
   readonly fot: (ObjectHandle | undefined)[];
+  /**
+   * Raised when its bytes change other than by this program's stores: a transaction was undone, another process committed, a snapshot moved
+   * on. Who keeps a place looks at it, besides counters that lie in the object: those may come to an earlier value again.
+   */
+  readonly turn: number;
   /** Set on each use: what was used lately is evicted last. */
   used: boolean;
   /** The struct that the root is known to be: its types were compared with the program's. */

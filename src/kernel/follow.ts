@@ -266,6 +266,7 @@ export class Follower {
       h.createdAt = kernel.commits + 1;
     }
     h.lastLsn = lsn;
+    h.turn++;
     kernel.checkpointer.changed(h);
     return next;
   }

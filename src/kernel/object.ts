@@ -70,6 +70,7 @@ export class Handle implements ObjectHandle {
   /** Where searches for free pages go on. */
   searched: Uint32Array | undefined;
 
+  turn = 0;
   judged: object | undefined;
   entered: object | undefined;
   #idWords: Int32Array | undefined;

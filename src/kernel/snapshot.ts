@@ -166,6 +166,7 @@ export class Snapshot {
     this.#kept.clear();
     this.#released.clear();
     for (const own of this.#handles.values()) {
+      own.turn++;
       own.fot = [];
       own.judged = undefined;
       own.entered = undefined;

@@ -515,6 +515,7 @@ function restoreRaw(h: Handle): void {
 }
 
 function undo(h: Handle): void {
+  h.turn++;
   if (h.former !== undefined) restoreFormer(h.kernel, h);
   const { words, dirty } = h;
   for (let i = 0; i < h.count; i++) {

@@ -38,6 +38,8 @@ class Member {
   readonly number: number;
   acknowledged = 0;
   lastStep = performance.now();
+  /** Has this process made a step? */
+  stepped = false;
   readonly faults: string[];
   #process: ChildProcess | undefined;
   readonly #args: readonly string[];
@@ -52,6 +54,7 @@ class Member {
     const script = path.join(import.meta.dirname, 'crowd-member.js');
     const child = spawn(process.execPath, [script, ...this.#args], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
+    this.stepped = false;
     this.lastStep = performance.now();
     let rest = '';
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
@@ -61,6 +64,7 @@ class Member {
       if (last === undefined) return;
       this.acknowledged = Number(last);
       this.lastStep = performance.now();
+      this.stepped = true;
     });
     let complaint = '';
     child.stderr.setEncoding('utf8').on('data', (chunk: string) => (complaint += chunk));
@@ -117,6 +121,8 @@ export async function crowd(options: CrowdOptions): Promise<CrowdReport> {
     while (performance.now() < end && faults.length === 0) {
       await delay(every / 2 + below(every));
       const victim = members[below(count)] as Member;
+      // Some die while they open the space, most at work.
+      if (!victim.stepped && below(4) > 0) continue;
       if (below(10) === 0) {
         stops++;
         victim.signal('SIGSTOP');

@@ -480,12 +480,14 @@ function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>,
         if (c !== 0 && t.dv.getUint32(s, true) >= from) found.push(t.dv.getUint32(s, true), c);
       }
       let changes = h.dv.getUint32(o + CHANGES, true);
+      let { turn } = h;
       let moved = false;
       for (let i = 0; i < found.length; i += 2) {
         const c = found[i + 1] as number;
         if (h.cold) h.warm();
-        if (h.dv.getUint32(o + CHANGES, true) !== changes) {
+        if (h.dv.getUint32(o + CHANGES, true) !== changes || h.turn !== turn) {
           moved = true;
+          turn = h.turn;
           changes = h.dv.getUint32(o + CHANGES, true);
         }
         if (moved && !holds(h, o, found[i] as number, c)) continue;

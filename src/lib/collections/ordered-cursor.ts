@@ -116,6 +116,7 @@ function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree
     readonly #reverse: boolean;
     #left: number;
     #changes = -1;
+    #turn = 0;
     /** The leaf that it is in, where in it, and the index behind (reverse: at) the last entry of the range there; the leaf that ends it. */
     #leaf: ObjectHandle | undefined;
     #at = 0;
@@ -145,6 +146,7 @@ function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree
       if (h.cold) h.warm();
       const { from, after, to, through, prefix } = this.#range;
       this.#changes = B.changes(h, o);
+      this.#turn = h.turn;
       const low = new Place();
       const high = new Place();
       low.first(h, o);
@@ -228,7 +230,7 @@ function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree
       if (h.cold) h.warm();
       this.#record = 0;
       if (this.#left <= 0) return false;
-      if (B.changes(h, o) !== this.#changes) {
+      if (B.changes(h, o) !== this.#changes || h.turn !== this.#turn) {
         this.#seek();
         if (this.#left <= 0) return false;
       }
@@ -270,7 +272,7 @@ function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree
       const o = this.#o;
       if (this.#record === 0) T.outOfRange('the cursor is on no entry');
       if (h.cold) h.warm();
-      if (B.changes(h, o) !== this.#changes) {
+      if (B.changes(h, o) !== this.#changes || h.turn !== this.#turn) {
         this.#recall();
         if (B.find(h, o) === 0) T.outOfRange('the entry that the cursor was on is gone');
         this.#record = B.entry(B.object(h, o, B.search.leafAddress), B.offset(B.search.leafAddress), B.search.index);

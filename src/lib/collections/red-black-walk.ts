@@ -125,6 +125,7 @@ export function makeWalk<K>(K: KeyCodec<K>, B: WalkedTree, S: Scratch, T: WalkTo
     readonly #ends: readonly Bound[];
     #left: number;
     #changes = -1;
+    #turn = 0;
     #trail: Trail;
     #end = 0;
     #saved = new Int32Array(4);
@@ -163,6 +164,7 @@ export function makeWalk<K>(K: KeyCodec<K>, B: WalkedTree, S: Scratch, T: WalkTo
       const h = this.#h;
       const o = this.#o;
       this.#changes = h.dv.getUint32(o + CHANGES, true);
+      this.#turn = h.turn;
       let start = new Trail(this.#side);
       if (this.#savedLength >= 0) {
         S.words.set(this.#saved.subarray(0, (this.#savedLength + 7) >>> 2));
@@ -204,7 +206,7 @@ export function makeWalk<K>(K: KeyCodec<K>, B: WalkedTree, S: Scratch, T: WalkTo
       if (h.cold) h.warm();
       try {
         if (this.#left <= 0) return 0;
-        if (h.dv.getUint32(o + CHANGES, true) !== this.#changes) this.#seek();
+        if (h.dv.getUint32(o + CHANGES, true) !== this.#changes || h.turn !== this.#turn) this.#seek();
         const node = this.#trail.next;
         if (this.#left <= 0 || node === 0 || node === this.#end) {
           this.#left = 0;

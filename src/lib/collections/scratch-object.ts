@@ -13,6 +13,7 @@ export class ScratchObject implements ObjectHandle {
   readonly cold: boolean = false;
   readonly rights: number = RIGHT.read;
   readonly version: number = 0;
+  readonly turn = 0;
   readonly kindName: Kind;
   used = false;
   judged: object | undefined;

@@ -252,7 +252,7 @@ export function makeVec<V, I>(E: Elements<V, I>, C: Chunks, T: VecTools): Access
       return (
         index >= this.#start &&
         index < this.#end &&
-        this.#epoch === C.epoch &&
+        this.#epoch === C.epoch + h.turn &&
         !this.#t.cold &&
         h.dv.getUint32(o + CHANGES, true) === this.#changes
       );
@@ -266,8 +266,8 @@ export function makeVec<V, I>(E: Elements<V, I>, C: Chunks, T: VecTools): Access
       this.#start = C.start;
       this.#end = C.end;
       this.#base = at - (index - C.start) * stride;
-      this.#epoch = C.epoch;
       if (h.cold) h.warm();
+      this.#epoch = C.epoch + h.turn;
       this.#changes = h.dv.getUint32(o + CHANGES, true);
       return at;
     }

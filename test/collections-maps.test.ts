@@ -477,7 +477,7 @@ onHosts('T16 maps: what is refused changes nothing', (ground) => {
   fails('NotSupported', () => people.view('a'));
   const link: unknown = Person;
   fails('TypeInvalid', () => hashMap(link as typeof text, text));
-  fails('TypeInvalid', () => hashMap(tuple(u32, caseless), text));
+  fails('TypeInvalid', () => hashMap(tuple(u32, tuple(u32, caseless)), text));
   const numbers = space.relaxed(() => space.create(orderedMap(u32, text)));
   fails('OutOfRange', () => numbers.range({ prefix: 5 }).next());
   space.relaxed(() => {

@@ -64,6 +64,8 @@ export const FLAG = {
   counted: 2,
   /** Raw views were handed out: FOT entries are never reclaimed on their counts alone. */
   raw: 4,
+  /** Keys of collections in it name the object itself by its ID: a copy would need other keys. */
+  ownKeys: 8,
 } as const;
 
 /**
@@ -71,7 +73,12 @@ export const FLAG = {
  * of a resolver name record, 0 for the default), flags 20 (u32), count 24 (u32: pointers stored by accessors), next 28 (u32, free list).
  */
 export const FOT = { entry: 32, target: 0, resolver: 16, flags: 20, count: 24, next: 28, embedded: 16, chunk0: 128, chunks: 18 } as const;
-export const FOT_FLAG = { used: 1, name: 2 } as const;
+export const FOT_FLAG = {
+  used: 1,
+  name: 2,
+  /** The target's ID stands in keys of collections, too: the entry cannot be pointed elsewhere. */
+  key: 4,
+} as const;
 export const FOT_MAX = 1 << 24;
 
 /** Page-map entry, u16: kind in the low 4 bits, size class in the next 6. */

@@ -26,6 +26,8 @@ export interface WasmView {
 
 export interface ObjectHandle {
   readonly id: ObjectId;
+  /** The ID as it stands in files, in four little-endian words. Zeros where it can have none. */
+  readonly idWords: Int32Array;
   /** Loads and stores go through this view, which ends where the object ends. Read again after anything that can move the object. */
   readonly dv: DataView;
   readonly u8: Uint8Array;
@@ -69,6 +71,8 @@ export interface ObjectHandle {
   remember(index: number, target: ObjectHandle): void;
   /** The FOT index under which this object refers to `target`, entered if need be; counts one pointer more. 0 where that is this object. */
   refer(target: ObjectHandle): number;
+  /** As `refer`, for a pointer that goes with the target's ID in a key. */
+  referAsKey(target: ObjectHandle): number;
   /** As `refer`, for what FOT entry `index` of another object leads to, be it gone or bound late: for a pointer that moves here. */
   referAs(from: ObjectHandle, index: number): number;
   /** As `refer`, for a path that is resolved at each use. */

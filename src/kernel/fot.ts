@@ -171,6 +171,21 @@ export function referToAny(h: Handle, target: Handle): number {
   return index;
 }
 
+/** As `referTo`, for a pointer that goes with the target's ID in a key. The object is told that the ID stands elsewhere, too. */
+export function referAsKey(h: Handle, target: Handle): number {
+  const index = referTo(h, target);
+  if (index === 0) {
+    if ((h.flags & FLAG.ownKeys) === 0) h.setU32(META.flags, h.flags | FLAG.ownKeys);
+  } else mark(h, index, FOT_FLAG.key);
+  return index;
+}
+
+function mark(h: Handle, index: number, flag: number): void {
+  const at = entryAt(h, index) + FOT.flags;
+  const flags = h.dv.getUint32(at, true);
+  if ((flags & flag) === 0) h.setU32(at, flags | flag);
+}
+
 /** As `referTo`, for what entry `index` of another object leads to: a pointer moves from there. Its target may be gone. */
 export function referAs(h: Handle, from: Handle, index: number): number {
   if (from.cold) from.warm();
@@ -318,6 +333,11 @@ function giveBack(h: Handle, index: number, at: number): void {
 export function retargetEntry(h: Handle, index: number, target: Handle): void {
   if (h.cold) h.warm();
   const at = usedEntry(h, index, META.fot);
+  if ((h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.key) !== 0)
+    throw new TwzError('NotSupported', `object ${h.id}: what entry ${index} leads to is a key of a collection, which names it by its ID`, {
+      id: h.id,
+      index,
+    });
   const pointers = h.dv.getUint32(at + FOT.count, true);
   const old = readEntry(h, index, at);
   h.mark(at);

@@ -15,7 +15,7 @@ import { FLAG, KIND, LINE_WORDS, META, PAGE, type Kind } from '../abi/format.ts'
 import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
 import { writeId, type ObjectId } from '../abi/id.ts';
 import { allocateBlock, releaseBlock, UNKNOWN } from './allocator.ts';
-import { followEntry, fotEntries, referAs, referTo, referToName, rememberEntry, retargetEntry, unreferEntry } from './fot.ts';
+import { followEntry, fotEntries, referAs, referAsKey, referTo, referToName, rememberEntry, retargetEntry, unreferEntry } from './fot.ts';
 import type { Kernel } from './kernel.ts';
 import { createObject, deleteObject } from './lifetime.ts';
 import { RawState } from './raw.ts';
@@ -319,6 +319,11 @@ export class Handle implements ObjectHandle {
   refer(target: ObjectHandle): number {
     assert(target instanceof Handle, 'a handle of another kernel');
     return referTo(this, target);
+  }
+
+  referAsKey(target: ObjectHandle): number {
+    assert(target instanceof Handle, 'a handle of another kernel');
+    return referAsKey(this, target);
   }
 
   referAs(from: ObjectHandle, index: number): number {

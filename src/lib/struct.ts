@@ -204,6 +204,11 @@ export function refersTo(field: object, target: () => StructImage): void {
   referred.set(field, target);
 }
 
+/** The struct that a reference field leads to. */
+export function targetOf(field: object): StructImage | undefined {
+  return referred.get(field)?.();
+}
+
 /** The layouts of a type and of all that it refers to. */
 export function describe(root: StructImage): Schema {
   const types: Record<string, SchemaType> = {};

@@ -68,11 +68,12 @@ export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicSt
   };
   const collectionOf = (shape: CollectionShape): DynamicCollection => {
     const { collection, key, value } = shape;
-    if (key !== undefined && value === undefined && collection === 'HashSet') return hashSet(keyTypeOf(key));
+    const keys = key === undefined ? undefined : keyTypeOf(key, (name) => ref(needed(name)));
+    if (keys !== undefined && value === undefined && collection === 'HashSet') return hashSet(keys);
     const make = Object.hasOwn(MAPS, collection) ? MAPS[collection] : undefined;
-    if (make === undefined || key === undefined || value === undefined)
+    if (make === undefined || keys === undefined || value === undefined)
       throw new TwzError('NotSupported', `${shape.type}: this tool does not open such collections`, { type: shape.type });
-    return make(keyTypeOf(key), fieldOf(value));
+    return make(keys, fieldOf(value));
   };
   const fieldOf = (shape: Shape): AnyField => {
     switch (shape.kind) {

@@ -20,6 +20,7 @@ import { accessorAt } from '../lib/struct.ts';
 import type { Space, Target } from '../space.ts';
 import { typesOf, type DynamicStruct, type TypedObject } from './dynamic.ts';
 import type { Shape } from './check/schema.ts';
+import { referredBy } from './key-types.ts';
 import type { Import } from './import/open.ts';
 import type { MappedCollection, MappedField } from './import/mapping.ts';
 
@@ -200,10 +201,19 @@ class GraphWalk {
       return [];
     const of = shape.value;
     const pairs = shape.key !== undefined && of !== undefined;
+    const types = referredBy(shape.key ?? '');
+    const key = (value: unknown): unknown => this.#key(value, types[Symbol.iterator](), visit);
     return Array.from(collection as Iterable<unknown>, (entry) => {
-      if (pairs && Array.isArray(entry)) return [plainKey(entry[0]), this.#element(entry[1], of, visit)];
-      return of === undefined ? plainKey(entry) : this.#element(entry, of, visit);
+      if (pairs && Array.isArray(entry)) return [key(entry[0]), this.#element(entry[1], of, visit)];
+      return of === undefined ? key(entry) : this.#element(entry, of, visit);
     });
+  }
+
+  /** `types`: what the references of the key lead to, in their order. */
+  #key(key: unknown, types: Iterator<string>, visit: Visit): unknown {
+    if (Array.isArray(key)) return key.map((part) => this.#key(part, types, visit));
+    if (key !== null && !isAccessor(key)) return plain(key);
+    return this.#reference(key, { kind: 'ref', type: String(types.next().value), size: 8 }, visit) ?? null;
   }
 
   #element(value: unknown, shape: Shape, visit: Visit): unknown {
@@ -245,10 +255,6 @@ function plain(value: unknown): unknown {
     return { $float: Object.is(value, -0) ? '-0' : String(value) };
   if (value instanceof Uint8Array) return { $bytes: base64(value) };
   return value;
-}
-
-function plainKey(key: unknown): unknown {
-  return Array.isArray(key) ? key.map(plain) : plain(key);
 }
 
 function base64(bytes: Uint8Array): string {

@@ -1,5 +1,5 @@
 /** Key types from their signatures: what a schema says of a collection's keys, made usable for tools. */
-import { TwzError } from '../abi/errors.ts';
+import { isTwzError, TwzError } from '../abi/errors.ts';
 import { caseless, collation, tuple, type AnyKeyType, type Collation } from '../lib/collections/keys.ts';
 import { bigI64, bigU64, bool, bytes, f64, i16, i32, i64, i8, oneOf, text, u16, u32, u64, u8 } from '../lib/fields.ts';
 
@@ -13,8 +13,12 @@ function unknownCollation(name: string): Collation {
   });
 }
 
-/** Throws TypeInvalid where the signature is none. */
-export function keyTypeOf(signature: string): AnyKeyType {
+function placeOf(type: string): AnyKeyType {
+  return { kind: 'place', type };
+}
+
+/** Throws TypeInvalid where the signature is none. `reference` gives the key type of references to a struct; without it, keys are places. */
+export function keyTypeOf(signature: string, reference: (type: string) => AnyKeyType = placeOf): AnyKeyType {
   let at = 0;
   const malformed = (): never => {
     throw new TwzError('TypeInvalid', `the schema has keys of the type ${signature.slice(0, 100)}`);
@@ -48,6 +52,12 @@ export function keyTypeOf(signature: string): AnyKeyType {
       take(')');
       return tuple(...parts);
     }
+    if (word === 'ref') {
+      take('(');
+      const name = quoted();
+      take(')');
+      return reference(name);
+    }
     if (word === 'collation') {
       take('(');
       const name = quoted();
@@ -69,4 +79,18 @@ export function keyTypeOf(signature: string): AnyKeyType {
   const made = type(0);
   if (at !== signature.length) malformed();
   return made;
+}
+
+/** Names of the types that keys of a signature refer to. */
+export function referredBy(signature: string): readonly string[] {
+  const names: string[] = [];
+  try {
+    keyTypeOf(signature, (name) => {
+      names.push(name);
+      return placeOf(name);
+    });
+  } catch (error) {
+    if (!isTwzError(error, 'TypeInvalid')) throw error;
+  }
+  return names;
 }

@@ -2,10 +2,10 @@
 import { FLAG, KIND, META, PAGE, RIGHT } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import { usageOf, type Usage } from '../abi/usage.ts';
+import { KeyPlace } from '../lib/collections/reference-keys.ts';
 import { walkCollection, type CollectionShape, type Key, type Placed } from './check/collection-image.ts';
-import type { FotRecord, ObjectImage } from './check/object-image.ts';
+import { type FotRecord, type ObjectImage, readPointer } from './check/object-image.ts';
 import { alignOf, parseSchema, type ObjectSchema, type Shape, type StructShape } from './check/schema.ts';
-import { readPointer } from './check/typed.ts';
 
 /** Gives the bytes of objects that are referred to. */
 export type ObjectReader = (id: ObjectId) => ObjectImage | undefined;
@@ -271,6 +271,11 @@ function keyValue(key: Key, type: string): TypedValue {
 function plainKey(value: unknown, type: string): TypedValue {
   if (Array.isArray(value)) return { kind: 'array', type, length: value.length, items: value.map((part) => plainKey(part, 'key')) };
   if (value instanceof Uint8Array) return { kind: 'bytes', type, value, length: value.length };
+  if (value instanceof KeyPlace) {
+    const { id, at } = value;
+    if (id === undefined) return { kind: 'null', type: `ref ${value.type}` };
+    return { kind: 'ref', type: `ref ${value.type}`, target: id, path: undefined, offset: at, to: undefined };
+  }
   if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' || typeof value === 'bigint')
     return { kind: 'plain', type: typeof value === 'string' ? 'text' : type, value };
   return { kind: 'bad', type, message: 'no key' };

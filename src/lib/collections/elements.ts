@@ -363,7 +363,7 @@ function takerOf(field: Field<unknown, never>): (value: unknown) => unknown {
     const parts: unknown = 'parts' in field ? field.parts : [];
     const last: unknown = Array.isArray(parts) ? parts.at(-1) : undefined;
     const inner = typeof last === 'object' && last !== null ? takerOf(last as Field<unknown, never>) : (value: unknown): unknown => value;
-    const pairs = 'key' in field.describe && field.describe.key !== undefined && last !== undefined;
+    const pairs = 'key' in field.describe && field.describe.key !== undefined && field.describe.value !== undefined;
     return (value) => {
       if ('$taken' in (value as object)) return (value as { $taken(): unknown }).$taken();
       return Array.from(value as Iterable<unknown>, (each) =>

@@ -13,7 +13,7 @@ import type { AccessorClass } from '../emit.ts';
 import type { Field } from '../fields.ts';
 import { INSPECT } from '../inspect.ts';
 import { ByteView } from './byte-view.ts';
-import { keyCodec, type KeyCodec, type KeyOf, type KeyType, type AnyKeyType } from './keys.ts';
+import { keyCodec, referencesIn, type KeyCodec, type KeyOf, type KeyType, type AnyKeyType } from './keys.ts';
 import { membersOf, POOL_HEADER, poolAllocate, poolDestroy, poolRelease } from './pool.ts';
 import { made, NO_VALUE, recordsOf, valueCodec, type Records, type ValueCodec } from './records.ts';
 import { specialize } from './specialize.ts';
@@ -59,20 +59,7 @@ export interface HashSet<K> extends Iterable<K> {
 
 export const HASH_HEADER: number = 24 + POOL_HEADER;
 
-interface HashTools {
-  readonly allocate: typeof poolAllocate;
-  readonly release: typeof poolRelease;
-  readonly members: typeof membersOf;
-  readonly destroy: typeof poolDestroy;
-  readonly damaged: typeof damaged;
-  readonly refuseContent: typeof refuseContent;
-  readonly usage: typeof usageOf;
-  readonly ByteView: typeof ByteView;
-  readonly INSPECT: typeof INSPECT;
-  readonly inspect: typeof inspectEntries;
-}
-
-const TOOLS: HashTools = {
+const TOOLS = {
   allocate: poolAllocate,
   release: poolRelease,
   members: membersOf,
@@ -84,6 +71,7 @@ const TOOLS: HashTools = {
   INSPECT,
   inspect: inspectEntries,
 };
+type HashTools = typeof TOOLS;
 
 function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V, I>, T: HashTools): AccessorClass {
   const SEED = 4;
@@ -358,16 +346,27 @@ function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>,
     T.release(h, o + POOL, other);
   }
 
+  /** A record with the scratch key, and a value of text or bytes; nothing leads to it yet. */
+  function newRecord(h: ObjectHandle, o: number, value: I): number {
+    const c = T.allocate(h, o + POOL, R.sizeFor(value));
+    try {
+      R.write(object(h, o, c), offset(c));
+    } catch (error) {
+      T.release(h, o + POOL, c);
+      throw error;
+    }
+    return c;
+  }
+
   function insert(h: ObjectHandle, o: number, value: I): void {
     if (h.dv.getUint32(o, true) === 0 && h.dv.getUint32(o + SEED, true) === 0) {
       // The ID's bits are random, and the same in every run of a simulation.
       put(h, o + SEED, (Number.parseInt(h.id.slice(0, 8), 16) ^ o) >>> 0 || 1);
       hash = R.hash(h.dv.getUint32(o + SEED, true));
     }
-    const c = T.allocate(h, o + POOL, R.sizeFor(value));
+    const c = newRecord(h, o, value);
     const r = object(h, o, c);
     const at = offset(c);
-    R.write(r, at);
     enter(h, o, c);
     record = r;
     if (C.none || C.size === 0) return;
@@ -396,9 +395,9 @@ function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>,
     const t = table as ObjectHandle;
     const s = slotAt;
     const old = t.dv.getUint32(s + 4, true);
-    const c = T.allocate(h, o + POOL, R.sizeFor(value));
-    R.write(object(h, o, c), offset(c));
+    const c = newRecord(h, o, value);
     put(t, s + 4, c);
+    R.drop(object(h, o, old), offset(old));
     T.release(h, o + POOL, old);
     changed(h, o);
   }
@@ -408,7 +407,7 @@ function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>,
     if (at === 0) return false;
     const t = table as ObjectHandle;
     const c = t.dv.getUint32(slotAt + 4, true);
-    if (C.drops) R.drop(record as ObjectHandle, at);
+    if (R.drops) R.drop(record as ObjectHandle, at);
     vacate(h, o);
     T.release(h, o + POOL, c);
     return true;
@@ -435,7 +434,7 @@ function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>,
   function empty(h: ObjectHandle, o: number, whole: boolean): void {
     if (h.cold) h.warm();
     const owned: number[] = [];
-    const { drops } = C;
+    const { drops } = R;
     tables(h, o, (address) => {
       const t = object(h, o, address);
       const base = offset(address);
@@ -533,18 +532,18 @@ function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>,
     }
 
     has(key: K): boolean {
-      K.encode(key);
+      K.encode(key, this.$h);
       return find(this.#h, this.$o) !== 0;
     }
 
     get(key: K): V | undefined {
-      K.encode(key);
+      K.encode(key, this.$h);
       const at = find(this.#h, this.$o);
       return at === 0 ? undefined : R.value(record as ObjectHandle, at);
     }
 
     delete(key: K): boolean {
-      K.encode(key);
+      K.encode(key, this.$h);
       return remove(this.#h, this.$o);
     }
 
@@ -571,13 +570,13 @@ function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>,
 
   class HashMap extends Base {
     set(key: K, value: I): this {
-      K.encode(key);
+      K.encode(key, this.$h);
       assign(this.$h, this.$o, value);
       return this;
     }
 
     getOrInsert(key: K, value: I): V {
-      K.encode(key);
+      K.encode(key, this.$h);
       const at = find(this.$h, this.$o);
       if (at !== 0) return R.value(record as ObjectHandle, at);
       insert(this.$h, this.$o, value);
@@ -585,7 +584,7 @@ function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>,
     }
 
     view(key: K): ByteView | undefined {
-      K.encode(key);
+      K.encode(key, this.$h);
       const at = find(this.$h, this.$o);
       if (at === 0) return undefined;
       const r = record as ObjectHandle;
@@ -626,7 +625,7 @@ function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K, V, I>,
 
   class HashSet extends Base {
     add(key: K): this {
-      K.encode(key);
+      K.encode(key, this.$h);
       if (find(this.$h, this.$o) === 0) insert(this.$h, this.$o, undefined as I);
       return this;
     }
@@ -678,7 +677,7 @@ export function hashMap<T extends AnyKeyType, V, I>(
     signature: `HashMap<${keys.signature},${values.signature}>`,
     size: HASH_HEADER,
     shape: { size: HASH_HEADER, key: keys.signature, value: value.describe },
-    parts: [value],
+    parts: [...referencesIn(key), value],
     make: () => specialize(makeHashMap<KeyOf<T>, V, I>)('HashMap', keys, recordsOf(keys, values), made(values), TOOLS),
   });
 }
@@ -692,7 +691,7 @@ export function hashSet<T extends AnyKeyType>(key: T): CollectionType<HashSet<Ke
     signature: `HashSet<${keys.signature}>`,
     size: HASH_HEADER,
     shape: { size: HASH_HEADER, key: keys.signature },
-    parts: [],
+    parts: referencesIn(key),
     make: () => specialize(makeHashMap<KeyOf<T>, true, true>)('HashSet', keys, recordsOf(keys, NO_VALUE), NO_VALUE, TOOLS),
   });
 }

@@ -11,14 +11,16 @@
 import { TwzError } from '../../abi/errors.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import type { AccessorClass } from '../emit.ts';
-import { bytes, text, u32, type Field, type FieldShape } from '../fields.ts';
+import { bytes, u32, type Field, type FieldShape } from '../fields.ts';
 import { INSPECT } from '../inspect.ts';
 import { assignTo, isAccessor, unfit } from '../runtime.ts';
 import type { Init, Instance, Struct, StructImage } from '../struct.ts';
-import { KEY_MAX, keyCodec, SCRATCH, tuple, type AnyKeyType, type KeyCodec, type KeyOf, type KeyType } from './keys.ts';
+import type { Link } from './key-scratch.ts';
+import { KEY_MAX, keyCodec, referencesIn, SCRATCH, tuple, type AnyKeyType, type KeyCodec, type KeyOf, type KeyType } from './keys.ts';
 import type { Range } from './ordered-cursor.ts';
 import { orderedMap, type OrderedMap } from './ordered-map.ts';
 import { ORDERED_HEADER } from './ordered-tree.ts';
+import { linkBytes } from './reference-keys.ts';
 import { ScratchObject } from './scratch-object.ts';
 import { inspectEntries, refuseContent } from './tools.ts';
 import { collectionType, type CollectionType } from './type.ts';
@@ -105,8 +107,8 @@ interface Entry {
 
 type Entries = Map<string, Entry>;
 
-function bytesOf<K>(codec: KeyCodec<K>, key: K): Bytes {
-  codec.encode(key);
+function bytesOf<K>(codec: KeyCodec<K>, key: K, home: ObjectHandle): Bytes {
+  codec.encode(key, home);
   return SCRATCH.bytes.slice(0, SCRATCH.stored);
 }
 
@@ -137,45 +139,55 @@ class IndexPlan {
   readonly signature: string;
   readonly #index: Index<object, unknown>;
   readonly #codec: KeyCodec<unknown>;
-  readonly #fold: ((text: string) => string) | undefined;
+  readonly #single: boolean;
   readonly #prefixes: boolean;
+  readonly type: { readonly accessor: AccessorClass };
 
   constructor(name: string, declared: Index<object, unknown>) {
     this.name = name;
     this.#index = declared;
     this.unique = declared.unique;
     const own = keyCodec(declared.key as KeyType<unknown>);
-    const isTuple = 'kind' in declared.key && declared.key.kind === 'tuple';
-    const isCollation = 'kind' in declared.key && declared.key.kind === 'collation';
-    // In a row of parts a collated text would not be compared by its folded part alone.
-    this.#fold = isCollation ? declared.key.fold : undefined;
-    const codec: unknown = isTuple ? own : keyCodec(tuple(isCollation ? text : declared.key) as KeyType<readonly unknown[]>);
+    this.#single = !('kind' in declared.key && declared.key.kind === 'tuple');
+    const codec: unknown = this.#single ? keyCodec(tuple(declared.key) as KeyType<readonly unknown[]>) : own;
     this.#codec = codec as KeyCodec<unknown>;
-    this.#single = !isTuple;
     this.#prefixes = own.prefixes;
     this.signature = `${name}:${declared.unique ? 'unique ' : ''}${declared.multi ? 'multi ' : ''}${own.signature}`;
+    const { links } = own;
+    const key = links === 0 ? bytes : ({ kind: 'linkedBytes', links } as const);
+    this.type = this.unique ? orderedMap(key, bytes) : orderedMap(key, u32);
   }
 
-  readonly #single: boolean;
+  get key(): AnyKeyType {
+    return this.#index.key;
+  }
 
-  encode(key: unknown): Bytes {
-    if (this.#fold === undefined) return bytesOf(this.#codec, this.#single ? [key] : key);
-    if (typeof key !== 'string') return unfit(`a key of the index ${this.name}`, key, 'a string');
-    return bytesOf(this.#codec, [this.#fold(key)]);
+  /** The bytes of a key that are compared: nobody reads it from them. */
+  encode(key: unknown, home: ObjectHandle): Bytes {
+    this.#codec.encode(this.#single ? [key] : key, home);
+    const made = SCRATCH.bytes.slice(0, SCRATCH.length);
+    this.#link(made, SCRATCH.links.slice(0, this.#codec.links));
+    return made;
+  }
+
+  #link(key: Bytes, links: readonly Link[]): void {
+    if (links.length > 0) linkBytes(key, links);
   }
 
   /** Puts the entries of a record among others. */
-  collect(at: number, record: object, key: Bytes, into: Entries): void {
+  collect(at: number, record: object, key: Bytes, home: ObjectHandle, into: Entries): void {
     const found = this.#index.of(record);
     if (found === undefined) return;
     const keys = this.#index.multi ? (found as Iterable<unknown>) : [found];
     for (const each of [...keys]) {
-      const head = this.encode(each);
+      const head = this.encode(each, home);
+      const links = SCRATCH.links.slice(0, this.#codec.links);
       let whole = head;
       if (!this.unique) {
         whole = new Uint8Array(head.length + 1 + key.length);
         whole.set(head);
         whole.set(key, head.length + 1);
+        this.#link(whole, links);
       }
       if (whole.length > KEY_MAX)
         throw new TwzError('OutOfRange', `index ${this.name}: a key of ${whole.length} bytes; the limit is ${KEY_MAX}`);
@@ -184,30 +196,30 @@ class IndexPlan {
   }
 
   /** A range of this index as one of the bytes that are stored. */
-  bounds(range: Range<unknown>): Range<Bytes> | undefined {
+  bounds(range: Range<unknown>, home: ObjectHandle): Range<Bytes> | undefined {
     if (typeof range !== 'object' || range === null) return unfit('a range', range, 'an object like {from, to}');
     const { from, after, to, through, prefix, reverse, limit } = range;
     const made: { -readonly [P in keyof Range<Bytes>]: Range<Bytes>[P] } = {};
     if (reverse !== undefined) made.reverse = reverse;
     if (limit !== undefined) made.limit = limit;
-    if (from !== undefined) made.from = this.encode(from);
-    if (to !== undefined) made.to = this.encode(to);
+    if (from !== undefined) made.from = this.encode(from, home);
+    if (to !== undefined) made.to = this.encode(to, home);
     if (after !== undefined) {
-      const last = this.encode(after);
+      const last = this.encode(after, home);
       // No entry has just these bytes, as there is a zero at least behind the index's key: all with this key are before.
       const next = this.unique ? last : behind(last);
       if (next === undefined) return undefined;
       made.after = next;
     }
     if (through !== undefined) {
-      const last = this.encode(through);
+      const last = this.encode(through, home);
       const next = this.unique ? last : behind(last);
       if (next !== undefined) made.through = next;
     }
     if (prefix !== undefined) {
       if (!this.#prefixes) unfit('prefix', prefix, 'given: only text and bytes have prefixes');
       // Without the two zeros that end it.
-      made.prefix = this.encode(prefix).slice(0, -2);
+      made.prefix = this.encode(prefix, home).slice(0, -2);
     }
     return made;
   }
@@ -328,10 +340,7 @@ interface Whole<K> {
   readonly plans: readonly IndexPlan[];
 }
 
-const ANY_INDEX = orderedMap(bytes, u32);
-const UNIQUE_INDEX = orderedMap(bytes, bytes);
-
-type MapAt<K, V> = OrderedMap<K, V, unknown> & { $destroy(): void };
+type MapAt<K, V> = OrderedMap<K, V, unknown> & { $destroy(): void; $key(stored: Bytes): K | undefined };
 
 function mapAt<K, V>(type: { readonly accessor: AccessorClass }, h: ObjectHandle, o: number): MapAt<K, V> {
   const made: unknown = new type.accessor(h, o);
@@ -368,18 +377,17 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
 
     *#raw(bounds: Range<Bytes> | undefined): Generator<K> {
       if (bounds === undefined) return;
-      for (const [key, value] of this.#map.indexAt(this.#at).entries(bounds)) yield keyIn(this.#plan, key, value);
+      for (const [key, value] of this.#map.indexAt(this.#at).entries(bounds)) yield this.#map.keyIn(this.#plan, key, value);
     }
 
     keys(range: Range<unknown> = {}): Generator<K> {
-      return this.#raw(this.#plan.bounds(range));
+      return this.#raw(this.#plan.bounds(range, this.#map.$h));
     }
 
     *range(range: Range<unknown> = {}): Generator<[K, object]> {
       for (const key of this.keys(range)) {
         const record = this.#map.get(key);
-        if (record === undefined)
-          throw new TwzError('PointerCorrupt', `index ${this.#plan.name} leads to a record that is not there; \`reindex\` mends it`);
+        if (record === undefined) missing(this.#plan);
         yield [key, record];
       }
     }
@@ -394,14 +402,12 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
     }
 
     count(range: Range<unknown> = {}): number {
-      const bounds = this.#plan.bounds(range);
+      const bounds = this.#plan.bounds(range, this.#map.$h);
       return bounds === undefined ? 0 : this.#map.indexAt(this.#at).count(bounds);
     }
   }
 
-  /** The record's key in an entry of an index. */
-  function keyIn(plan: IndexPlan, entry: Bytes, value: number | Bytes): K {
-    const key = plan.unique ? (value as Bytes) : entry.slice(value as number);
+  function decodeKey(plan: IndexPlan, key: Bytes): K {
     const memory: { u8: Bytes; dv: DataView; corrupt: ObjectHandle['corrupt'] } = {
       u8: key,
       dv: new DataView(key.buffer, key.byteOffset, key.length),
@@ -410,7 +416,7 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
       },
     };
     const view: unknown = memory;
-    return keys.decode(view as ObjectHandle, 0, key.length);
+    return keys.decode(view as ObjectHandle, 0, key.length, 0);
   }
 
   class IndexedMap_ {
@@ -439,7 +445,15 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
     }
 
     indexAt(i: number): MapAt<Bytes, number | Bytes> {
-      return mapAt(plans[i]?.unique === true ? UNIQUE_INDEX : ANY_INDEX, this.#h, this.$o + ORDERED_HEADER * (i + 1));
+      return mapAt((plans[i] as IndexPlan).type, this.#h, this.$o + ORDERED_HEADER * (i + 1));
+    }
+
+    /** The record's key in an entry of an index. */
+    keyIn(plan: IndexPlan, entry: Bytes, value: number | Bytes): K {
+      const key = plan.unique ? (value as Bytes) : entry.slice(value as number);
+      if (keys.links === 0) return decodeKey(plan, key);
+      // A reference is read from the record itself: there its pointer is.
+      return this.#base.$key(key) ?? missing(plan);
     }
 
     #view(record: object): object {
@@ -457,12 +471,12 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
 
     /** The bytes of a key as it is stored: under a collation it may have been set as another text. */
     #stored(key: K): Bytes {
-      if (keys.compared !== undefined) for (const same of this.#base.keys({ from: key, through: key })) return bytesOf(keys, same);
-      return bytesOf(keys, key);
+      if (keys.compared !== undefined) for (const same of this.#base.keys({ from: key, through: key })) return bytesOf(keys, same, this.#h);
+      return bytesOf(keys, key, this.#h);
     }
 
     #entries(record: object, key: Bytes, into: Entries = new Map()): Entries {
-      for (const [i, plan] of plans.entries()) plan.collect(i, record, key, into);
+      for (const [i, plan] of plans.entries()) plan.collect(i, record, key, this.#h, into);
       return into;
     }
 
@@ -556,7 +570,7 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
     #expected(): Map<string, readonly [Entry, Bytes]> {
       const all = new Map<string, readonly [Entry, Bytes]>();
       for (const [key, record] of this.entries()) {
-        const stored = bytesOf(keys, key);
+        const stored = bytesOf(keys, key, this.#h);
         for (const [name, entry] of this.#entries(record, stored)) {
           if (all.has(name)) taken(entry.plan);
           all.set(name, [entry, stored]);
@@ -570,20 +584,20 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
       const seen = new Set<string>();
       const owner = (i: number, entry: Bytes): K | undefined => {
         const value = this.indexAt(i).get(entry);
-        return value === undefined ? undefined : keyIn(plans[i] as IndexPlan, entry, value);
+        return value === undefined ? undefined : this.keyIn(plans[i] as IndexPlan, entry, value);
       };
       for (const [key, record] of this.entries()) {
-        const stored = bytesOf(keys, key);
+        const stored = bytesOf(keys, key, this.#h);
         for (const [name, entry] of this.#entries(record, stored)) {
           seen.add(name);
           const leads = owner(entry.at, entry.bytes);
-          if (leads === undefined || !sameBytes(bytesOf(keys, leads), stored))
+          if (leads === undefined || !sameBytes(bytesOf(keys, leads, this.#h), stored))
             found.push({ index: entry.plan.name, key, problem: 'missing' });
         }
       }
       for (const [i, plan] of plans.entries())
         for (const [entry, value] of this.indexAt(i).entries())
-          if (!seen.has(nameOf(i, entry))) found.push({ index: plan.name, key: keyIn(plan, entry, value), problem: 'stray' });
+          if (!seen.has(nameOf(i, entry))) found.push({ index: plan.name, key: this.keyIn(plan, entry, value), problem: 'stray' });
       return found;
     }
 
@@ -599,7 +613,7 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
       // All is judged before the old goes. Of records with the same key the last one counts.
       const last = new Map<string, readonly [K, Record<string, unknown>, Entries]>();
       for (const [key, value] of all) {
-        const stored = bytesOf(keys, key);
+        const stored = bytesOf(keys, key, this.#h);
         const same = nameOf(0, stored.slice(0, SCRATCH.length));
         const { record, content: judged } = prepare(this.#h, value);
         last.set(same, [last.get(same)?.[0] ?? key, judged, this.#entries(record, stored)]);
@@ -628,6 +642,10 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
     }
   }
   return IndexedMap_;
+}
+
+function missing(plan: IndexPlan): never {
+  throw new TwzError('PointerCorrupt', `index ${plan.name} leads to a record that is not there; \`reindex\` mends it`);
 }
 
 function taken(plan: IndexPlan): never {
@@ -659,7 +677,7 @@ export function indexedMap<T extends AnyKeyType, F, B>(
     signature: `IndexedMap<${keys.signature},${value.signature};${listed}>`,
     size,
     shape: { size, key: keys.signature, value: value.describe },
-    parts: [value],
+    parts: [...referencesIn(key), ...plans.flatMap((plan) => referencesIn(plan.key)), value],
     make: () => makeIndexedMap<KeyOf<T>>({ keys, type: type as StructImage, base, plans }),
   });
 }

@@ -6,46 +6,20 @@
  *   text     UTF-8: the order is that of code points
  *   tuple    its parts in a row; text and bytes in it end with 0 0, and a zero byte of theirs is written 0 255
  *   collated the folded text, and if that is another, 255 and the text itself; the folded part alone is compared
+ *            in a tuple: the folded text alone is a part; behind the parts lie the texts themselves
+ *   ref      the target's ID (16 bytes), zero where that is the object which the collection lies in; then its offset (4, big-endian). Null is
+ *            all zeros. Beside the key its record holds a pointer, so that the FOT knows what is referred to
  *
  * A key that is looked for is encoded into one scratch area, as whole words with zeros behind its end, and stored the same way.
  */
 import { TwzError } from '../../abi/errors.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
-import { unfit } from '../runtime.ts';
 import type { Field } from '../fields.ts';
+import { unfit } from '../runtime.ts';
+import { area, KEY_MAX, SCRATCH, type KeyCodec, type Link } from './key-scratch.ts';
+import { linkedBytesKey, placeKey, referenceKey, type LinkedBytes, type PlaceKey } from './reference-keys.ts';
 
-/** Longest key in bytes, encoded. */
-export const KEY_MAX = 65536;
-
-/** The key that is looked for. */
-export interface Scratch {
-  readonly bytes: Uint8Array;
-  readonly words: Int32Array;
-  /** Bytes that count for comparing. */
-  length: number;
-  /** Bytes to store: as many, or more where a collation keeps the text itself behind them. */
-  stored: number;
-}
-
-const area = new ArrayBuffer(KEY_MAX + 64);
-export const SCRATCH: Scratch = { bytes: new Uint8Array(area), words: new Int32Array(area), length: 0, stored: 0 };
-
-export interface KeyCodec<K> {
-  /** Names the stored form. */
-  readonly signature: string;
-  /** Bytes of every key, or 0 where they differ. */
-  readonly size: number;
-  /** The first four bytes, in place or not, say all of the key. */
-  readonly exact: boolean;
-  /** Puts a key into the scratch area. Throws ValueMismatch and OutOfRange. */
-  encode(key: K): void;
-  /** The key whose `length` bytes lie at `at`. */
-  decode(h: ObjectHandle, at: number, length: number): K;
-  /** How many of `length` stored bytes are compared; undefined where all are. */
-  readonly compared?: ((h: ObjectHandle, at: number, length: number) => number) | undefined;
-  /** The bytes of a prefix are a prefix of the bytes. */
-  readonly prefixes: boolean;
-}
+export { KEY_MAX, SCRATCH, type KeyCodec, type Scratch } from './key-scratch.ts';
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
@@ -89,6 +63,7 @@ function integer(type: string, low: number, high: number, flip: number): KeyCode
     size: 4,
     exact: true,
     prefixes: false,
+    links: 0,
     encode(key) {
       if (typeof key !== 'number' || !(key >= low && key <= high) || (flip === 0 ? key >>> 0 : key | 0) !== key) unfit('a key', key, type);
       put32(key ^ flip);
@@ -105,6 +80,7 @@ function wide(type: 'u64' | 'i64', low: number, flip: number): KeyCodec<number> 
     size: 8,
     exact: false,
     prefixes: false,
+    links: 0,
     encode(key) {
       if (!Number.isSafeInteger(key) || key < low) unfit('a key', key, `${type} up to 2^53 - 1`);
       put64(Math.floor(key / 2 ** 32) ^ flip, key | 0);
@@ -121,6 +97,7 @@ function big(type: 'bigU64' | 'bigI64', low: bigint, high: bigint): KeyCodec<big
     size: 8,
     exact: false,
     prefixes: false,
+    links: 0,
     encode(key) {
       if (typeof key !== 'bigint' || key < low || key > high) unfit('a key', key, type);
       view.setBigInt64(0, BigInt.asIntN(64, key), false);
@@ -140,6 +117,7 @@ const float64: KeyCodec<number> = {
   size: 8,
   exact: false,
   prefixes: false,
+  links: 0,
   encode(key) {
     if (typeof key !== 'number') unfit('a key', key, 'a number');
     // One zero and one NaN, as in a Map; NaN comes last.
@@ -165,6 +143,7 @@ const truth: KeyCodec<boolean> = {
   size: 4,
   exact: true,
   prefixes: false,
+  links: 0,
   encode(key) {
     if (typeof key !== 'boolean') unfit('a key', key, 'bool');
     put32(key ? 1 : 0);
@@ -205,6 +184,7 @@ const textKey: KeyCodec<string> = {
   size: 0,
   exact: false,
   prefixes: true,
+  links: 0,
   encode(key) {
     if (typeof key !== 'string') unfit('a key', key, 'a string');
     const n = key.length;
@@ -243,6 +223,7 @@ const bytesKey: KeyCodec<Uint8Array> = {
   size: 0,
   exact: false,
   prefixes: true,
+  links: 0,
   encode(key) {
     if (!(key instanceof Uint8Array)) unfit('a key', key, 'a Uint8Array');
     if (key.length > KEY_MAX) tooLong(key.length);
@@ -282,6 +263,7 @@ function collated({ name, fold }: Collation): KeyCodec<string> {
     size: 0,
     exact: false,
     prefixes: true,
+    links: 0,
     compared,
     encode(key) {
       if (typeof key !== 'string') unfit('a key', key, 'a string');
@@ -316,31 +298,92 @@ export function tuple<const P extends readonly AnyKeyType[]>(...parts: P): Tuple
   return { kind: 'tuple', parts: kept as Tuple<{ -readonly [I in keyof P]: KeyOf<P[I]> }>['parts'] };
 }
 
-function tupleKey(codecs: readonly KeyCodec<unknown>[]): KeyCodec<readonly unknown[]> {
+/** Ends the key of a tuple that has collations: so many bytes are compared. */
+const TRAILER = 4;
+/** Stands for the length of a text that is what was folded to. */
+const SAME = 0xffffffff;
+
+function tupleKey(
+  codecs: readonly KeyCodec<unknown>[],
+  folds: readonly (((text: string) => string) | undefined)[],
+): KeyCodec<readonly unknown[]> {
   const size = codecs.every((codec) => codec.size > 0) ? codecs.reduce((sum, codec) => sum + codec.size, 0) : 0;
   const parts = new Uint8Array(area.byteLength);
+  const view = new DataView(parts.buffer);
+  const folded = folds.some((fold) => fold !== undefined);
+  const compared = (h: ObjectHandle, at: number, length: number): number =>
+    length < TRAILER ? 0 : Math.min(length - TRAILER, h.dv.getUint32(at + length - TRAILER, true));
+
+  /** Behind the parts: for each collation the length of the text itself, and that text where it is not the folded one. */
+  function appendTexts(key: readonly unknown[], end: number): number {
+    let at = end;
+    for (const [i, fold] of folds.entries()) {
+      if (fold === undefined) continue;
+      const text = key[i] as string;
+      if (at + TRAILER * 2 > KEY_MAX) tooLong(at + TRAILER * 2);
+      if (fold(text) === text) {
+        view.setUint32(at, SAME, true);
+        at += 4;
+        continue;
+      }
+      const to = putText(text, 0);
+      if (at + to + TRAILER * 2 > KEY_MAX) tooLong(at + to);
+      view.setUint32(at, to, true);
+      parts.set(SCRATCH.bytes.subarray(0, to), at + 4);
+      at += 4 + to;
+    }
+    view.setUint32(at, end, true);
+    return at + TRAILER;
+  }
+
+  /** The texts of the collations, undefined where they are the folded ones. */
+  function textsIn(h: ObjectHandle, at: number, length: number): (string | undefined)[] {
+    const end = at + length - TRAILER;
+    let place = at + compared(h, at, length);
+    const text = (): string | undefined => {
+      if (place + 4 > end) return undefined;
+      const bytes = h.dv.getUint32(place, true);
+      place += 4;
+      if (bytes === SAME || place + bytes > end) return undefined;
+      place += bytes;
+      return decodeText(h, place - bytes, bytes);
+    };
+    return folds.map((fold) => (fold === undefined ? undefined : text()));
+  }
+
   return {
     signature: `tuple(${codecs.map((codec) => codec.signature).join(',')})`,
     size,
     exact: false,
     prefixes: false,
-    encode(key) {
+    links: codecs.reduce((sum, codec) => sum + codec.links, 0),
+    compared: folded ? compared : undefined,
+    encode(key, home) {
       if (!Array.isArray(key) || key.length !== codecs.length) unfit('a key', key, `an array of ${codecs.length} parts`);
       let at = 0;
+      const links: Link[] = [];
       for (const [i, codec] of codecs.entries()) {
-        codec.encode(key[i]);
+        codec.encode(key[i], home);
+        if (codec.links > 0) links.push(...SCRATCH.links.slice(0, codec.links));
+        // Of a collation the folded text.
+        if (folds[i] !== undefined) SCRATCH.stored = SCRATCH.length;
         at = appendPart(parts, at, codec.size);
       }
-      SCRATCH.bytes.set(parts.subarray(0, at));
-      seal(at);
+      const stored = folded ? appendTexts(key, at) : at;
+      SCRATCH.bytes.set(parts.subarray(0, stored));
+      seal(stored);
+      SCRATCH.length = at;
+      for (const [i, link] of links.entries()) SCRATCH.links[i] = link;
     },
-    decode(h, at, length) {
+    decode(h, at, length, links) {
       const key: unknown[] = [];
-      const end = at + length;
-      for (const codec of codecs) {
+      const texts = folded ? textsIn(h, at, length) : [];
+      const end = at + (folded ? compared(h, at, length) : length);
+      for (const [i, codec] of codecs.entries()) {
         if (codec.size > 0) {
-          key.push(codec.decode(h, at, codec.size));
+          key.push(codec.decode(h, at, codec.size, links));
           at += codec.size;
+          links += codec.links * 8;
           continue;
         }
         const part: number[] = [];
@@ -349,9 +392,13 @@ function tupleKey(codecs: readonly KeyCodec<unknown>[]): KeyCodec<readonly unkno
           if (byte === 0 && h.dv.getUint8(at++) === 0) break;
           part.push(byte);
         }
+        if (texts[i] !== undefined) {
+          key.push(texts[i]);
+          continue;
+        }
         // What decodes it reads through a view alone.
         const u8 = Uint8Array.from(part);
-        key.push(codec.decode({ ...EMPTY, u8, dv: new DataView(u8.buffer) }, 0, u8.length));
+        key.push(codec.decode({ ...EMPTY, u8, dv: new DataView(u8.buffer) }, 0, u8.length, 0));
       }
       return key;
     },
@@ -380,14 +427,27 @@ function appendPart(parts: Uint8Array, at: number, size: number): number {
 
 // --- from fields ------------------------------------------------------------------------------------------------------------
 
-/** What can be a key: a field of a number, bool, text, bytes or oneOf, a collation, or a tuple of such. */
+/** What can be a key: a field of a number, bool, text, bytes, oneOf or a reference, a collation, or a tuple of such. */
 export type KeyType<K> = Field<K, K> | Collation | Tuple<K & readonly unknown[]>;
 
 /** Any key type, whatever its keys. */
-export type AnyKeyType = Field<unknown, never> | Collation | { readonly kind: 'tuple'; readonly parts: readonly unknown[] };
+export type AnyKeyType =
+  | Field<unknown, never>
+  | Collation
+  | LinkedBytes
+  | PlaceKey
+  | { readonly kind: 'tuple'; readonly parts: readonly unknown[] };
 
 /** The type of the keys of a key type. */
-export type KeyOf<T> = T extends Collation ? string : T extends Tuple<infer P> ? P : T extends Field<infer V, infer _I> ? V : never;
+export type KeyOf<T> = T extends Collation
+  ? string
+  : T extends LinkedBytes
+    ? Uint8Array
+    : T extends Tuple<infer P>
+      ? P
+      : T extends Field<infer V, infer _I>
+        ? V
+        : never;
 
 const U32 = integer('u32', 0, 0xffffffff, 0);
 
@@ -432,25 +492,51 @@ function codecOf(type: unknown): unknown {
   if (isKind(type, 'tuple')) {
     const { parts } = type as Tuple<readonly unknown[]>;
     if (parts.length === 0) throw new TwzError('TypeInvalid', 'a tuple of keys has at least one part');
-    if (parts.some((part) => isKind(part, 'collation')))
-      throw new TwzError(
-        'TypeInvalid',
-        'a collation cannot be part of a tuple: put the folded text there, and the text itself into the value',
-      );
-    return tupleKey(parts.map((part) => codecOf(part) as KeyCodec<unknown>));
+    const codecs = parts.map((part) => codecOf(part) as KeyCodec<unknown>);
+    for (const [i, part] of parts.entries()) {
+      const { compared, links, size } = codecs[i] as KeyCodec<unknown>;
+      if (isKind(part, 'tuple') && (compared !== undefined || (links > 0 && size === 0)))
+        throw new TwzError(
+          'TypeInvalid',
+          'a tuple with a collation, or with a reference beside text or bytes, cannot be part of another: put its parts there',
+        );
+    }
+    return tupleKey(
+      codecs,
+      parts.map((part: unknown) => (isKind(part, 'collation') ? (part as Collation).fold : undefined)),
+    );
   }
   const field = type as Field<unknown>;
   const shape = typeof type === 'object' && type !== null && 'describe' in type ? field.describe : undefined;
+  if (isKind(type, 'linkedBytes')) return linkedBytesKey((type as LinkedBytes).links, bytesKey);
+  if (isKind(type, 'place')) return placeKey((type as PlaceKey).type);
+  if (shape?.kind === 'ref') return referenceKey(type as Field<object | null>);
   if (shape?.kind === 'oneOf') return oneOfKey(shape.values, shape.type);
   const codec = shape === undefined ? undefined : BY_TYPE[`${shape.kind} ${shape.type}`];
   if (codec === undefined)
     throw new TwzError(
       'TypeInvalid',
-      `${shape?.type ?? String(type)} cannot be a key; numbers, text, bytes, bool, oneOf, collations and tuples can`,
+      `${shape?.type ?? String(type)} cannot be a key; numbers, text, bytes, bool, oneOf, references, collations and tuples can`,
     );
   return codec;
 }
 
+/** Puts a key as it is stored into the scratch area. */
+export function encodeBytes<K>(codec: KeyCodec<K>, key: Uint8Array): void {
+  SCRATCH.bytes.set(key);
+  seal(key.length);
+  if (codec.compared !== undefined) {
+    const handle = { ...EMPTY, u8: key, dv: new DataView(key.buffer, key.byteOffset, key.length) };
+    SCRATCH.length = codec.compared(handle, 0, key.length);
+  }
+}
+
 function isKind(type: unknown, kind: string): boolean {
   return typeof type === 'object' && type !== null && 'kind' in type && type.kind === kind;
+}
+
+/** The reference fields in a key type, for schemas. */
+export function referencesIn(type: AnyKeyType): readonly object[] {
+  if ('kind' in type) return type.kind === 'tuple' ? type.parts.flatMap((part) => referencesIn(part as AnyKeyType)) : [];
+  return type.describe.kind === 'ref' ? [type] : [];
 }

@@ -152,9 +152,9 @@ function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree
       low.first(h, o);
       high.end(h, o);
       if (prefix !== undefined) {
-        K.encode(prefix);
+        K.encode(prefix, this.#h);
         low.seek(h, o, BEFORE);
-        K.encode(prefix);
+        K.encode(prefix, this.#h);
         if (raise()) high.seek(h, o, BEFORE);
       }
       if (from !== undefined) this.#later(low, from, BEFORE);
@@ -182,14 +182,14 @@ function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree
 
     #later(place: Place, key: K, side: number): void {
       const other = new Place();
-      K.encode(key);
+      K.encode(key, this.#h);
       other.seek(this.#h, this.#o, side);
       if (compare(this.#h, this.#o, place, other) < 0) move(place, other);
     }
 
     #earlier(place: Place, key: K, side: number): void {
       const other = new Place();
-      K.encode(key);
+      K.encode(key, this.#h);
       other.seek(this.#h, this.#o, side);
       if (compare(this.#h, this.#o, place, other) > 0) move(place, other);
     }

@@ -5,7 +5,7 @@ import type { AccessorClass } from '../emit.ts';
 import type { Field } from '../fields.ts';
 import { INSPECT } from '../inspect.ts';
 import { ByteView } from './byte-view.ts';
-import { keyCodec, type KeyCodec, type KeyOf, type KeyType, type AnyKeyType } from './keys.ts';
+import { encodeBytes, keyCodec, referencesIn, type KeyCodec, type KeyOf, type KeyType, type AnyKeyType } from './keys.ts';
 import { cursorOf, type CursorClass, type OrderedCursor, type Range } from './ordered-cursor.ts';
 import { TREE } from './ordered-search.ts';
 import { ORDERED_HEADER, treeOf, type OrderedTree } from './ordered-tree.ts';
@@ -51,6 +51,7 @@ export interface OrderedMap<K, V, I = V> extends Iterable<[K, V]> {
 
 interface OrderedTools {
   readonly POOL: number;
+  readonly encodeBytes: typeof encodeBytes;
   readonly refuseContent: typeof refuseContent;
   readonly usage: typeof usageOf;
   readonly outOfOrder: (key: unknown) => never;
@@ -61,6 +62,7 @@ interface OrderedTools {
 
 const TOOLS: OrderedTools = {
   POOL: TREE.POOL,
+  encodeBytes,
   refuseContent,
   usage: usageOf,
   outOfOrder(key) {
@@ -98,18 +100,25 @@ function makeOrderedMap<K, V, I>(
     }
 
     has(key: K): boolean {
-      K.encode(key);
+      K.encode(key, this.#h);
       return B.find(this.#h, this.$o) !== 0;
     }
 
     get(key: K): V | undefined {
-      K.encode(key);
+      K.encode(key, this.#h);
       const at = B.find(this.#h, this.$o);
       return at === 0 ? undefined : R.value(B.search.record, at);
     }
 
+    /** The key that is stored as these bytes. */
+    $key(stored: Uint8Array): K | undefined {
+      T.encodeBytes(K, stored);
+      const at = B.find(this.#h, this.$o);
+      return at === 0 ? undefined : R.key(B.search.record, at);
+    }
+
     view(key: K): ByteView | undefined {
-      K.encode(key);
+      K.encode(key, this.#h);
       const at = B.find(this.#h, this.$o);
       if (at === 0) return undefined;
       const r = B.search.record;
@@ -117,13 +126,13 @@ function makeOrderedMap<K, V, I>(
     }
 
     set(key: K, value: I): this {
-      K.encode(key);
+      K.encode(key, this.#h);
       B.assign(this.#h, this.$o, value);
       return this;
     }
 
     getOrInsert(key: K, value: I): V {
-      K.encode(key);
+      K.encode(key, this.#h);
       const at = B.find(this.#h, this.$o);
       if (at !== 0) return R.value(B.search.record, at);
       B.insert(this.#h, this.$o, value);
@@ -131,7 +140,7 @@ function makeOrderedMap<K, V, I>(
     }
 
     delete(key: K): boolean {
-      K.encode(key);
+      K.encode(key, this.#h);
       if (B.find(this.#h, this.$o) === 0) return false;
       B.removeFound(this.#h, this.$o);
       return true;
@@ -141,7 +150,7 @@ function makeOrderedMap<K, V, I>(
       const cursor = new Cursor(this.#h, this.$o, range);
       let count = 0;
       while (cursor.next()) {
-        K.encode(cursor.key);
+        K.encode(cursor.key, this.#h);
         if (B.find(this.#h, this.$o) === 0) continue;
         B.removeFound(this.#h, this.$o);
         count++;
@@ -157,7 +166,7 @@ function makeOrderedMap<K, V, I>(
       const h = this.#h;
       const o = this.$o;
       for (const [key, value] of entries) {
-        K.encode(key);
+        K.encode(key, h);
         if (h.cold) h.warm();
         if (!B.behindLast(h, o)) T.outOfOrder(key);
         B.insert(h, o, value);
@@ -251,7 +260,7 @@ export function orderedMap<T extends AnyKeyType, V, I>(
     signature: `OrderedMap<${keys.signature},${values.signature}>`,
     size: ORDERED_HEADER,
     shape: { size: ORDERED_HEADER, key: keys.signature, value: value.describe },
-    parts: [value],
+    parts: [...referencesIn(key), value],
     make() {
       const records = recordsOf(keys, values);
       const tree = treeOf(keys, records, made(values));

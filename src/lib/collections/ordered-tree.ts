@@ -353,12 +353,23 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
 
   // --- changing -----------------------------------------------------------------------------------------------------------
 
+  /** A record with the scratch key, and a value of text or bytes; nothing leads to it yet. */
+  function newRecord(h: ObjectHandle, o: number, value: I): number {
+    const c = T.allocate(h, o + POOL, R.sizeFor(value));
+    try {
+      R.write(object(h, o, c), offset(c));
+    } catch (error) {
+      T.release(h, o + POOL, c);
+      throw error;
+    }
+    return c;
+  }
+
   /** Adds an entry that `find` has just not found; its F.record is in `F.record`, its offset is returned. */
   function insert(h: ObjectHandle, o: number, value: I): number {
-    const c = T.allocate(h, o + POOL, R.sizeFor(value));
+    const c = newRecord(h, o, value);
     const r = object(h, o, c);
     const at = offset(c);
-    R.write(r, at);
     enter(h, o, c);
     F.record = r;
     if (C.size === 0) return at;
@@ -387,9 +398,9 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     const n = F.leaf;
     const slot = F.leafAt + RECORDS + F.index * 4;
     const old = n.dv.getUint32(slot, true);
-    const c = T.allocate(h, o + POOL, R.sizeFor(value));
-    R.write(object(h, o, c), offset(c));
+    const c = newRecord(h, o, value);
     put(n, slot, c);
+    R.drop(object(h, o, old), offset(old));
     T.release(h, o + POOL, old);
     changed(h, o);
   }
@@ -397,7 +408,7 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
   /** Deletes the entry that `find` has just found. */
   function removeFound(h: ObjectHandle, o: number): void {
     const c = F.leaf.dv.getUint32(F.leafAt + RECORDS + F.index * 4, true);
-    if (C.drops) R.drop(object(h, o, c), offset(c));
+    if (R.drops) R.drop(object(h, o, c), offset(c));
     vacate(h, o);
     T.release(h, o + POOL, c);
   }
@@ -441,7 +452,7 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
 
   function empty(h: ObjectHandle, o: number, whole: boolean): void {
     if (h.cold) h.warm();
-    const { drops } = C;
+    const { drops } = R;
     const levels = h.dv.getUint32(o + LEVELS, true);
     if (levels > 0)
       nodes(h, o, h.dv.getUint32(o + ROOT, true), levels - 1, (address, level) => {

@@ -4,6 +4,7 @@
  *   0                    the value, where all values have one size (a field as in a struct)
  *   then                 u32 length of the key, where keys differ in size
  *   then                 u32 length of the value, where values do: text and bytes
+ *   then, 8-aligned      a pointer for each reference in the key: so the FOT counts them, and tools find them
  *   then                 the key, with zeros up to a multiple of 4; then the value's bytes
  */
 import { TwzError } from '../../abi/errors.ts';
@@ -11,6 +12,7 @@ import type { ObjectHandle } from '../../abi/handle.ts';
 import { Emitter } from '../emit.ts';
 import type { Field } from '../fields.ts';
 import { isAccessor, unfit, wipe } from '../runtime.ts';
+import type { Link } from './key-scratch.ts';
 import { SCRATCH, decodeText, type KeyCodec, type Scratch } from './keys.ts';
 import { specialize } from './specialize.ts';
 
@@ -116,7 +118,7 @@ export interface Records<K, V, I> {
   hash(seed: number): number;
   /** Puts a value of text or bytes in place and returns the bytes that a record for it and the scratch key takes. Throws ValueMismatch. */
   sizeFor(value: I): number;
-  /** Writes the scratch key, and the text or bytes that `sizeFor` saw last, into a new record. */
+  /** Writes the scratch key, and the text or bytes that `sizeFor` saw last, into a new record. If it throws, the record owns nothing. */
   write(h: ObjectHandle, at: number): void;
   /** Has the record the scratch key? */
   equals(h: ObjectHandle, at: number): boolean;
@@ -132,8 +134,10 @@ export interface Records<K, V, I> {
   value(h: ObjectHandle, at: number): V;
   /** Stores a value over another. False where the record is not of the right size for it. */
   replace(h: ObjectHandle, at: number, value: I): boolean;
-  /** Gives back what the value owns. */
+  /** Gives back what the value owns, and the pointers of the key. */
   drop(h: ObjectHandle, at: number): void;
+  /** Is there ever anything to drop? */
+  readonly drops: boolean;
   /** Where a value of text or bytes lies, and how long it is. */
   valueAt(h: ObjectHandle, at: number): number;
   valueLength(h: ObjectHandle, at: number): number;
@@ -196,7 +200,9 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
   const varValue = V.size === 0 && !V.none;
   const KEY_LENGTH = V.size;
   const VALUE_LENGTH = KEY_LENGTH + (varKey ? 4 : 0);
-  const KEY = VALUE_LENGTH + (varValue ? 4 : 0);
+  const { links } = K;
+  const LINKS = links === 0 ? 0 : (VALUE_LENGTH + (varValue ? 4 : 0) + 7) & ~7;
+  const KEY = links === 0 ? VALUE_LENGTH + (varValue ? 4 : 0) : LINKS + links * 8;
   const { words } = S;
   const { compared } = K;
   const what = 'a value';
@@ -252,6 +258,33 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
     return stored - length;
   }
 
+  /** Stores the pointers of the scratch key. */
+  function link(h: ObjectHandle, at: number): void {
+    for (let i = 0; i < links; i++) {
+      const { target, at: place, named } = S.links[i] as Link;
+      let index = 0;
+      if (target !== undefined) {
+        try {
+          index = named ? h.referAsKey(target) : h.refer(target);
+        } catch (error) {
+          unlink(h, at, i);
+          throw error;
+        }
+      }
+      const p = at + LINKS + i * 8;
+      if (h.dirty[p >>> 6] !== 1) h.mark(p);
+      h.dv.setUint32(p, place, true);
+      h.dv.setUint32(p + 4, (index << 8) >>> 0, true);
+    }
+  }
+
+  function unlink(h: ObjectHandle, at: number, count: number): void {
+    for (let i = 0; i < count; i++) {
+      const index = h.dv.getUint32(at + LINKS + i * 8 + 4, true) >>> 8;
+      if (index !== 0) h.unrefer(index);
+    }
+  }
+
   function copy(h: ObjectHandle, at: number): void {
     const { length } = pending;
     if (length <= 64) for (let i = 0; i < length; i++) h.u8[at + i] = pending[i] as number;
@@ -286,6 +319,7 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
     },
 
     write(h, at) {
+      if (links > 0) link(h, at);
       const { stored } = S;
       const { length } = pending;
       h.markRange(at, KEY + ((stored + 3) & ~3) + length);
@@ -321,7 +355,7 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
       return shift === 0 ? word : ((word << shift) | (swap(words[i + 1] as number) >>> (32 - shift))) >>> 0;
     },
 
-    key: (h, at) => K.decode(h, at + KEY, keyLength(h, at)),
+    key: (h, at) => K.decode(h, at + KEY, keyLength(h, at), at + LINKS),
 
     recall(h, at) {
       const stored = keyLength(h, at);
@@ -361,8 +395,11 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
       return true;
     },
 
+    drops: V.drops || links > 0,
+
     drop(h, at) {
       if (!varValue && !V.none) V.drop(h, at);
+      unlink(h, at, links);
     },
   };
 }

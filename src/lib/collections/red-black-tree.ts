@@ -15,7 +15,7 @@ import type { Field } from '../fields.ts';
 import { INSPECT } from '../inspect.ts';
 import { isAccessor, unfit, wipe } from '../runtime.ts';
 import { ByteView } from './byte-view.ts';
-import { SCRATCH, keyCodec, type KeyCodec, type AnyKeyType, type KeyOf, type KeyType, type Scratch } from './keys.ts';
+import { SCRATCH, keyCodec, referencesIn, type KeyCodec, type AnyKeyType, type KeyOf, type KeyType, type Scratch } from './keys.ts';
 import type { Range } from './ordered-cursor.ts';
 import { poolDestroy, poolObject, poolRelease } from './pool.ts';
 import { recordsOf, valueCodec, type Records, type ValueCodec } from './records.ts';
@@ -116,6 +116,7 @@ function makeRedBlackTree<K, V, I>(
   const { exact } = K;
   const VALUE = inline && (C.field?.align ?? 1) > 4 ? 16 : 12;
   const NODE = inline ? VALUE + C.size : 16;
+  const drops = inline ? C.drops : R.drops;
 
   /** Object of the value's place that was found or made last: of the record, or of the node where the value lies in it. */
   let holder: ObjectHandle | undefined;
@@ -232,17 +233,31 @@ function makeRedBlackTree<K, V, I>(
 
   // --- changing -----------------------------------------------------------------------------------------------------------
 
+  /** A record with the scratch key, and a value of text or bytes; nothing leads to it yet. */
+  function newRecord(h: ObjectHandle, o: number, value: I): number {
+    const c = T.allocate(h, o, R.sizeFor(value));
+    try {
+      R.write(object(h, o, c), offset(c));
+    } catch (error) {
+      T.release(h, o + POOL, c);
+      throw error;
+    }
+    return c;
+  }
+
   /** Makes a node with the scratch key, and a record where there are any; returns its address. Nothing leads to it yet. */
   function newNode(h: ObjectHandle, o: number, value: I): number {
     const head = R.head(0);
-    const c = inline ? 0 : T.allocate(h, o, R.sizeFor(value));
+    const c = inline ? 0 : newRecord(h, o, value);
     let node = 0;
     try {
       node = T.allocate(h, o, NODE);
     } finally {
-      if (node === 0 && c !== 0) T.release(h, o + POOL, c);
+      if (node === 0 && c !== 0) {
+        R.drop(object(h, o, c), offset(c));
+        T.release(h, o + POOL, c);
+      }
     }
-    if (c !== 0) R.write(object(h, o, c), offset(c));
     const n = object(h, o, node);
     const at = offset(node);
     if (n.dirty[at >>> 6] !== 1) n.mark(at);
@@ -296,19 +311,19 @@ function makeRedBlackTree<K, V, I>(
     }
     if (R.replace(n, at, value)) return;
     const old = object(h, o, node).dv.getUint32(offset(node) + CONTENT, true);
-    const c = T.allocate(h, o, R.sizeFor(value));
-    R.write(object(h, o, c), offset(c));
+    const c = newRecord(h, o, value);
     const to = object(h, o, node);
     const link = offset(node) + CONTENT;
     if (to.dirty[link >>> 6] !== 1) to.mark(link);
     to.dv.setUint32(link, c, true);
+    R.drop(object(h, o, old), offset(old));
     T.release(h, o + POOL, old);
   }
 
   /** Deletes the entry that `trace` has just found. */
   function removeFound(h: ObjectHandle, o: number): void {
     const node = found;
-    if (C.drops) dropValue(h, o, node);
+    if (drops) dropValue(h, o, node);
     const c = inline ? 0 : object(h, o, node).dv.getUint32(offset(node) + CONTENT, true);
     try {
       T.unlink(h, o, way, node);
@@ -321,7 +336,8 @@ function makeRedBlackTree<K, V, I>(
 
   function dropValue(h: ObjectHandle, o: number, node: number): void {
     const at = contentOf(h, o, node);
-    C.drop(holder as ObjectHandle, at);
+    if (inline) C.drop(holder as ObjectHandle, at);
+    else R.drop(holder as ObjectHandle, at);
   }
 
   /** Gives back what hangs under a node. */
@@ -332,7 +348,7 @@ function makeRedBlackTree<K, V, I>(
     const at = offset(node);
     clearFrom(h, o, n.dv.getUint32(at + LEFT, true), whole, depth + 1);
     clearFrom(h, o, n.dv.getUint32(at + RIGHT, true) & 0x7fffffff, whole, depth + 1);
-    if (C.drops) dropValue(h, o, node);
+    if (drops) dropValue(h, o, node);
     if (whole) return;
     const c = inline ? 0 : n.dv.getUint32(at + CONTENT, true);
     if (c !== 0 && c >>> 22 === 0) h.release(offset(c));
@@ -343,7 +359,7 @@ function makeRedBlackTree<K, V, I>(
     if (h.cold) h.warm();
     try {
       // Objects that go as a whole are not looked at where nothing in them is owned elsewhere.
-      if (C.drops || !whole) clearFrom(h, o, h.dv.getUint32(o + ROOT, true), whole, 0);
+      if (drops || !whole) clearFrom(h, o, h.dv.getUint32(o + ROOT, true), whole, 0);
       T.destroy(h, o + POOL);
     } catch (error) {
       throw T.damaged(h, o, error);
@@ -357,7 +373,7 @@ function makeRedBlackTree<K, V, I>(
   // --- walking ------------------------------------------------------------------------------------------------------------
 
   function keyOf(h: ObjectHandle, o: number, node: number): K {
-    if (inline) return K.decode(object(h, o, node), offset(node), 4);
+    if (inline) return K.decode(object(h, o, node), offset(node), 4, 0);
     const at = contentOf(h, o, node);
     return R.key(holder as ObjectHandle, at);
   }
@@ -401,12 +417,12 @@ function makeRedBlackTree<K, V, I>(
     }
 
     has(key: K): boolean {
-      K.encode(key);
+      K.encode(key, this.#h);
       return find(this.#h, this.$o) !== 0;
     }
 
     get(key: K): V | undefined {
-      K.encode(key);
+      K.encode(key, this.#h);
       const at = find(this.#h, this.$o);
       if (at === 0) return undefined;
       return inline ? C.load(holder as ObjectHandle, at) : R.value(holder as ObjectHandle, at);
@@ -414,7 +430,7 @@ function makeRedBlackTree<K, V, I>(
 
     view(key: K): ByteView | undefined {
       if (C.size > 0) T.unfit('view', key, 'given: only values of text and bytes have views');
-      K.encode(key);
+      K.encode(key, this.#h);
       const at = find(this.#h, this.$o);
       if (at === 0) return undefined;
       const r = holder as ObjectHandle;
@@ -422,20 +438,20 @@ function makeRedBlackTree<K, V, I>(
     }
 
     set(key: K, value: I): this {
-      K.encode(key);
+      K.encode(key, this.#h);
       if (trace(this.#h, this.$o)) replace(this.#h, this.$o, value);
       else insert(this.#h, this.$o, value);
       return this;
     }
 
     getOrInsert(key: K, value: I): V {
-      K.encode(key);
+      K.encode(key, this.#h);
       if (!trace(this.#h, this.$o)) insert(this.#h, this.$o, value);
       return this.get(key) as V;
     }
 
     delete(key: K): boolean {
-      K.encode(key);
+      K.encode(key, this.#h);
       if (!trace(this.#h, this.$o)) return false;
       removeFound(this.#h, this.$o);
       return true;
@@ -530,7 +546,7 @@ export function redBlackTree<T extends AnyKeyType, V, I>(
     signature: `RedBlackTree<${keys.signature},${values.signature}>`,
     size: TREE_HEADER,
     shape: { size: TREE_HEADER, key: keys.signature, value: value.describe },
-    parts: [value],
+    parts: [...referencesIn(key), value],
     make: () =>
       specialize(makeRedBlackTree<KeyOf<T>, V, I>)(
         keys,

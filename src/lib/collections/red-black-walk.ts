@@ -145,7 +145,7 @@ export function makeWalk<K>(K: KeyCodec<K>, B: WalkedTree, S: Scratch, T: WalkTo
     /** The trail to where a bound lies; undefined where it bounds nothing. */
     #place({ key, beyond, prefix }: Bound): Trail | undefined {
       const trail = new Trail(this.#side);
-      K.encode(key);
+      K.encode(key, this.#h);
       if (prefix && !raise()) return undefined;
       trail.seek(this.#h, this.#o, beyond);
       return trail;

@@ -5,6 +5,8 @@ import type { FotEntry, ObjectHandle, WasmView } from '../../abi/handle.ts';
 
 export class ScratchObject implements ObjectHandle {
   readonly id: ObjectHandle['id'];
+  /** Nothing can name it. */
+  readonly idWords: Int32Array = new Int32Array(4);
   dv: DataView;
   u8: Uint8Array;
   /** Nothing is dirty, so that every store asks `mark`, which does nothing. */
@@ -77,6 +79,10 @@ export class ScratchObject implements ObjectHandle {
     if (target === this) return 0;
     const known = this.fot.indexOf(target, 1);
     return known > 0 ? known : this.fot.push(target) - 1;
+  }
+
+  referAsKey(target: ObjectHandle): number {
+    return this.refer(target);
   }
 
   referAs(from: ObjectHandle, index: number): number {

@@ -2,13 +2,14 @@
  * Collections as the checker sees them: plain bytes, read by the layouts that stand at the head of lib/collections/hash-map.ts,
  * red-black-nodes.ts and ordered-search.ts. Nothing here trusts a value that it has not bounded, and no walk goes on for ever.
  */
-import { PAGE } from '../../abi/format.ts';
+import { META, PAGE } from '../../abi/format.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { keyCodec, type KeyCodec, type KeyType } from '../../lib/collections/keys.ts';
+import { KeyPlace } from '../../lib/collections/reference-keys.ts';
 import { keyTypeOf } from '../key-types.ts';
 import type { FindingName } from './findings.ts';
-import type { ObjectImage } from './object-image.ts';
+import { readPointer, type ObjectImage } from './object-image.ts';
 import { alignOf, type ObjectSchema, type Shape } from './schema.ts';
 
 export type CollectionShape = Extract<Shape, { kind: 'collection' }>;
@@ -28,6 +29,8 @@ export interface CollectionReader {
   bad(name: FindingName, place: Placed, message: string, expected?: string): void;
   /** A pointer to another object of the collection. */
   member?(place: Placed): void;
+  /** A pointer that goes with a key: to a `type`. */
+  link?(place: Placed, type: string): void;
   /** An entry; false ends the walk. `value` is undefined in a set, and has a length where it is text or bytes. */
   entry(key: Key, value: (Placed & { readonly length: number }) | undefined): boolean;
 }
@@ -159,18 +162,19 @@ class CollectionImage {
     const compared = codec.compared === undefined ? length : codec.compared(handle, at, length);
     let bytes = '';
     for (let i = 0; i < compared; i++) bytes += String.fromCharCode(image.bytes[at + i] ?? 0);
-    return { image, at, length, bytes, decode: () => codec.decode(handle, at, length) };
+    return { image, at, length, bytes, decode: () => this.#places(codec.decode(handle, at, length, 0)) };
   }
 
   /** The record of an address (records.ts). */
   record(address: number, from: Placed): Stored | undefined {
     const { codec, valueSize } = this;
-    const least = valueSize + (codec.size === 0 ? 4 : 0) + (this.#varValue ? 4 : 0);
+    const lengths = valueSize + (codec.size === 0 ? 4 : 0) + (this.#varValue ? 4 : 0);
+    const least = codec.links === 0 ? lengths : Math.ceil(lengths / 8) * 8 + codec.links * 8;
     const place = this.block(address, Math.max(16, least), from, 'a record', 'CollectionRecord');
     if (place === undefined) return undefined;
     const { image, at } = place;
     const keyLength = codec.size === 0 ? image.u32(at + valueSize) : codec.size;
-    const valueLength = this.#varValue ? image.u32(at + least - 4) : 0;
+    const valueLength = this.#varValue ? image.u32(at + lengths - 4) : 0;
     const room = this.reader.block?.(place) ?? image.size - at;
     const size = least + Math.ceil(keyLength / 4) * 4 + valueLength;
     if (size > room) {
@@ -183,11 +187,44 @@ class CollectionImage {
       return undefined;
     }
     const key = this.key({ image, at: at + least }, keyLength);
+    if (codec.links > 0) this.#links(key, { image, at: at + least - codec.links * 8 });
     if (!this.hasValue) return { key, value: undefined, size };
     const value = this.#varValue
       ? { image, at: at + least + Math.ceil(keyLength / 4) * 4, length: valueLength }
       : { image, at, length: valueSize };
     return { key, value, size };
+  }
+
+  /** In keys, an object that is not named is the one that the collection lies in. */
+  #places(key: unknown): unknown {
+    if (Array.isArray(key)) return key.map((part) => this.#places(part));
+    if (!(key instanceof KeyPlace)) return key;
+    return key.id !== undefined || key.at === 0 ? key : new KeyPlace(key.type, this.home.image.id, key.at);
+  }
+
+  /** The pointers of a record's key, from `place` on: they lead to the objects that the key names. */
+  #links(key: Key, { image, at }: Placed): void {
+    let place = at;
+    const visit = (part: unknown): void => {
+      if (Array.isArray(part)) part.forEach(visit);
+      if (!(part instanceof KeyPlace)) return;
+      const { index, offset } = readPointer(image, place);
+      const from = { image, at: place };
+      place += 8;
+      // A repair may have cleared it.
+      if (index === 0 && offset === 0) return;
+      const target = index === 0 ? image.id : image.fotEntry(index)?.id;
+      const moved = (): boolean => target !== undefined && this.reader.read(target)?.u32(META.forwards) !== 0;
+      if (target !== undefined && (target !== part.id || (offset !== part.at && !moved())))
+        this.bad(
+          'CollectionRecord',
+          from,
+          `the pointer of a key leads to ${offset} of ${target}`,
+          `${part.at} of ${part.id ?? 'nothing'}, as the key says`,
+        );
+      this.reader.link?.(from, part.type);
+    };
+    visit(key.decode());
   }
 
   entry(key: Key, value: Stored['value']): void {

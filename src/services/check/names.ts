@@ -8,10 +8,9 @@ import { META, PAGE, PAGE_KIND, SIZE_CLASSES } from '../../abi/format.ts';
 import { foldId, writeId, type ObjectId } from '../../abi/id.ts';
 import type { Host } from '../../host/host.ts';
 import { Findings } from './findings.ts';
-import type { ObjectImage } from './object-image.ts';
+import { type ObjectImage, readPointer } from './object-image.ts';
 import { factsOf, liveBlock, type ObjectFacts } from './object.ts';
 import { parseSchema } from './schema.ts';
-import { readPointer } from './typed.ts';
 
 const NAMESPACE = { count: 0, buckets: 4, table: 8 } as const;
 const ENTRY = { name: 0, hash: 8, kind: 12, owns: 13, target: 16, path: 24, next: 32, size: 40 } as const;

@@ -159,3 +159,9 @@ export class ObjectImage {
     };
   }
 }
+
+/** A decoded pointer: FOT index in the upper 24 bits, offset in the lower 40. */
+export function readPointer(image: ObjectImage, at: number): { index: number; offset: number } {
+  const high = image.u32(at + 4);
+  return { index: high >>> 8, offset: (high & 0xff) * 2 ** 32 + image.u32(at) };
+}

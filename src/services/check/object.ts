@@ -31,7 +31,7 @@ import { readableForwards } from '../evolution/forwards.ts';
 import { Findings, type FindingName } from './findings.ts';
 import { CLASSES, ObjectImage, type ClassRecord } from './object-image.ts';
 
-const KNOWN_FLAGS = FLAG.deleted | FLAG.counted | FLAG.raw;
+const KNOWN_FLAGS = FLAG.deleted | FLAG.counted | FLAG.raw | FLAG.ownKeys;
 
 /** What the rest of the check needs to know of an object. */
 export interface ObjectFacts {
@@ -386,8 +386,8 @@ function checkFot(it: Inspection): void {
       }
       continue;
     }
-    if ((entry.flags & ~(FOT_FLAG.used | FOT_FLAG.name)) !== 0)
-      it.report('FotEntry', entry.at + FOT.flags, `entry ${index} has the flags ${entry.flags}`, '1 or 3');
+    if ((entry.flags & ~(FOT_FLAG.used | FOT_FLAG.name | FOT_FLAG.key)) !== 0)
+      it.report('FotEntry', entry.at + FOT.flags, `entry ${index} has the flags ${entry.flags}`, '1, 3 or 5');
     const key = entry.id ?? (entry.path === undefined || entry.resolver === undefined ? undefined : `${entry.resolver}:${entry.path}`);
     if (key === undefined)
       it.report('FotName', entry.at, `entry ${index} is late-bound, and its path cannot be read`, 'a text in the object');

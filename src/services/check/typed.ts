@@ -10,15 +10,9 @@ import { forwardedIn } from '../evolution/forwards.ts';
 import { walkCollection, type CollectionShape } from './collection-image.ts';
 import type { FindingName, Findings } from './findings.ts';
 import type { SpaceImage } from './image.ts';
-import type { FotRecord, ObjectImage } from './object-image.ts';
+import { readPointer, type FotRecord, type ObjectImage } from './object-image.ts';
 import { liveBlock, type ObjectFacts } from './object.ts';
 import { alignOf, parseSchema, signatureOf, type ObjectSchema, type Shape, type StructShape } from './schema.ts';
-
-/** A decoded pointer: FOT index in the upper 24 bits, offset in the lower 40. */
-export function readPointer(image: ObjectImage, at: number): { index: number; offset: number } {
-  const high = image.u32(at + 4);
-  return { index: high >>> 8, offset: (high & 0xff) * 2 ** 32 + image.u32(at) };
-}
 
 export interface WalkSource {
   readonly findings: Findings;
@@ -303,6 +297,13 @@ export class TypedWalk {
       },
       bad: (name, place, message, expected) => this.#bad(name, place.image.id, place.at, `${shape.type}: ${message}`, expected),
       member: (place) => this.#pointer(id, facts, place.at, 'link', local, `${shape.type}: an object of it`),
+      link: (place, name) => {
+        const holder = all.get(place.image.id);
+        if (holder === undefined) return;
+        const inside: Visit[] = place.image.id === id ? local : [];
+        this.#pointer(place.image.id, holder, place.at, this.#type(type.schema, name), inside, `${shape.type}: a key`);
+        if (inside !== local) for (const visit of inside) this.#later(place.image.id, visit);
+      },
       entry: (_key, found) => {
         const holder = found === undefined ? undefined : all.get(found.image.id);
         if (value === undefined || found === undefined || holder === undefined || value.kind === 'text' || value.kind === 'bytes')

@@ -12,9 +12,8 @@ import { fotEntries } from '../../kernel/fot.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { Handle } from '../../kernel/object.ts';
 import { objectIds } from '../../kernel/reclaim.ts';
-import { ObjectImage } from '../check/object-image.ts';
+import { ObjectImage, readPointer } from '../check/object-image.ts';
 import { alignOf, parseSchema, type ObjectSchema, type Shape, type StructShape } from '../check/schema.ts';
-import { readPointer } from '../check/typed.ts';
 
 /** A word, four bytes, that holds a place in the object. */
 export interface Slot {

@@ -1,9 +1,8 @@
 /** Values of typed fields as JSON and back, so that the bytes come out the same. docs/formats/dump.md, "Values". */
 import { PAGE } from '../../abi/format.ts';
 import { isId, type ObjectId } from '../../abi/id.ts';
-import type { ObjectImage } from '../check/object-image.ts';
+import { type ObjectImage, readPointer } from '../check/object-image.ts';
 import type { ObjectSchema, Shape, StructShape } from '../check/schema.ts';
-import { readPointer } from '../check/typed.ts';
 
 /** Longer texts and bytes stand in lines of their own. */
 export const TEXT_MAX = 4096;

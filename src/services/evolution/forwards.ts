@@ -6,6 +6,7 @@
  *
  * `name` is the low word of the fingerprint of the struct's name: a struct and the first that lies inline in it share a place.
  */
+import { TwzError } from '../../abi/errors.ts';
 import { META, PAGE } from '../../abi/format.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import { fingerprintOf } from '../../lib/fingerprint.ts';
@@ -74,6 +75,20 @@ export function forwardedIn(h: Image, from: number, struct: string): number {
   return low < count && h.dv.getUint32(entry, true) === from && h.dv.getUint32(entry + 8, true) === name
     ? h.dv.getUint32(entry + 4, true)
     : from;
+}
+
+/** Where the struct lay that lies at `to`, before a migration moved it. */
+export function originOf(h: ObjectHandle, to: number, struct: string): number {
+  const name = nameWord(struct);
+  const from = forwardsOf(h).filter((each) => each.to === to && each.name === name);
+  const [first] = from;
+  if (from.length > 1)
+    throw new TwzError(
+      'NotSupported',
+      `object ${h.id}: the ${struct} at ${to} was moved by more than one migration, and cannot be a key: which place keys know it by is not kept`,
+      { id: h.id, at: to },
+    );
+  return first?.from ?? to;
 }
 
 /** Stores the list in the place of the one that there is. Inside a transaction. */

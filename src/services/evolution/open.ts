@@ -14,7 +14,7 @@ import { mismatch } from '../../lib/runtime.ts';
 import type { StructImage } from '../../lib/struct.ts';
 import { parseSchema, signatureOf, type ObjectSchema, type Shape } from '../check/schema.ts';
 import { Conversion, convertStruct, prospect } from './convert.ts';
-import { forwarded } from './forwards.ts';
+import { forwarded, originOf } from './forwards.ts';
 import { collectionsIn, Pairing, planFor, readsAsPrefix, schemaOfType, structsIn, type Difference, type Plan } from './plan.ts';
 import { Survey } from './survey.ts';
 
@@ -263,6 +263,7 @@ export function installEvolution(storeRoot: StoreRoot): void {
     root: (h, type) => void evolveRoot(h, type, storeRoot, { leaveUnreached: false }),
     enter: (h, type) => enter(h, type, storeRoot),
     forward: (h, at, type) => forwarded(h, at, type.name),
+    origin: (h, at, type) => originOf(h, at, type.name),
     struct: migrateStruct,
   });
 }

@@ -7,6 +7,7 @@
 import { migrationsTo, type Migration } from '../../lib/evolution.ts';
 import { structsOf, type StructImage } from '../../lib/struct.ts';
 import { parseSchema, type ObjectSchema, type Shape, type StructField, type StructShape } from '../check/schema.ts';
+import { referredBy } from '../key-types.ts';
 
 /** One piece of a struct, from its offset in the older to its offset in the newer one. */
 export type Operation =
@@ -471,7 +472,10 @@ export function structsIn(collection: CollectionShape, schema: ObjectSchema): Re
     if (shape === undefined) return;
     if (shape.kind === 'struct' || shape.kind === 'ref') names.add(shape.type);
     else if (shape.kind === 'array' || shape.kind === 'optional') visit(shape.of);
-    else if (shape.kind === 'collection') visit(shape.value);
+    else if (shape.kind === 'collection') {
+      visit(shape.value);
+      for (const name of referredBy(shape.key ?? '')) names.add(name);
+    }
   };
   visit(collection);
   for (const name of names) for (const { shape } of schema.types.get(name)?.fields ?? []) visit(shape);

@@ -8,24 +8,14 @@ import { parseId, type ObjectId } from './abi/id.ts';
 import { chooseHost } from './host/choose.ts';
 import type { Host } from './host/host.ts';
 import { Kernel, type Resolver } from './kernel/kernel.ts';
-import {
-  copyObject,
-  createObject,
-  deleteObject,
-  forsake,
-  importObject,
-  sealObject,
-  tie,
-  ties,
-  untie,
-  type CreateOptions,
-} from './kernel/lifetime.ts';
+import { createObject, deleteObject, forsake, tie, ties, untie, type CreateOptions } from './kernel/lifetime.ts';
 import { Handle } from './kernel/object.ts';
 import { objectIds, reclaim, type Reclaimed } from './kernel/reclaim.ts';
 import type { Recovery } from './kernel/recovery.ts';
+import { copyWhole, importWhole, sealWhole } from './kernel/parts.ts';
 import { Snapshot as KernelSnapshot } from './kernel/snapshot.ts';
 import { run, runAlone } from './kernel/transaction.ts';
-import { isCollectionAccessor, type CollectionType } from './lib/collections/type.ts';
+import type { CollectionType } from './lib/collections/type.ts';
 import { Obj } from './lib/object.ts';
 import { LateReference, assignTo, isAccessor, rootOf } from './lib/runtime.ts';
 import { accessorAt, type Init, type Instance, type Struct, type StructImage } from './lib/struct.ts';
@@ -279,26 +269,24 @@ export class Space {
     return objectIds(this.#kernel);
   }
 
-  /** A new object with the same content. File pages are shared until one of the two changes them. Inside a transaction. */
+  /** A new object with the same content, with copies of the objects that its collections go on in. File pages are shared until one of the two changes them. Inside a transaction. */
   copy(target: Target, options: CreateOptions = {}): Obj {
-    return new Obj(copyObject(this.#kernel, handleOf(this.#kernel, target), options));
+    return new Obj(copyWhole(handleOf(this.#kernel, target), options));
   }
 
-  /** An immutable copy, named by its content. The same content gives the same object. Inside a transaction. */
+  /** An immutable copy, named by its content; the objects that its collections go on in are sealed as well. The same content gives the same object. Inside a transaction. */
   seal(target: Target): ObjectId {
-    return sealObject(this.#kernel, handleOf(this.#kernel, target)).id;
+    return sealWhole(handleOf(this.#kernel, target)).id;
   }
 
-  /** Enters an object file, as `Obj.export` gave it, under its own ID. Inside a transaction. Throws ObjectForged, ObjectExists. */
+  /** Enters what `Obj.export` gave, under its own ID. Inside a transaction. Throws ObjectForged, ObjectExists. */
   import(bytes: Uint8Array): Obj {
-    return new Obj(importObject(this.#kernel, bytes));
+    return new Obj(importWhole(this.#kernel, bytes));
   }
 
-  /** Deletes an object: now, or when nothing that it is tied to is left ("kept"). Inside a transaction. */
+  /** Deletes an object, with those that its collections go on in: now, or when nothing that it is tied to is left ("kept"). Inside a transaction. */
   delete(target: Target): 'deleted' | 'kept' {
     const h = handleOf(this.#kernel, target);
-    // A collection that has an object of its own takes those with it that it has grown into.
-    if (typeof target === 'object' && isCollectionAccessor(target)) return deleteObject(this.#kernel, h, () => target.$destroy());
     return deleteObject(this.#kernel, h);
   }
 

@@ -78,6 +78,8 @@ export const FOT_FLAG = {
   name: 2,
   /** The target's ID stands in keys of collections, too: the entry cannot be pointed elsewhere. */
   key: 4,
+  /** The target is a part of this object: a collection goes on in it. It is copied, sealed, exported and deleted together with this one. */
+  part: 8,
 } as const;
 export const FOT_MAX = 1 << 24;
 

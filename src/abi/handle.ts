@@ -73,6 +73,12 @@ export interface ObjectHandle {
   refer(target: ObjectHandle): number;
   /** As `refer`, for a pointer that goes with the target's ID in a key. */
   referAsKey(target: ObjectHandle): number;
+  /** As `refer`, for what `extend` gave: from now on a part of this object. */
+  referAsPart(target: ObjectHandle): number;
+  /** As `unrefer`, for such a one that goes. */
+  unreferPart(index: number): void;
+  /** Its parts, and theirs. */
+  parts(): readonly ObjectHandle[];
   /** As `refer`, for what FOT entry `index` of another object leads to, be it gone or bound late: for a pointer that moves here. */
   referAs(from: ObjectHandle, index: number): number;
   /** As `refer`, for a path that is resolved at each use. */

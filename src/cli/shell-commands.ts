@@ -164,7 +164,7 @@ export const COMMANDS: Readonly<Record<string, ShellCommand>> = {
     usage: 'stat TARGET',
     what: 'facts about an object',
     takes: [1, 1],
-    run: (session, [target = '']) => printFacts(viewObject(new ObjectImage(targetOf(session, target).export())), { json: session.json }),
+    run: (session, [target = '']) => printFacts(viewObject(new ObjectImage(targetOf(session, target).image())), { json: session.json }),
   },
   graph: {
     usage: 'graph TARGET [DEPTH]',
@@ -268,7 +268,7 @@ function wholeNumber(text: string): number {
 
 function showCommand(session: Session, [target = '', depth = '0']: readonly string[], flags: ReadonlySet<string>): void {
   const object = targetOf(session, target);
-  show(new ObjectImage(object.export()), imageReader(session.space), {
+  show(new ObjectImage(object.image()), imageReader(session.space), {
     depth: wholeNumber(depth),
     items: 16,
     hex: flags.has('-x'),

@@ -74,7 +74,7 @@ export function findTarget(space: Space, target: string): Obj {
 export function imageReader(space: Space): ObjectReader {
   return (id) => {
     try {
-      return new ObjectImage(space.object(id).export());
+      return new ObjectImage(space.object(id).image());
     } catch (error) {
       if (isTwzError(error)) return undefined;
       throw error;

@@ -10,7 +10,7 @@
 import { TwzError } from '../abi/errors.ts';
 import { FLAG, FOT, FOT_FLAG, FOT_MAX, META, PAGE, PAGE_KIND, RIGHT } from '../abi/format.ts';
 import type { FotEntry } from '../abi/handle.ts';
-import { readId, writeId } from '../abi/id.ts';
+import { readId, writeId, type ObjectId } from '../abi/id.ts';
 import { allocateBlock, allocatePages, releaseBlock } from './allocator.ts';
 import type { Handle } from './object.ts';
 
@@ -180,6 +180,33 @@ export function referAsKey(h: Handle, target: Handle): number {
   return index;
 }
 
+/** As `referTo`, for an object in which a collection of this one goes on. */
+export function referAsPart(h: Handle, target: Handle): number {
+  const index = referTo(h, target);
+  mark(h, index, FOT_FLAG.part);
+  return index;
+}
+
+/** As `unreferEntry`, for a part that goes; others may still refer to it. */
+export function unreferPart(h: Handle, index: number): void {
+  unreferEntry(h, index);
+  const at = entryAt(h, index) + FOT.flags;
+  h.setU32(at, h.dv.getUint32(at, true) & ~FOT_FLAG.part);
+}
+
+/** IDs of what is referred to by entries with a flag. */
+export function idsWith(h: Handle, flag: number): ObjectId[] {
+  if (h.cold) h.warm();
+  const ids: ObjectId[] = [];
+  const end = h.dv.getUint32(META.fotCount, true);
+  for (let index = 1; index < end; index++) {
+    const at = entryAt(h, index);
+    if (at === 0) break;
+    if ((h.dv.getUint32(at + FOT.flags, true) & (flag | FOT_FLAG.used)) === (flag | FOT_FLAG.used)) ids.push(readId(h.u8, at));
+  }
+  return ids;
+}
+
 function mark(h: Handle, index: number, flag: number): void {
   const at = entryAt(h, index) + FOT.flags;
   const flags = h.dv.getUint32(at, true);
@@ -333,11 +360,11 @@ function giveBack(h: Handle, index: number, at: number): void {
 export function retargetEntry(h: Handle, index: number, target: Handle): void {
   if (h.cold) h.warm();
   const at = usedEntry(h, index, META.fot);
-  if ((h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.key) !== 0)
-    throw new TwzError('NotSupported', `object ${h.id}: what entry ${index} leads to is a key of a collection, which names it by its ID`, {
-      id: h.id,
-      index,
-    });
+  const flags = h.dv.getUint32(at + FOT.flags, true);
+  if ((flags & (FOT_FLAG.key | FOT_FLAG.part)) !== 0) {
+    const what = (flags & FOT_FLAG.key) !== 0 ? 'a key of a collection, which names it by its ID' : 'a part of the object';
+    throw new TwzError('NotSupported', `object ${h.id}: what entry ${index} leads to is ${what}`, { id: h.id, index });
+  }
   const pointers = h.dv.getUint32(at + FOT.count, true);
   const old = readEntry(h, index, at);
   h.mark(at);
@@ -353,4 +380,12 @@ export function retargetEntry(h: Handle, index: number, target: Handle): void {
   h.fotIndex = undefined;
   h.fotEpoch++;
   know(h, index, target);
+}
+
+/** Puts other IDs in the place of those that stand in a table: `h` is a copy that nothing was followed from yet. */
+export function redirect(h: Handle, bytes: Uint8Array, to: ReadonlyMap<ObjectId, { readonly id: ObjectId }>): void {
+  for (const { id, index } of fotEntries(h)) {
+    const target = id === undefined ? undefined : to.get(id);
+    if (target !== undefined) writeId(bytes, entryAt(h, index), target.id);
+  }
 }

@@ -7,6 +7,7 @@
 import { TwzError, assert } from '../abi/errors.ts';
 import {
   FLAG,
+  FOT_FLAG,
   KIND,
   META,
   OBJECT_FORMAT,
@@ -23,7 +24,7 @@ import { demandRead } from '../abi/handle.ts';
 import { readId, writeId, type ObjectId } from '../abi/id.ts';
 import { BACKUPS_FILE } from '../abi/log-format.ts';
 import { allocatePages } from './allocator.ts';
-import { fotEntries, referTo, settleCounts, unreferEntry } from './fot.ts';
+import { fotEntries, idsWith, redirect, referTo, settleCounts, unreferEntry } from './fot.ts';
 import { contentNonce, deriveId } from './identity.ts';
 import type { Kernel } from './kernel.ts';
 import { Handle } from './object.ts';
@@ -183,8 +184,17 @@ export function copyObject(kernel: Kernel, from: Handle, options: CreateOptions 
   return h;
 }
 
+export interface SealOptions {
+  /** A part of another sealed object: it goes when nothing refers to it any more. */
+  readonly part: boolean;
+  /** What stands in the place of objects that were sealed before. */
+  readonly to: ReadonlyMap<ObjectId, Handle>;
+  /** Gets what was not there. */
+  readonly made: Handle[];
+}
+
 /** An immutable object with the content that `from` has now. The same content gives the same ID, and then the object that is there. */
-export function sealObject(kernel: Kernel, from: Handle): Handle {
+export function sealObject(kernel: Kernel, from: Handle, options?: SealOptions): Handle {
   running(kernel, 'an object was sealed');
   if (from.cold) from.warm();
   if (from.kind === KIND.immutable) return from;
@@ -195,7 +205,8 @@ export function sealObject(kernel: Kernel, from: Handle): Handle {
   const rights = from.rights & ~2;
   view.setUint32(META.rights, rights, true);
   view.setUint32(META.kind, KIND.immutable, true);
-  view.setUint32(META.flags, from.flags & FLAG.raw, true);
+  view.setUint32(META.flags, (from.flags & FLAG.raw) | (options?.part === true ? FLAG.counted : 0), true);
+  if (options !== undefined) redirect(from, bytes, options.to);
   view.setUint32(META.tieCount, 0, true);
   bytes.fill(0, META.ties, META.ties + 16 * TIES_MAX);
   const nonce = contentNonce(kernel.host, bytes);
@@ -210,6 +221,7 @@ export function sealObject(kernel: Kernel, from: Handle): Handle {
     return there;
   }
   const h = duplicate(kernel, from, id);
+  options?.made.push(h);
   h.u8.set(bytes);
   writeId(h.u8, META.id, id);
   h.u8.set(nonce, META.nonce);
@@ -250,13 +262,19 @@ function forgetBackups(kernel: Kernel): void {
   host.syncDirectory(directory);
 }
 
-/** Enters an object file of any origin under the ID that it carries. The caller gets ObjectForged and the like as from opening. */
-export function importObject(kernel: Kernel, bytes: Uint8Array): Handle {
-  const transaction = running(kernel, 'an object was imported');
+/** As `verifyImage`, for a file that could be entered. */
+export function verifyFile(kernel: Kernel, bytes: Uint8Array): Handle {
   demandLength(bytes);
   const id = readId(bytes, META.id);
   if (kernel.has(id)) throw new TwzError('ObjectExists', `object ${id} is in the space already`, { id });
-  const probe = verifyImage(kernel, bytes, id);
+  return verifyImage(kernel, bytes, id);
+}
+
+/** Enters an object file of any origin under the ID that it carries. The caller gets ObjectForged and the like as from opening. */
+export function importObject(kernel: Kernel, bytes: Uint8Array): Handle {
+  const transaction = running(kernel, 'an object was imported');
+  const probe = verifyFile(kernel, bytes);
+  const { id } = probe;
   forgetBackups(kernel);
   const h = fresh(kernel, transaction, id, bytes.length, 0);
   h.whole = true;
@@ -340,8 +358,8 @@ function kept(kernel: Kernel, h: Handle, seen: Set<Handle> = new Set()): boolean
   });
 }
 
-/** Deletes now, or as soon as nothing that the object is tied to is left. `before` is called in the first case alone. */
-export function deleteObject(kernel: Kernel, h: Handle, before?: () => void): 'deleted' | 'kept' {
+/** Deletes now, or as soon as nothing that the object is tied to is left. */
+export function deleteObject(kernel: Kernel, h: Handle): 'deleted' | 'kept' {
   running(kernel, 'an object was deleted');
   if (h.state !== 'live') throw h.gone();
   if (h.snapshot !== undefined) throw new TwzError('SnapshotReadOnly', 'a snapshot cannot be changed', { id: h.id });
@@ -352,19 +370,35 @@ export function deleteObject(kernel: Kernel, h: Handle, before?: () => void): 'd
     referTo(system(kernel), h);
     return 'kept';
   }
-  if (h.pins === 0) before?.();
   destroy(kernel, h);
   settleDeleted(kernel);
   return 'deleted';
 }
 
+/** Deletes an object, and what it goes on in. Those of a sealed one may be parts of others, too: they are reclaimed. */
 function destroy(kernel: Kernel, h: Handle): void {
   const transaction = running(kernel, 'an object was deleted');
-  if (h.pins > 0) throw new TwzError('ObjectPinned', `object ${h.id} cannot be deleted while raw views of it are held`, { id: h.id });
-  if (!h.volatile) remember(kernel, h.id);
-  enter(kernel, transaction, h);
-  h.state = 'deleting';
-  h.hide();
+  const doomed = [h];
+  const tied: Handle[] = [];
+  for (const each of doomed) {
+    if (each.cold) each.warm();
+    if (each.pins > 0)
+      throw new TwzError('ObjectPinned', `object ${each.id} cannot be deleted while raw views of it are held`, { id: each.id });
+    if (each.kind === KIND.immutable) continue;
+    for (const id of idsWith(each, FOT_FLAG.part)) {
+      if (!kernel.has(id)) continue;
+      const part = kernel.open(id);
+      (kept(kernel, part) ? tied : doomed).push(part);
+    }
+  }
+  for (const part of tied) deleteObject(kernel, part);
+  // What may still be refused comes first.
+  for (const each of doomed) enter(kernel, transaction, each);
+  for (const each of doomed) {
+    if (!each.volatile) remember(kernel, each.id);
+    each.state = 'deleting';
+    each.hide();
+  }
 }
 
 /** Deletes every kept object whose ties are all gone; each may free the next. */

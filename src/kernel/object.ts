@@ -15,9 +15,22 @@ import { FLAG, KIND, LINE_WORDS, META, PAGE, type Kind } from '../abi/format.ts'
 import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
 import { writeId, type ObjectId } from '../abi/id.ts';
 import { allocateBlock, releaseBlock, UNKNOWN } from './allocator.ts';
-import { followEntry, fotEntries, referAs, referAsKey, referTo, referToName, rememberEntry, retargetEntry, unreferEntry } from './fot.ts';
+import {
+  followEntry,
+  fotEntries,
+  referAs,
+  referAsKey,
+  referAsPart,
+  referTo,
+  referToName,
+  rememberEntry,
+  retargetEntry,
+  unreferEntry,
+  unreferPart,
+} from './fot.ts';
 import type { Kernel } from './kernel.ts';
 import { createObject, deleteObject } from './lifetime.ts';
+import { wholeOf } from './parts.ts';
 import { RawState } from './raw.ts';
 import { stampedHeader } from './apply.ts';
 import type { Former } from './shorten.ts';
@@ -324,6 +337,19 @@ export class Handle implements ObjectHandle {
   referAsKey(target: ObjectHandle): number {
     assert(target instanceof Handle, 'a handle of another kernel');
     return referAsKey(this, target);
+  }
+
+  referAsPart(target: ObjectHandle): number {
+    assert(target instanceof Handle, 'a handle of another kernel');
+    return referAsPart(this, target);
+  }
+
+  unreferPart(index: number): void {
+    unreferPart(this, index);
+  }
+
+  parts(): readonly Handle[] {
+    return wholeOf(this).slice(1);
   }
 
   referAs(from: ObjectHandle, index: number): number {

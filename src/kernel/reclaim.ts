@@ -6,9 +6,9 @@
  * An object that is tied to a living one lives.
  */
 import { TwzError } from '../abi/errors.ts';
-import { FLAG } from '../abi/format.ts';
+import { FLAG, FOT_FLAG, KIND } from '../abi/format.ts';
 import { isId, type ObjectId } from '../abi/id.ts';
-import { fotEntries } from './fot.ts';
+import { fotEntries, idsWith } from './fot.ts';
 import type { Kernel } from './kernel.ts';
 import { deleteObject, ties } from './lifetime.ts';
 import type { Handle } from './object.ts';
@@ -52,16 +52,24 @@ export function reclaim(kernel: Kernel): Reclaimed {
   const reached = new Set<ObjectId>();
   const todo: Handle[] = [];
   const counted: Handle[] = [];
+  /** What collections have grown into, and what that is a part of. */
+  const homes = new Map<ObjectId, Handle>();
   const reach = (h: Handle): void => {
     if (reached.has(h.id)) return;
     reached.add(h.id);
     todo.push(h);
+    // What is used in one part of an object uses the object.
+    const home = homes.get(h.id);
+    if (home !== undefined) reach(home);
   };
+  const roots: Handle[] = [];
   for (const id of all) {
     const h = kernel.open(id);
     if (h.counted) counted.push(h);
-    else reach(h);
+    else roots.push(h);
   }
+  for (const h of counted) if (h.kind !== KIND.immutable) for (const part of idsWith(h, FOT_FLAG.part)) homes.set(part, h);
+  for (const h of roots) reach(h);
   const drain = (): void => {
     for (let h = todo.pop(); h !== undefined; h = todo.pop()) {
       // What the running transaction took the last pointer from leads nowhere any more; its entry is freed at the commit.
@@ -84,7 +92,8 @@ export function reclaim(kernel: Kernel): Reclaimed {
   const deleted: ObjectId[] = [];
   for (const h of counted) {
     if (reached.has(h.id)) continue;
-    deleteObject(kernel, h);
+    // A part is gone with its object.
+    if (h.state === 'live') deleteObject(kernel, h);
     deleted.push(h.id);
   }
   return { objects: all.length, deleted };

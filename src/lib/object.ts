@@ -11,6 +11,9 @@ import { accessorAt, type Instance, type Schema, type Struct } from './struct.ts
 
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
+/** Bytes of an object and its parts as one array. What is larger goes from space to space, object by object (`twz copy`). */
+const EXPORT_MAX = 2 ** 31;
+
 export class Obj {
   readonly #handle: ObjectHandle;
 
@@ -157,7 +160,31 @@ export class Obj {
   }
 
   /** The object's file, byte for byte, as a checkpoint would write it now. */
-  export(): Uint8Array {
+  image(): Uint8Array {
     return this.#readable().image();
+  }
+
+  /** As `image`, with the files of the objects behind it that its collections go on in: for `space.import`. Throws ObjectTooLarge. */
+  export(): Uint8Array {
+    const h = this.#readable();
+    const parts = h.parts();
+    if (parts.length === 0) return h.image();
+    let length = h.size;
+    for (const part of parts) {
+      demandRead(part);
+      length += part.size;
+    }
+    if (length > EXPORT_MAX)
+      throw new TwzError('ObjectTooLarge', `object ${h.id} with its parts has ${length} bytes; an export has ${EXPORT_MAX} at most`, {
+        id: h.id,
+        length,
+      });
+    const bytes = new Uint8Array(length);
+    let at = 0;
+    for (const each of [h, ...parts]) {
+      bytes.set(each.image(), at);
+      at += each.size;
+    }
+    return bytes;
   }
 }

@@ -52,8 +52,8 @@ export function diffSpaces(a: Space, b: Space, progress?: (done: number, total: 
       onlyA.push(id);
       continue;
     }
-    const bytesA = a.object(id).export();
-    const bytesB = b.object(id).export();
+    const bytesA = a.object(id).image();
+    const bytesB = b.object(id).image();
     if (sameContent(bytesA, bytesB)) same++;
     else changed.push(diffObject(host, bytesA, bytesB));
   }

@@ -61,7 +61,7 @@ export function* dumpSpace(space: Space, options: DumpOptions = {}): Generator<U
   yield* writer.head(head);
   for (const name of names) yield* writer.name(name);
   for (const [i, id] of ids.entries()) {
-    yield* writer.object(space.object(id).export());
+    yield* writer.object(space.object(id).image());
     options.progress?.(i + 1, ids.length);
   }
   yield* writer.end({ end: 'dump', objects: ids.length, names: names.length });
@@ -467,7 +467,7 @@ export function enter(space: Space, { objects, names }: Loaded): LoadReport {
       entered++;
       bytes += image.length;
       if (!space.has(id)) space.import(image);
-      else if (sameContent(space.object(id).export(), image)) same++;
+      else if (sameContent(space.object(id).image(), image)) same++;
       else throw new TwzError('ObjectExists', `object ${id} is in the space already, with another content`, { id });
     }
     let named = 0;

@@ -119,7 +119,7 @@ class Usage {
     const { kernel } = this.#space;
     const ids = [...this.#space.ids()].sort();
     for (const [i, id] of ids.entries()) {
-      const image = new ObjectImage(this.#space.object(id).export());
+      const image = new ObjectImage(this.#space.object(id).image());
       const schema = schemaOf(image);
       this.#each.set(id, { usage: usageOf(image), type: typeof schema === 'string' ? undefined : schema.root });
       this.#options.progress?.(i + 1, ids.length);
@@ -207,6 +207,6 @@ export function usageFrom(
 ): { readonly total: ObjectUsage; readonly objects: number; readonly missing: number } {
   const { ids, missing } = closure(space, from);
   let total = NOTHING;
-  for (const id of ids) total = sum(total, usageOf(new ObjectImage(space.object(id).export())));
+  for (const id of ids) total = sum(total, usageOf(new ObjectImage(space.object(id).image())));
   return { total, objects: ids.size, missing: missing.size };
 }

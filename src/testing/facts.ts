@@ -218,7 +218,7 @@ export function observe(space: Space, universe: Universe): string[] {
 export function imageOf(space: Space): string {
   const sums: string[] = [];
   for (const id of space.ids()) {
-    const bytes = space.object(id).export();
+    const bytes = space.object(id).image();
     sums.push(`${id} ${crc32c(new Int32Array(bytes.buffer), 0, bytes.length >> 2, 0)}`);
   }
   return sums.sort().join('\n');

@@ -28,7 +28,7 @@ export function addInspectCommands(program: Command): void {
   common(program.command('stat [target]').description('facts about the space, or about one object')).action(
     async (target: string | undefined, options: Common) => {
       if (target === undefined) await spaceFacts(options);
-      else await withSpace(options, (space) => printFacts(viewObject(new ObjectImage(findTarget(space, target).export())), options));
+      else await withSpace(options, (space) => printFacts(viewObject(new ObjectImage(findTarget(space, target).image())), options));
     },
   );
   common(program.command('graph [targets...]').description('which objects refer to which, from the targets on, or of the whole space'))
@@ -53,7 +53,7 @@ interface ShowFlags extends Common {
 async function showCommand(target: string | undefined, options: ShowFlags): Promise<void> {
   if ((target === undefined) === (options.file === undefined)) throw new UsageError('show takes either a target or --file');
   if (target !== undefined) {
-    await withSpace(options, (space) => show(new ObjectImage(findTarget(space, target).export()), imageReader(space), options));
+    await withSpace(options, (space) => show(new ObjectImage(findTarget(space, target).image()), imageReader(space), options));
     return;
   }
   const file = options.file ?? '';

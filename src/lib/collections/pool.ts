@@ -190,7 +190,7 @@ function enter(home: ObjectHandle, pool: number, index: number, h: ObjectHandle)
     setU32(home, pool + COUNT, index);
   }
   const at = table + index * ENTRY;
-  const entry = home.refer(h);
+  const entry = home.referAsPart(h);
   home.markRange(at, ENTRY);
   home.dv.setUint32(at, PAGE, true);
   home.dv.setUint32(at + 4, (entry << 8) >>> 0, true);
@@ -219,7 +219,7 @@ function leave(home: ObjectHandle, at: number, h: ObjectHandle): void {
   const entry = home.dv.getUint32(at + 4, true) >>> 8;
   home.markRange(at, ENTRY);
   home.u8.fill(0, at, at + ENTRY);
-  home.unrefer(entry);
+  home.unreferPart(entry);
   h.remove();
 }
 

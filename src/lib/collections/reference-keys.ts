@@ -14,7 +14,7 @@ import { targetOf, type StructImage } from '../struct.ts';
 import { NULL_LINK, SCRATCH, type KeyCodec, type Link } from './key-scratch.ts';
 
 /** Bytes of a reference in a key: ID and offset. */
-export const REFERENCE_KEY = 20;
+const REFERENCE_KEY = 20;
 
 function bigEndian(word: number): number {
   return ((word & 0xff) << 24) | ((word & 0xff00) << 8) | ((word >>> 8) & 0xff00) | (word >>> 24);

@@ -85,6 +85,18 @@ export class ScratchObject implements ObjectHandle {
     return this.refer(target);
   }
 
+  referAsPart(): number {
+    return this.#refuse();
+  }
+
+  unreferPart(): void {
+    this.#refuse();
+  }
+
+  parts(): readonly ObjectHandle[] {
+    return [];
+  }
+
   referAs(from: ObjectHandle, index: number): number {
     return this.refer(from.follow(index, 0));
   }

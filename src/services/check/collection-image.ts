@@ -2,7 +2,7 @@
  * Collections as the checker sees them: plain bytes, read by the layouts that stand at the head of lib/collections/hash-map.ts,
  * red-black-nodes.ts and ordered-search.ts. Nothing here trusts a value that it has not bounded, and no walk goes on for ever.
  */
-import { META, PAGE } from '../../abi/format.ts';
+import { FOT_FLAG, META, PAGE } from '../../abi/format.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { keyCodec, type KeyCodec, type KeyType } from '../../lib/collections/keys.ts';
@@ -257,6 +257,13 @@ class CollectionImage {
         this.bad('CollectionPool', place, `object ${index} of the collection is not there`, 'an object of the space');
         continue;
       }
+      if (((home.image.fotEntry(home.image.u32(at + 4) >>> 8)?.flags ?? 0) & FOT_FLAG.part) === 0)
+        this.bad(
+          'CollectionPool',
+          place,
+          `object ${index} of the collection is referred to as any other`,
+          'an entry of the FOT with the flag 8',
+        );
       const blocks = home.image.u32(at + 8);
       const found = this.#blocks.get(index) ?? 0;
       if (blocks !== found)

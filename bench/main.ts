@@ -31,6 +31,7 @@ import { redBlackTree } from './red-black-tree.ts';
 import { relaxed } from './relaxed.ts';
 import { markdown, table } from './report.ts';
 import { scan } from './scan.ts';
+import { sharing } from './sharing.ts';
 import { walk } from './walk.ts';
 import { ycsb } from './ycsb.ts';
 
@@ -48,6 +49,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   put,
   redBlackTree,
   ycsb,
+  sharing,
   large,
 ];
 

@@ -24,13 +24,13 @@ import {
 } from './harness.ts';
 import { fillStore, inLevel, inLmdb, inSqlite, oursHashed, oursOrdered, type Store } from './stores.ts';
 
-const FIELDS = 10;
-const FIELD = 100;
+export const FIELDS = 10;
+export const FIELD = 100;
 const TURN = 256;
 const CLIENTS = 64;
 
 /** Keys of records come in no order, as YCSB hashes them. */
-const KEYS: Keys<string> = { ...TEXT, of: (index) => `user${String(Math.imul(index + 1, 0x9e3779b1) >>> 0).padStart(10, '0')}` };
+export const KEYS: Keys<string> = { ...TEXT, of: (index) => `user${String(Math.imul(index + 1, 0x9e3779b1) >>> 0).padStart(10, '0')}` };
 
 /** Ranks from 0 on, the first the likeliest: P(rank) ~ 1 / (rank + 1) ^ 0.99, by the method of Gray et al. that YCSB uses. */
 class Zipfian {
@@ -72,7 +72,7 @@ interface Workload {
 }
 
 /** In the order that YCSB advises: those that insert come last. */
-const WORKLOADS: readonly Workload[] = [
+export const WORKLOADS: readonly Workload[] = [
   { name: 'A', first: ['read', 0.5], second: 'update' },
   { name: 'B', first: ['read', 0.95], second: 'update' },
   { name: 'C', first: ['read', 1], second: 'read' },
@@ -93,14 +93,14 @@ interface Operation {
 const NOTHING = new Uint8Array(0);
 
 /** Draws operations for a store that holds the records 0 … `records` - 1; returns how many it holds then. */
-class Draw {
+export class Draw {
   readonly #random: (below: number) => number;
   readonly #zipfian: Zipfian;
   #version = 0;
   records: number;
 
-  constructor(records: number) {
-    this.#random = generator(41);
+  constructor(records: number, seed = 41) {
+    this.#random = generator(seed);
     this.#zipfian = new Zipfian(() => this.#random(2 ** 32 - 1) / 2 ** 32);
     this.records = records;
   }
@@ -132,7 +132,7 @@ function changed(store: Store<string>, { key, field, bytes }: Operation): Uint8A
 }
 
 /** One client that waits for each of its operations. The work is on disk a little later, or what the store's note says. */
-async function relaxedly(store: Store<string>, operations: readonly Operation[]): Promise<void> {
+export async function relaxedly(store: Store<string>, operations: readonly Operation[]): Promise<void> {
   for (let done = 0; done < operations.length;) {
     for (const operation of operations.slice(done, done + TURN)) {
       const { kind, key } = operation;
@@ -152,7 +152,7 @@ async function relaxedly(store: Store<string>, operations: readonly Operation[])
 }
 
 /** Many clients, each waiting until its writes are on disk. */
-function durably(store: Store<string>, operations: readonly Operation[]): Promise<void> {
+export function durably(store: Store<string>, operations: readonly Operation[]): Promise<void> {
   return concurrently(operations.length, CLIENTS, async (index) => {
     const operation = operations[index];
     if (operation === undefined) return;

@@ -26,6 +26,7 @@ import {
   text,
   tuple,
   u32,
+  u64,
   u8,
   type CollectionType,
   type HashMap,
@@ -604,3 +605,13 @@ for (const [name, type] of [
     ['linux'],
   );
 }
+
+onHosts('T16 maps: values that are wide numbers or one of an enumeration', (ground) => {
+  const space = ground.open();
+  const most = 2 ** 53 - 1;
+  const counts = space.relaxed(() => space.create(hashMap(text, u64), [['most', most]]));
+  const signed = space.relaxed(() => space.create(orderedMap(text, i64), [['least', -most]]));
+  const states = space.relaxed(() => space.create(orderedMap(u32, oneOf('off', 'on')), [[1, 'on']]));
+  assert.deepEqual([counts.get('most'), signed.get('least'), states.get(1)], [most, -most, 'on']);
+  space.close();
+});

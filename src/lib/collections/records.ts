@@ -78,10 +78,10 @@ export function valueCodec<V, I>(field: Field<V, I>, what: string): ValueCodec<V
   let load: ValueCodec<V, I>['load'] | undefined;
   let store: ValueCodec<V, I>['store'] | undefined;
   let drop: ValueCodec<V, I>['drop'] | undefined;
-  const compiled = (make: (emit: Emitter) => string): unknown => {
+  const compiled = (parameters: string, make: (emit: Emitter) => string): unknown => {
     const emit = new Emitter();
     emit.what = what;
-    return emit.build(`return function (h, place, v) { ${make(emit)} }`);
+    return emit.build(`return function (${parameters}) { ${make(emit)} }`);
   };
   const codec: ValueCodec<V, I> = {
     signature: field.signature,
@@ -92,13 +92,13 @@ export function valueCodec<V, I>(field: Field<V, I>, what: string): ValueCodec<V
     field,
     // On first use: the struct of a reference may be declared later.
     get load() {
-      return (load ??= compiled((emit) => field.load(emit, 'place')) as ValueCodec<V, I>['load']);
+      return (load ??= compiled('h, place', (emit) => field.load(emit, 'place')) as ValueCodec<V, I>['load']);
     },
     get store() {
-      return (store ??= compiled((emit) => field.store(emit, 'place')) as ValueCodec<V, I>['store']);
+      return (store ??= compiled('h, place, v', (emit) => field.store(emit, 'place')) as ValueCodec<V, I>['store']);
     },
     get drop() {
-      return (drop ??= compiled((emit) => field.drop(emit, 'place')) as ValueCodec<V, I>['drop']);
+      return (drop ??= compiled('h, place, v', (emit) => field.drop(emit, 'place')) as ValueCodec<V, I>['drop']);
     },
     get drops() {
       return field.drop(new Emitter(), 'place') !== '';

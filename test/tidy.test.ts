@@ -31,7 +31,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   host: ['koffi'],
   cli: ['commander', 'cli-table3', 'amaro'],
   // Optional, each loaded for the format that it reads.
-  services: ['node-sqlite3-wasm', 'hyparquet', 'hyparquet-writer'],
+  services: ['node-sqlite3-wasm', 'hyparquet', 'hyparquet-writer', 'msgpackr', 'ordered-binary'],
 };
 const HOST_ONLY = /^node:(fs|net|http|http2|https|tls|dgram|dns|crypto|child_process|worker_threads|cluster|vm|v8|process)(\/|$)/;
 const NODE_MODULES_IN: ReadonlySet<string> = new Set(['host', 'cli', 'testing']);

@@ -3,6 +3,9 @@
  * namespace, and maps become such files. The packages that read and write them are optional.
  */
 export type { ExportFileOptions, ExportFileReport } from './interchange/files.ts';
+export { exportLmdb, type ExportLmdbOptions } from './interchange/lmdb/export.ts';
+export { importLmdb, type ImportLmdbOptions } from './interchange/lmdb/import.ts';
+export type { LmdbCodec, LmdbEncoding, LmdbEncodingName, LmdbEncodings } from './interchange/lmdb/encodings.ts';
 export { exportParquet, importParquet } from './interchange/parquet.ts';
 export { exportSqlite, importSqlite, type ImportSqliteOptions } from './interchange/sqlite.ts';
 export type { ForeignKey, ImportedTable, ImportFileOptions, ImportFileReport } from './interchange/stage.ts';

@@ -9,7 +9,7 @@ import { count, duration, err, out, plural, printable, size } from '../output.ts
 import type { Ending } from '../program.ts';
 import { Progress } from '../progress.ts';
 import { common, theHost, withSpace, type Common } from '../space.ts';
-import { fileFormat, importForeign } from './interchange.ts';
+import { addEncodings, fileFormat, gather, importForeign } from './interchange.ts';
 import { natural } from './space.ts';
 
 interface Flags extends Common {
@@ -22,20 +22,25 @@ interface Flags extends Common {
   readonly replace?: boolean;
   readonly problems: number;
   readonly bigints?: boolean;
+  readonly keys?: readonly string[];
+  readonly values?: readonly string[];
+  readonly database?: readonly string[];
 }
 
 export function addImport(program: Command, ending: Ending): void {
-  common(
+  const command = common(
     program
       .command('import <files...>')
       .description('bring in JSON, NDJSON or CSV with a mapping, a file of another system, or object files that `export` wrote'),
-  )
+  );
+  addEncodings(command)
+    .option('--database <name>', 'LMDB: take this database, and others that are given so (default: all)', gather)
     .option('-m, --map <file>', 'mapping (JSON): collections, fields, references')
     .option(
       '-n, --name <name>',
       'data: its name under /imports (a file of another system: or its path); an object file: the path to name it',
     )
-    .option('--format <format>', 'json, ndjson, csv, sqlite or parquet; by default what the name of the file says')
+    .option('--format <format>', 'json, ndjson, csv, sqlite, parquet or lmdb; by default what the name of the file says')
     .option('--delimiter <character>', 'between the values of CSV')
     .option('--skip-bad', 'leave bad records out and tell their lines, instead of refusing the import')
     .option('--null-dangling', 'store references to nothing as null, instead of refusing the import')

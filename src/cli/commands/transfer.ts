@@ -6,17 +6,19 @@ import type { Ending } from '../program.ts';
 import { runProgram } from '../run.ts';
 import { shell } from '../shell.ts';
 import { addImport } from './import.ts';
-import { exportForeign, fileFormat } from './interchange.ts';
+import { addEncodings, exportForeign, fileFormat, type ExportFileFlags } from './interchange.ts';
 import { common, findTarget, theHost, withSpace, type Common } from '../space.ts';
 
 export function addTransferCommands(program: Command, ending: Ending): void {
-  common(
+  const command = common(
     program
       .command('export <target> [file]')
       .description('write an object to a file, byte for byte; `-` is standard output; or maps to a file of another system'),
-  )
+  );
+  addEncodings(command)
+    .option('--data-version <n>', 'LMDB: 1 for LMDB 0.9, 2 for the npm package lmdb (default: 1)')
     .option('-f, --force', 'replace the file if it is there')
-    .option('--format <format>', 'sqlite or parquet; by default what the name of the file says')
+    .option('--format <format>', 'sqlite, parquet or lmdb; by default what the name of the file says')
     .action(exportObject);
   addImport(program, ending);
   common(
@@ -35,8 +37,7 @@ export function addTransferCommands(program: Command, ending: Ending): void {
     });
 }
 
-interface ExportFlags extends Common {
-  readonly force?: boolean;
+interface ExportFlags extends ExportFileFlags {
   readonly format?: string;
 }
 

@@ -13,6 +13,8 @@ export interface StoredTable {
   readonly numbered: boolean;
   readonly columns: readonly Column[];
   readonly foreignKeys: readonly ForeignKey[];
+  /** Whether its rows come in the order of their keys. */
+  readonly ordered: boolean;
   rows(): Generator<readonly unknown[]>;
 }
 
@@ -57,7 +59,10 @@ function tableOf(space: Space, path: string, name: string, known: KnownCollectio
     const { name: as = field.name, declared = '' } = said?.columns.find((column) => column.field === field.name) ?? {};
     return { name: as, field: field.name, declared, ...columnShape(field.shape, path, field.name) };
   });
-  if (plain) columns.push({ name: 'value', field: '', ...columnShape(known.value, path, 'value') });
+  if (plain) {
+    const { name: as = 'value', declared = '' } = said?.columns.find(({ field }) => field === '') ?? {};
+    columns.push({ name: as, field: '', declared, ...columnShape(known.value, path, 'value') });
+  }
   const taken = new Set(columns.map((column) => column.name.toLowerCase()));
   const keys = known.keys.map((signature, i): Column => {
     let as = said?.key[i]?.name ?? (known.keys.length === 1 ? 'key' : `key${i + 1}`);
@@ -71,6 +76,7 @@ function tableOf(space: Space, path: string, name: string, known: KnownCollectio
     numbered,
     columns,
     foreignKeys: said?.foreignKeys ?? [],
+    ordered: known.collection === 'OrderedMap',
     *rows() {
       for (const [key, value] of map) {
         const row: unknown[] = Array.isArray(key) ? [...key] : [key];

@@ -22,7 +22,7 @@ export type Kind = keyof typeof SCALARS;
 export interface Column {
   /** In the file. */
   readonly name: string;
-  /** In the struct; empty for a part of the key. */
+  /** In the struct; empty for a part of the key, and for the one column that is the value itself. */
   readonly field: string;
   readonly kind: Kind;
   readonly optional: boolean;
@@ -51,8 +51,8 @@ export function plainName(name: string, taken: Set<string>): string {
   return free;
 }
 
-/** `orderedMap(key, struct(name, columns))`; a map to `true` where there is nothing but the key. */
-export function rowMapType(name: string, keys: readonly Column[], columns: readonly Column[]): RowMapType {
+/** `orderedMap(key, struct(name, columns))`; a map to `true` where there is nothing but the key. `hashed`: a hash map. */
+export function rowMapType(name: string, keys: readonly Column[], columns: readonly Column[], hashed = false): RowMapType {
   const parts = keys.map(({ kind }): AnyKeyType => SCALARS[kind]);
   const [first] = parts;
   const key: AnyKeyType = parts.length === 1 && first !== undefined ? first : tuple(...parts);
@@ -61,8 +61,9 @@ export function rowMapType(name: string, keys: readonly Column[], columns: reado
     const field: Field<unknown> = SCALARS[column.kind] as Field<unknown>;
     fields[column.field] = column.optional ? optional(field) : field;
   }
-  const value: AnyField = columns.length === 0 ? bool : struct(name, fields);
-  return mapType(orderedMap(key, value));
+  const [only] = columns;
+  const value: AnyField = only === undefined ? bool : only.field === '' ? SCALARS[only.kind] : struct(name, fields);
+  return mapType(hashed ? hashMap(key, value) : orderedMap(key, value));
 }
 
 function mapType(type: unknown): RowMapType {

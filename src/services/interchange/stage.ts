@@ -2,7 +2,7 @@
  * Maps while they are filled: under /imports/.NAME.part, in transactions of some thousand rows, and under their own path by one rename
  * when all are in. A run that fails, or is killed, leaves a stage, which the next import removes.
  */
-import { TwzError } from '../../abi/errors.ts';
+import { isTwzError, TwzError } from '../../abi/errors.ts';
 import { struct, type Infer } from '../../lib/struct.ts';
 import { text } from '../../lib/fields.ts';
 import type { Space } from '../../space.ts';
@@ -85,15 +85,16 @@ export class FileStage {
     space.names.mkns(this.#path);
   }
 
-  /** Makes the map of a table and fills it, in the order of its keys. */
+  /** Makes the map of a table and fills it, in the order of its keys. `as`: in any order that they come in. */
   async table(
     info: TableInfo,
     key: readonly Column[],
     rows: Iterable<readonly [unknown, unknown]> | AsyncIterable<readonly [unknown, unknown]>,
+    as?: 'orderedMap' | 'hashMap',
   ): Promise<void> {
     const space = this.#space;
     const { batch: most = 2000, progress } = this.#options;
-    const type = rowMapType(info.type, key, info.columns);
+    const type = rowMapType(info.type, key, info.columns, as === 'hashMap');
     const map: RowMap = space.relaxed(() => {
       const made = space.create(type);
       space.names.set(`${this.#path}/${info.map}`, made, { owns: true });
@@ -102,18 +103,28 @@ export class FileStage {
     let batch: (readonly [unknown, unknown])[] = [];
     let done = 0;
     let batches = 0;
+    let ascending = as !== 'hashMap';
+    const put = (): void => {
+      try {
+        if (ascending) {
+          space.relaxed(() => map.load(batch));
+          return;
+        }
+      } catch (error) {
+        if (as === undefined || !isTwzError(error, 'OutOfRange')) throw error;
+        ascending = false;
+      }
+      space.relaxed(() => {
+        for (const [each, value] of batch) map.set(each, value);
+      });
+    };
     const store = (): void => {
       try {
-        space.relaxed(() => map.load(batch));
+        put();
       } catch (error) {
         // Values were looked at before: what is left are keys that are too long, or not told apart.
         if (error instanceof TwzError && (error.name === 'OutOfRange' || error.name === 'ValueMismatch'))
-          throw new TwzError(
-            'ImportRefused',
-            `${this.#source}, table ${info.table}: ${error.message}`,
-            { source: this.#source, table: info.table },
-            error,
-          );
+          this.#refuseTable(info.table, error.message, error);
         throw error;
       }
       done += batch.length;
@@ -128,7 +139,12 @@ export class FileStage {
       if ((++batches & 3) === 0) await this.pause();
     }
     store();
+    if (map.size !== done) this.#refuseTable(info.table, `${done} rows have but ${map.size} keys: some are read as the same`);
     this.#tables.push({ ...info, rows: done });
+  }
+
+  #refuseTable(table: string, reason: string, cause?: unknown): never {
+    throw new TwzError('ImportRefused', `${this.#source}, table ${table}: ${reason}`, { source: this.#source, table }, cause);
   }
 
   pause(): Promise<void> {

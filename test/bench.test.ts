@@ -38,6 +38,7 @@ test('bench lists its benchmarks', () => {
     'put',
     'red-black-tree',
     'ycsb',
+    'sharing',
     'large',
   ]);
 });

@@ -75,7 +75,7 @@ async function run(context: Context): Promise<void> {
   const theirPath = 'absent' in filled ? '' : filled.path;
   const absent = isAbsent(peer) ? { name: 'lmdb', absent: peer.absent } : undefined;
   for (const role of ['relaxed', 'durable'] as const) {
-    const count = context.size(role === 'relaxed' ? 20_000 : 4000, 20);
+    const count = context.size(role === 'relaxed' ? 50_000 : 4000, 20);
     const note =
       role === 'relaxed' ? 'lmdb noSync: a power failure may corrupt the file' : 'lmdb: overlappingSync off; 64 in flight in each process';
     await compare(context, 'sharing', {

@@ -79,6 +79,8 @@ export class Log implements Mender {
   #timer: Timer | undefined;
   #lastSync: number;
   #unseen = 0;
+  /** LSN up to which it had committed when it last looked whether others had synced that. */
+  #owed = 0;
   /** Flushes in a row that one caller waited for. */
   #singles = 0;
   #unlooked = 0;
@@ -506,6 +508,7 @@ export class Log implements Mender {
     this.#unlooked = 0;
     if (now - this.#lastSync < RELAXED_MS) return;
     this.#lastSync = now;
+    if (this.#served()) return;
     if (!this.#flushing) {
       this.#flush();
       return;
@@ -528,8 +531,21 @@ export class Log implements Mender {
     this.#timer?.cancel();
     this.#timer = this.#host.timer(RELAXED_MS, () => {
       this.#timer = undefined;
-      this.#flush();
+      if (!this.#served()) this.#flush();
+      else if (this.synced < this.end) this.#arm();
     });
+  }
+
+  /** Has another process synced what this one had committed at the last look? Then that is soon enough for the rest, too. */
+  #served(): boolean {
+    const live = this.#live;
+    if (live === undefined || live.sole || this.#waiters.length > 0) return false;
+    const owed = this.#owed;
+    this.#owed = this.end;
+    const synced = live.f64[LIVE.synced >> 3] as number;
+    if (owed === 0 || synced < owed) return false;
+    this.synced = Math.max(this.synced, synced);
+    return true;
   }
 
   /** Puts frames that were found only in the tail of a dead process at the end of the log; for good, if files are as new as they. */

@@ -9,7 +9,7 @@
  * Codes are never reused and never renumbered.
  */
 
-export type ErrorCategory = 'argument' | 'object' | 'pointer' | 'type' | 'transaction' | 'storage' | 'naming' | 'space' | 'host';
+export type ErrorCategory = 'argument' | 'object' | 'pointer' | 'type' | 'transaction' | 'storage' | 'naming' | 'space' | 'host' | 'sync';
 
 interface ErrorPage {
   readonly code: number;
@@ -40,6 +40,12 @@ export const ERRORS = {
     'argument',
     'This host or this build cannot do what was asked.',
     'Use the Linux host, or the alternative that the message names.',
+  ),
+  WordMisaligned: page(
+    104,
+    'argument',
+    'A word to sleep on does not begin at a multiple of its size.',
+    'Words have 4 bytes, or 8 where asked for: give an offset that is a multiple of that.',
   ),
 
   ObjectMissing: page(
@@ -98,6 +104,24 @@ export const ERRORS = {
     'It is the same object; use it, or remove it first.',
   ),
   ObjectTied: page(211, 'object', 'The object lives as long as others that it is tied to.', 'It goes when they go, or when it is untied.'),
+  NotShared: page(
+    212,
+    'object',
+    'Words that others see at once, and locks, are in shared objects alone.',
+    "Create the object with `{ kind: 'shared' }`.",
+  ),
+  SharedFixed: page(
+    213,
+    'object',
+    'A shared object keeps the size, the blocks and the metadata that it was created with: its stores are part of no transaction.',
+    'Allocate in the transaction that creates it, with `reserve` for what comes later; or keep the data in an owned object.',
+  ),
+  SharedReference: page(
+    214,
+    'object',
+    'A shared object cannot refer to other objects: no transaction would hold the reference and what it counts together.',
+    'Keep the reference in an owned object, and in the shared one a number.',
+  ),
 
   PointerCorrupt: page(
     301,
@@ -314,6 +338,43 @@ export const ERRORS = {
     'argument',
     'Another program has the file locked.',
     'Close it there. A program that was killed may have left the lock: remove the directory that the message names.',
+  ),
+
+  LockTimeout: page(
+    1001,
+    'sync',
+    'A lock was not to be had in the time given.',
+    'The message names the holder. Wait longer, let the holder go on if it is stopped, or end it: the lock then passes on.',
+  ),
+  LockRecursion: page(
+    1002,
+    'sync',
+    'A thread waits for a lock that it holds itself.',
+    'Unlock first, or hand what is locked to the inner function.',
+  ),
+  LockNotHeld: page(
+    1003,
+    'sync',
+    'A lock was released by a thread that does not hold it.',
+    'Release a lock once, in the thread that took it; `using` does.',
+  ),
+  LockLost: page(
+    1004,
+    'sync',
+    'The holder of a lock died, and who got it next released it without saying that the data is whole again.',
+    'Mend the data and call `recover` on the lock.',
+  ),
+  LockInvalid: page(
+    1005,
+    'sync',
+    'The words of a lock hold what no lock has, or a count was set that it does not take.',
+    'Something else stored over it, or it was not initialized. Create the object anew.',
+  ),
+  BarrierBroken: page(
+    1006,
+    'sync',
+    'Not all parties of a barrier came: one of them ran out of time or gave up.',
+    'Reset the barrier once all parties know.',
   ),
 } as const satisfies Record<string, ErrorPage>;
 

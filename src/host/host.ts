@@ -10,6 +10,7 @@
  * - Whatever was written but not synced may survive a power failure in whole, in part (by 512-byte sector) or not at all, in any order.
  */
 
+import type { Futex } from './futex.ts';
 import type { WasmMemory } from './wasm-memory.ts';
 
 declare const FILE: unique symbol;
@@ -122,6 +123,11 @@ export interface Host {
   lockShared(path: string): Lock;
 
   openWindow(): Window;
+
+  /** Compare-and-sleep on words of windows and other shared memory. */
+  readonly futex: Futex;
+  /** Names this run of the machine: another text after each restart of it. */
+  boot(): string;
 
   /** Milliseconds, monotonic. */
   now(): number;

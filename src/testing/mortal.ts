@@ -8,6 +8,7 @@
  * Calls that end later, in another thread, are over when their promise is about to resolve. With the virtual clock time passes when it
  * is told to, so that the same seed makes the same calls in the same order, and they can be counted first.
  */
+import type { Futex } from '../host/futex.ts';
 import type { File, Host, Lock, OpenMode, Rights, Timer, Window } from '../host/host.ts';
 import { Random } from '../host/simulated/random.ts';
 
@@ -104,6 +105,14 @@ export class MortalHost implements Host {
     this.#real = real;
     this.#options = options;
     this.#random = new Random(options.seed);
+  }
+
+  get futex(): Futex {
+    return this.#real.futex;
+  }
+
+  boot(): string {
+    return this.#real.boot();
   }
 
   // --- dying ------------------------------------------------------------------------------------------------------------------

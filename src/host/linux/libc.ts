@@ -36,7 +36,7 @@ function load(): Libc {
     close: lib.func('int close(int fd)'),
     flock: lib.func('int flock(int fd, int op)'),
     memmove: lib.func('memmove', 'int64', ['void *', 'void *', 'size_t']),
-    // The arguments of futex(2), the one call that goes this way.
+    // The arguments of futex(2) and futex_waitv(2), the calls that go this way.
     syscall: lib.func('syscall', 'int64', ['int64', 'int64', 'int', 'uint32', 'int64', 'int64', 'uint32']),
     errno: () => koffi.errno(),
     errors: koffi.os.errno,

@@ -12,7 +12,9 @@ import { NodeFiles, systemError } from '../node-files.ts';
 import { Memory, type WasmMemory } from '../wasm-memory.ts';
 import { futexWait, futexWake } from './futex.ts';
 import { LOCK, MADV_DONTNEED, MAP, PROT, addressOf, lastError, libc } from './libc.ts';
+import { LinuxFutex } from './system-futex.ts';
 import { privatePages } from './pagemap.ts';
+import { bootId } from './threads.ts';
 
 const WINDOW_SIZE = 2 ** 32;
 const WASM_PAGE = 65536;
@@ -82,6 +84,7 @@ export class LinuxHost extends NodeFiles implements Host {
   readonly name = 'linux';
   readonly sharing = true;
   readonly #libc = libc();
+  #futex: LinuxFutex | undefined;
 
   lock(path: string): Lock {
     return this.#lock(path, LOCK.exclusive);
@@ -142,5 +145,14 @@ export class LinuxHost extends NodeFiles implements Host {
 
   openWindow(): Window {
     return new MappedWindow();
+  }
+
+  get futex(): LinuxFutex {
+    this.#futex ??= new LinuxFutex();
+    return this.#futex;
+  }
+
+  boot(): string {
+    return bootId();
   }
 }

@@ -7,8 +7,10 @@
 import * as fs from 'node:fs';
 import { TwzError } from '../../abi/errors.ts';
 import type { File, Host, Lock, Window } from '../host.ts';
+import { LocalFutex } from '../local-futex.ts';
 import { Memory, type WasmMemory } from '../wasm-memory.ts';
 import { NodeFiles, systemError } from '../node-files.ts';
+import { ProcessThreads } from '../process-threads.ts';
 
 const WINDOW_SIZE = 2 ** 32;
 
@@ -70,6 +72,8 @@ function processLives(pid: number): boolean {
 export class PortableHost extends NodeFiles implements Host {
   readonly name = 'portable';
   readonly sharing = false;
+  readonly futex: LocalFutex = new LocalFutex(new ProcessThreads());
+  readonly #boot = Buffer.from(this.random(16)).toString('hex');
 
   lock(path: string): Lock {
     for (;;) {
@@ -98,5 +102,10 @@ export class PortableHost extends NodeFiles implements Host {
 
   openWindow(): Window {
     return new CopyWindow(this);
+  }
+
+  /** Nothing is shared past the process here: each is a run of its own. */
+  boot(): string {
+    return this.#boot;
   }
 }

@@ -15,6 +15,7 @@
 import { createHash } from 'node:crypto';
 import { TwzError, type ErrorName } from '../../abi/errors.ts';
 import type { File, Host, Lock, OpenMode, Timer, Window } from '../host.ts';
+import { LocalFutex } from '../local-futex.ts';
 import { Disk } from './disk.ts';
 import { FaultPlan, type CallKind, type Fault } from './faults.ts';
 import type { SimulatedFile } from './file.ts';
@@ -65,6 +66,12 @@ export class SimulatedHost implements Host {
   readonly #files = new Map<File, OpenFile>();
   readonly #locks = new Set<string>();
   readonly #windows: SimulatedWindow[] = [];
+  readonly futex: LocalFutex = new LocalFutex({
+    self: 1,
+    lives: (thread) => thread === 1,
+    show: (thread) => `thread ${thread}`,
+    now: () => this.now(),
+  });
   #nextFile = 3;
   #faults: FaultPlan;
 
@@ -460,6 +467,10 @@ export class SimulatedHost implements Host {
     );
     this.#windows.push(window);
     return window;
+  }
+
+  boot(): string {
+    return `simulated ${this.options.seed}`;
   }
 
   time(): number {

@@ -1,6 +1,6 @@
-/** A process that maps a file of words and does with them what its parent says: `sync-child.js FILE`. Messages are `Order`s. */
+/** A process that maps a file of words and does with them what its parent says: `sync-child.js FILE [BYTES]`. Messages are `Order`s. */
 import { LinuxHost } from '../src/host/linux/linux.ts';
-import { mapWords } from './sync-region.ts';
+import { mapWords, REGION_BYTES } from './sync-region.ts';
 
 export interface Order {
   readonly call: 'wait' | 'waitAsync' | 'echo' | 'stop';
@@ -10,7 +10,7 @@ export interface Order {
   readonly seed?: number;
 }
 
-const words = mapWords(new LinuxHost(), process.argv[2] ?? '');
+const words = mapWords(new LinuxHost(), process.argv[2] ?? '', Number(process.argv[3] ?? REGION_BYTES));
 
 /** Answers each change of word 0 with the same in word 16; which way it sleeps is drawn. */
 async function echo(rounds: number, seed: number): Promise<void> {

@@ -4,11 +4,11 @@ import type { LinuxHost } from '../src/host/linux/linux.ts';
 
 export const REGION_BYTES = 65536;
 
-export function mapWords(host: LinuxHost, path: string): Region {
+export function mapWords(host: LinuxHost, path: string, bytes: number = REGION_BYTES): Region {
   const window = host.openWindow();
   const file = host.open(path, 'create');
-  if (host.length(file) < REGION_BYTES) host.truncate(file, REGION_BYTES);
-  window.mapShared(0, REGION_BYTES, file, 0);
+  if (host.length(file) < bytes) host.truncate(file, bytes);
+  window.mapShared(0, bytes, file, 0);
   host.close(file);
-  return new Region(host.futex, new Uint8Array(window.buffer, 0, REGION_BYTES));
+  return new Region(host.futex, new Uint8Array(window.buffer, 0, bytes));
 }

@@ -114,7 +114,7 @@ export const ERRORS = {
     213,
     'object',
     'A shared object keeps the size, the blocks and the metadata that it was created with: its stores are part of no transaction.',
-    'Allocate in the transaction that creates it, with `reserve` for what comes later; or keep the data in an owned object.',
+    'Allocate in the transaction that creates it, or keep the data in an owned object.',
   ),
   SharedReference: page(
     214,

@@ -41,6 +41,7 @@ export const META = {
   checksum: 112, // 4   CRC-32C of the page with this field zero, stamped when the page is written to the file
   pageHint: 116, // 4   page number where the search for free pages starts
   forwards: 120, // 4   offset of the list of moved structs, 0 for none
+  share: 124, // 4   of a shared object: offset of the word pair that counts the runs of the machine
   fotChunks: 128, // 18 x 4  page number of each FOT chunk
   pageChunks: 224, // 12 x 4  page number of each page-map chunk
   ties: 288, // 13 x 16 IDs of the objects this one lives as long as
@@ -54,7 +55,7 @@ export const TIES_MAX = 13;
 export const RIGHT = { read: 1, write: 2, execute: 4 } as const;
 export const RIGHTS_ALL = 7;
 
-export const KIND = { owned: 1, immutable: 2, volatile: 3 } as const;
+export const KIND = { owned: 1, immutable: 2, volatile: 3, shared: 4 } as const;
 export type Kind = keyof typeof KIND;
 
 export const FLAG = {

@@ -5,6 +5,7 @@
 import { TwzError } from './errors.ts';
 import { RIGHT, type Kind } from './format.ts';
 import type { ObjectId } from './id.ts';
+import type { SyncWords } from './sync.ts';
 
 /** An entry of the foreign object table, decoded. */
 export interface FotEntry {
@@ -99,6 +100,10 @@ export interface ObjectHandle {
   /** Keeps the object mapped where it is. */
   pin(): void;
   unpin(): void;
+  /** The words of a shared object; it stays where it is from then on. Throws NotShared. */
+  sync(): SyncWords;
+  /** How many runs of the machine have used a shared object. Throws NotShared. */
+  readonly generation: number;
   /** The object's file as it would be written now. */
   image(): Uint8Array;
   /** Throws PointerCorrupt. */

@@ -27,12 +27,18 @@ const NO_WORDS = new Int32Array(0);
 const NO_BYTES = new Uint8Array(0);
 const NO_VIEW = new DataView(new ArrayBuffer(0));
 
+function gone(): TwzError {
+  return new TwzError('StaleReference', 'the shared words are gone: their object was unmapped or the space closed');
+}
+
 /** A region of words over a host's futex. */
 export class Region implements SyncWords {
   i32: Int32Array;
   u8: Uint8Array;
   dv: DataView;
   readonly #futex: Futex;
+  /** Promises that wait on this region. */
+  readonly #waits = new Set<AbortController>();
 
   /** `bytes` begin and end at a multiple of 4. */
   constructor(futex: Futex, bytes: Uint8Array) {
@@ -77,7 +83,18 @@ export class Region implements SyncWords {
   async waitAnyAsync(states: readonly WordState[], timeout = Infinity, signal?: AbortSignal): Promise<Awakening> {
     signal?.throwIfAborted();
     const ready = this.#ready(states, timeout);
-    return ready ?? this.#futex.waitAnyAsync(states, timeout, signal);
+    if (ready !== undefined) return ready;
+    const stop = new AbortController();
+    const onAbort = (): void => stop.abort(signal?.reason);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const regions = states.map(({ words }) => words as Region);
+    for (const region of regions) region.#waits.add(stop);
+    try {
+      return await this.#futex.waitAnyAsync(states, timeout, stop.signal);
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+      for (const region of regions) region.#waits.delete(stop);
+    }
   }
 
   /** What is to be said without a sleep, or undefined. */
@@ -95,8 +112,9 @@ export class Region implements SyncWords {
     return timeout === 0 ? { why: 'timedOut', at: -1 } : undefined;
   }
 
-  /** The region is gone: whoever uses it is told so. */
+  /** The region is gone: whoever uses it, or waits for it as a promise, is told so. */
   end(): void {
+    for (const wait of this.#waits) wait.abort(gone());
     this.i32 = NO_WORDS;
     this.u8 = NO_BYTES;
     this.dv = NO_VIEW;

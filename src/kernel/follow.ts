@@ -197,6 +197,11 @@ export class Follower {
     const id = this.#id(words, at);
     const operation = words[at + 4] as number;
     let h = kernel.handles.get(id);
+    // It is in its file, and everyone's from there on.
+    if (operation === OPERATION.share) {
+      if (h !== undefined && h.slot === undefined) h.state = 'live';
+      return skip(words, at, end);
+    }
     // Snapshots keep what is mapped as it was.
     if (kernel.snapshots.size > 0 && operation !== OPERATION.create && h?.slot === undefined) h = this.#mapForSnapshots(id);
     if (h?.slot !== undefined && h.state === 'live') return this.#change(h, words, at, end, frameEnd);

@@ -21,6 +21,7 @@ import type { Log } from './log.ts';
 import { CLEAN, Handle } from './object.ts';
 import { openSpace, type Door } from './door.ts';
 import type { Recovery } from './recovery.ts';
+import { helpDraft, keepShared, leaveShared, showShared } from './shared-object.ts';
 import type { Snapshot } from './snapshot.ts';
 import { enlist, FrameWriter, Transaction } from './transaction.ts';
 import { Windows, type Slot } from './windows.ts';
@@ -90,6 +91,8 @@ export class Kernel {
   makeRoom: (() => boolean) | undefined;
   /** Mappings of files: the system has a limit on them. */
   mappings = 0;
+  /** This run of the machine, for shared objects. */
+  bootHash: bigint | undefined;
   #randomPool: Uint8Array = new Uint8Array(0);
 
   constructor(host: Host, directory: string, options: KernelOptions) {
@@ -299,6 +302,8 @@ export class Kernel {
       return this.host.readFile(this.path(h.id), SMALL);
     } catch (error) {
       if (!isTwzError(error, 'FileMissing')) throw error;
+      // Another process committed a shared object, and is about to put it in its place.
+      if (helpDraft(this, h.id)) return this.host.readFile(this.path(h.id), SMALL);
       if (wasDeleted(this, h.id)) throw new TwzError('ObjectDeleted', `object ${h.id} was deleted`, { id: h.id });
       throw new TwzError('ObjectMissing', `object ${h.id} is not in the space`, { id: h.id });
     }
@@ -338,6 +343,7 @@ export class Kernel {
   #admit(h: Handle, slot: Slot, length: number): void {
     try {
       if (!h.verified) this.verify(h);
+      if (h.kind === KIND.shared) showShared(this, h);
     } catch (error) {
       h.unplace();
       this.setMapped(h, false);
@@ -407,7 +413,7 @@ export class Kernel {
     const into = new Uint8Array(slot.window.buffer, slot.at, size);
     // From the slot: the views of an object that is being deleted are gone.
     const image = from.slot === undefined ? from.u8 : new Uint8Array(from.slot.window.buffer, from.slot.at, from.size);
-    if (from.snapshot !== undefined) {
+    if (from.snapshot !== undefined || from.kind === KIND.shared) {
       into.set(image.subarray(0, size));
       return false;
     }
@@ -499,6 +505,7 @@ export class Kernel {
       h.pins > 0 ||
       h.serial === this.serial ||
       h.raw !== undefined ||
+      h.region !== undefined ||
       h.volatile ||
       h.pendingPages.length > 0 ||
       h.fileSize === 0
@@ -510,6 +517,7 @@ export class Kernel {
   }
 
   unmap(h: Handle): void {
+    if (h.kind === KIND.shared) leaveShared(this, h);
     const slot = h.unplace();
     if (slot === undefined) return;
     this.#unlink(h);
@@ -525,6 +533,7 @@ export class Kernel {
 
   /** Unmaps an object that is pinned: its slot stays as it is for those who hold it. */
   retire(h: Handle): void {
+    if (h.kind === KIND.shared) leaveShared(this, h);
     if (h.unplace() === undefined) return;
     this.#unlink(h);
     this.setMapped(h, false);
@@ -616,6 +625,7 @@ export class Kernel {
     try {
       // What was committed and could not be made durable: the caller must hear of it.
       if (this.log.failure !== undefined) throw this.log.failure;
+      for (const h of this.handles.values()) keepShared(this, h);
       if (last) this.checkpointer.run();
       else this.log.sync();
       clean = last;
@@ -630,6 +640,7 @@ export class Kernel {
     for (const snapshot of this.snapshots) snapshot.close();
     this.closed = true;
     for (const h of this.handles.values()) {
+      h.region?.end();
       h.hide();
       h.state = 'void';
       h.dirty = CLEAN;

@@ -28,6 +28,7 @@ import { fotEntries, idsWith, redirect, referTo, settleCounts, unreferEntry } fr
 import { contentNonce, deriveId } from './identity.ts';
 import type { Kernel } from './kernel.ts';
 import { Handle } from './object.ts';
+import { beginShared, demandUnshared } from './shared-object.ts';
 import { enter, secure, type Transaction } from './transaction.ts';
 import type { Slot } from './windows.ts';
 
@@ -118,6 +119,7 @@ export function createObject(kernel: Kernel, options: CreateOptions = {}, wellKn
   dv.setUint16(META.pageMap, PAGE_KIND.meta, true);
   h.kind = kind;
   h.rights = rights;
+  if (kind === KIND.shared) beginShared(h);
   return h;
 }
 
@@ -164,6 +166,7 @@ export function copyObject(kernel: Kernel, from: Handle, options: CreateOptions 
   if (from.cold) from.warm();
   const kind = KIND[options.kind ?? 'owned'];
   if (kind === KIND.immutable) throw new TwzError('InvalidArgument', 'an immutable object is made from another with `seal`');
+  if (kind === KIND.shared) throw new TwzError('InvalidArgument', 'a shared object is not made by copying: create one, and copy into it');
   running(kernel, 'an object was copied');
   demandRead(from);
   settleCounts(from);
@@ -331,6 +334,7 @@ export function tie(h: Handle, to: Handle): void {
   if (h === to) throw new TwzError('InvalidArgument', `object ${h.id} cannot be tied to itself`, { id: h.id });
   const now = ties(h);
   if (now.includes(to.id)) return;
+  demandUnshared(h, 'a tie');
   if (now.length === TIES_MAX) throw new TwzError('OutOfRange', `object ${h.id} is tied to ${TIES_MAX} others already`, { id: h.id });
   const at = META.ties + now.length * 16;
   h.markRange(at, 16);
@@ -341,6 +345,7 @@ export function tie(h: Handle, to: Handle): void {
 /** Undoes `tie`. If `h` was only kept by that tie, it goes. */
 export function untie(kernel: Kernel, h: Handle, to: ObjectId): void {
   const left = ties(h).filter((id) => id !== to);
+  if (left.length < ties(h).length) demandUnshared(h, 'untying it');
   h.markRange(META.ties, 16 * TIES_MAX);
   h.u8.fill(0, META.ties, META.ties + 16 * TIES_MAX);
   for (const [i, id] of left.entries()) writeId(h.u8, META.ties + i * 16, id);
@@ -366,6 +371,7 @@ export function deleteObject(kernel: Kernel, h: Handle): 'deleted' | 'kept' {
   if (h.cold) h.warm();
   if (kept(kernel, h)) {
     if ((h.flags & FLAG.deleted) !== 0) return 'kept';
+    demandUnshared(h, 'being deleted while a tie keeps it');
     h.setU32(META.flags, h.flags | FLAG.deleted);
     referTo(system(kernel), h);
     return 'kept';

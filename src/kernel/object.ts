@@ -11,9 +11,10 @@
  *  4. `cold` is true exactly when no slot is held or the object must not be touched; then `dv` is empty.
  */
 import { TwzError, assert } from '../abi/errors.ts';
-import { FLAG, KIND, LINE_WORDS, META, PAGE, type Kind } from '../abi/format.ts';
+import { FLAG, KIND, LINE_WORDS, META, PAGE, RIGHT, type Kind } from '../abi/format.ts';
 import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
 import { writeId, type ObjectId } from '../abi/id.ts';
+import type { Region } from '../host/futex.ts';
 import { allocateBlock, releaseBlock, UNKNOWN } from './allocator.ts';
 import {
   followEntry,
@@ -33,6 +34,7 @@ import { createObject, deleteObject } from './lifetime.ts';
 import { wholeOf } from './parts.ts';
 import { RawState } from './raw.ts';
 import { stampedHeader } from './apply.ts';
+import { demandUnshared, generationOf, refuseReference, wordsOf } from './shared-object.ts';
 import type { Former } from './shorten.ts';
 import type { Snapshot } from './snapshot.ts';
 import { stick, unstick } from './transaction.ts';
@@ -128,6 +130,8 @@ export class Handle implements ObjectHandle {
   /** How many of them are raw views. */
   views = 0;
   raw: RawState | undefined;
+  /** The words of a shared object that were asked for. */
+  region: Region | undefined;
   readonly snapshot: Snapshot | undefined;
   /** Copies of this object that may still show pages of its file: until they have files of their own. */
   copies: Set<Handle> | undefined;
@@ -299,15 +303,18 @@ export class Handle implements ObjectHandle {
 
   allocate(size: number): number {
     if (this.cold) this.warm();
+    if (this.kind === KIND.shared) demandUnshared(this, 'allocation');
     return allocateBlock(this, size);
   }
 
   allocateWithin(size: number, limit: number): number {
     if (this.cold) this.warm();
+    if (this.kind === KIND.shared) demandUnshared(this, 'allocation');
     return allocateBlock(this, size, limit);
   }
 
   extend(reserve: number): Handle {
+    refuseReference(this);
     return createObject(this.kernel, { kind: this.volatile ? 'volatile' : 'owned', counted: true, rights: this.rights, reserve });
   }
 
@@ -317,6 +324,7 @@ export class Handle implements ObjectHandle {
 
   release(at: number): void {
     if (this.cold) this.warm();
+    if (this.kind === KIND.shared) demandUnshared(this, 'giving blocks back');
     releaseBlock(this, at);
   }
 
@@ -331,6 +339,7 @@ export class Handle implements ObjectHandle {
 
   refer(target: ObjectHandle): number {
     assert(target instanceof Handle, 'a handle of another kernel');
+    refuseReference(this);
     return referTo(this, target);
   }
 
@@ -354,10 +363,12 @@ export class Handle implements ObjectHandle {
 
   referAs(from: ObjectHandle, index: number): number {
     assert(from instanceof Handle, 'a handle of another kernel');
+    refuseReference(this);
     return referAs(this, from, index);
   }
 
   referByName(path: string, resolver: string): number {
+    refuseReference(this);
     return referToName(this, path, resolver);
   }
 
@@ -375,12 +386,21 @@ export class Handle implements ObjectHandle {
   }
 
   get kindName(): Kind {
+    if (this.kind === KIND.shared) return 'shared';
     return this.kind === KIND.immutable ? 'immutable' : this.kind === KIND.volatile ? 'volatile' : 'owned';
   }
 
   // --- raw access ---------------------------------------------------------------------------------------------------------
 
   expose(): void {
+    if (this.cold) this.warm();
+    if (this.kind === KIND.shared && this.snapshot === undefined) {
+      // The bytes are everyone's as it is; all there is to do is to stay.
+      if ((this.rights & RIGHT.write) === 0) this.kernel.enlist(this);
+      this.pins++;
+      this.views++;
+      return;
+    }
     if (this.kernel.serial !== this.serial || this.cold) this.kernel.enlist(this);
     if (this.kind === KIND.immutable) throw this.#immutable();
     this.raw ??= new RawState(this);
@@ -392,6 +412,11 @@ export class Handle implements ObjectHandle {
   }
 
   unexpose(): void {
+    if (this.kind === KIND.shared && this.views > 0) {
+      this.views--;
+      this.pins--;
+      return;
+    }
     if (this.raw === undefined) return;
     if (this.views === 1) this.kernel.idle('letting go of raw views');
     this.pins--;
@@ -419,6 +444,14 @@ export class Handle implements ObjectHandle {
 
   unpin(): void {
     this.pins--;
+  }
+
+  sync(): Region {
+    return wordsOf(this);
+  }
+
+  get generation(): number {
+    return generationOf(this);
   }
 
   image(): Uint8Array {

@@ -18,6 +18,7 @@ import { Log, type LogPosition } from './log.ts';
 import { segmentName } from './segments.ts';
 import type { Kernel } from './kernel.ts';
 import type { Handle } from './object.ts';
+import { adoptDraft, removeDrafts } from './shared-object.ts';
 
 export interface Recovery {
   /** Bytes of log that were replayed. */
@@ -434,6 +435,7 @@ class Replay {
     if (operation === OPERATION.create) this.#create(h, size);
     else if (operation === OPERATION.remove) this.#remove(h);
     else if (operation === OPERATION.change) this.#open(h, size);
+    else if (operation === OPERATION.share) this.#share(h);
     else throw this.#bad(words, frame, `unknown operation ${operation}`);
     h.version = ((words[at + 6] as number) >>> 0) + (words[at + 7] as number) * 2 ** 32;
     return this.#lines(words, frame, at, end, h);
@@ -465,6 +467,12 @@ class Replay {
     h.state = 'live';
     h.place(this.#kernel.takeSlot(size), size);
     this.#kernel.link(h);
+  }
+
+  /** A shared object is in its file, whole; its name may be that of a draft yet. */
+  #share(h: Handle): void {
+    adoptDraft(this.#kernel, h.id);
+    h.state = this.#kernel.host.exists(this.#kernel.path(h.id)) ? 'live' : 'missing';
   }
 
   #remove(h: Handle): void {
@@ -504,6 +512,7 @@ class Replay {
     const changed: Handle[] = [];
     const removed: Handle[] = [];
     const missing: ObjectId[] = [];
+    removeDrafts(this.#kernel);
     for (const h of this.#damaged) h.state = 'live';
     for (const h of this.#touched.values()) {
       // Brought to its file already, or damaged.

@@ -24,6 +24,7 @@ import type { Kernel } from './kernel.ts';
 import type { Live } from './live.ts';
 import type { Log } from './log.ts';
 import { CLEAN, type Handle } from './object.ts';
+import { demandUnshared, draftShared, dropDraft, settleShared } from './shared-object.ts';
 import { forgetFormer, restoreFormer } from './shorten.ts';
 
 /** Worst case of a line in the log: its header and all of it. */
@@ -199,6 +200,7 @@ export function enlist(kernel: Kernel, h: Handle): void {
   if (h.kind === KIND.immutable) throw new TwzError('ObjectImmutable', `object ${id} is immutable`, { id });
   if ((h.rights & RIGHT.write) === 0)
     throw new TwzError('ObjectForbidden', `object ${id} does not give the right to write`, { id, rights: h.rights });
+  demandUnshared(h, 'what needs a transaction');
   enter(kernel, transaction, h);
 }
 
@@ -266,11 +268,12 @@ function commit(kernel: Kernel, transaction: Transaction): void {
   let bytes = FRAME.header;
   for (const h of transaction.handles) {
     if (h.fotChanged.length > 0 && h.state === 'live') settleCounts(h);
-    if (!h.volatile) bytes += SECTION.header + (h.whole ? h.size >>> 6 : h.count) * LINE_BYTES;
+    if (!h.volatile) bytes += SECTION.header + linesToLog(h) * LINE_BYTES;
   }
   // What does not fit one frame takes a header and a section more for each further one.
   bytes += Math.ceil(bytes / (kernel.log.frameMax / 2)) * (FRAME.header + SECTION.header);
   const { log } = kernel;
+  draftShared(kernel, transaction.handles);
   if (kernel.snapshots.size > 0)
     for (const snapshot of kernel.snapshots) {
       for (const h of transaction.handles) {
@@ -286,11 +289,17 @@ function commit(kernel: Kernel, transaction: Transaction): void {
   } finally {
     log.leave();
   }
+  // Before a new shared object is brought to its place, which looks at what others have appended.
+  const to = log.end;
   kernel.commits++;
   for (const h of transaction.handles) settle(kernel, h);
-  const to = log.end;
   end(kernel, to);
   kernel.follower?.committed(from, to);
+}
+
+/** How many lines of it may go into the log, at most. A shared object's bytes are in its file. */
+function linesToLog(h: Handle): number {
+  return h.kind === KIND.shared ? 0 : h.whole ? h.size >>> 6 : h.count;
 }
 
 /** Writes the frames of one transaction into the log's tail. */
@@ -368,9 +377,10 @@ export class FrameWriter {
   #object(h: Handle): void {
     const removed = h.state === 'deleting';
     const anew = h.fresh || h.former !== undefined;
-    this.#begin(h, removed ? OPERATION.remove : anew ? OPERATION.create : OPERATION.change);
+    const create = h.kind === KIND.shared ? OPERATION.share : OPERATION.create;
+    this.#begin(h, removed ? OPERATION.remove : anew ? create : OPERATION.change);
     const frame = this.#frame;
-    const count = removed ? 0 : h.whole ? h.size >>> 6 : h.count;
+    const count = removed ? 0 : linesToLog(h);
     for (let i = 0; i < count; i++) this.#line(h, h.whole ? i : (h.lines[i] as number), i);
     this.#finish();
     h.logged = this.#lines > 0 || removed || h.fresh || h.size !== h.sizeBefore || this.#frame !== frame;
@@ -421,6 +431,11 @@ function settle(kernel: Kernel, h: Handle): void {
     h.state = 'deleted';
     discard(kernel, h);
     kernel.checkpointer.removed(h.id, lsn);
+    return;
+  }
+  if (h.kind === KIND.shared) {
+    settleShared(kernel, h);
+    shrink(h);
     return;
   }
   // Stores that changed nothing are no commit of this object.
@@ -489,6 +504,7 @@ function abort(kernel: Kernel, again = false): void {
   }
   for (const h of transaction.handles) {
     if (h.fresh) {
+      dropDraft(kernel, h);
       discard(kernel, h);
       // An earlier object of this ID may be deleted, with its file still there.
       if (kernel.checkpointer.awaitsRemoval(h.id)) h.state = 'deleted';

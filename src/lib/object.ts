@@ -3,6 +3,7 @@ import { TwzError } from '../abi/errors.ts';
 import { META, type Kind } from '../abi/format.ts';
 import { demandRead, type FotEntry, type ObjectHandle, type WasmView } from '../abi/handle.ts';
 import type { ObjectId } from '../abi/id.ts';
+import type { SyncWords } from '../abi/sync.ts';
 import { usageOf, type Usage } from '../abi/usage.ts';
 import { INSPECT } from './inspect.ts';
 import type { CollectionType } from './collections/type.ts';
@@ -152,6 +153,22 @@ export class Obj {
   /** Gives a block back. Throws PointerCorrupt where none begins at `at`, or one that is free already. Inside a transaction. */
   free(at: number): void {
     this.handle.release(at);
+  }
+
+  /**
+   * The words of a shared object, for Atomics, `threadSync` and locks; index = offset / 4. The object stays mapped from then on, and the
+   * words are good until the space is closed. Throws NotShared.
+   */
+  sync(): SyncWords {
+    return this.#warm().sync();
+  }
+
+  /**
+   * How many runs of the machine have used a shared object, from 1. Raised by the first program that maps it after a restart: what it
+   * holds of an earlier run is what the system happened to write back. Throws NotShared.
+   */
+  get generation(): number {
+    return this.#warm().generation;
   }
 
   /** What its pages are used for, how much of them is free, and how scattered that is. */

@@ -10,7 +10,7 @@
  * forgets it.
  */
 import { TwzError, isTwzError } from '../abi/errors.ts';
-import { META, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
+import { KIND, META, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
 import { BACKUPS_FILE } from '../abi/log-format.ts';
 import type { Host } from '../host/host.ts';
@@ -232,6 +232,7 @@ class Backup {
     const objects: BackupObject[] = [];
     for (const [i, id] of ids.entries()) {
       await this.#pause();
+      if (this.#isShared(id)) continue;
       try {
         const object = this.#unchanged(snapshot, id, base) ?? (await this.#object(snapshot, draft, id));
         this.#bytes += object.size;
@@ -244,6 +245,21 @@ class Backup {
       this.#options.progress?.(i + 1, ids.length);
     }
     return objects;
+  }
+
+  /** What others store to at this moment has no version to back up. */
+  #isShared(id: ObjectId): boolean {
+    const h = this.#kernel.handles.get(id);
+    if (h?.verified === true) return h.kind === KIND.shared;
+    const path = this.#kernel.path(id);
+    if (!this.#host.exists(path)) return false;
+    const head = new Uint8Array(META.kind + 4);
+    const file = this.#host.open(path, 'read');
+    try {
+      return this.#host.read(file, head, 0) === head.length && new DataView(head.buffer).getUint32(META.kind, true) === KIND.shared;
+    } finally {
+      this.#host.close(file);
+    }
   }
 
   #unchanged(snapshot: Snapshot, id: ObjectId, base: Point | undefined): BackupObject | undefined {

@@ -25,7 +25,7 @@ export function copyObjects(from: Space, targets: readonly ObjectId[], to: Space
   const objects = new Map<ObjectId, Uint8Array>();
   for (const id of found.ids) {
     const object = from.object(id);
-    if (object.kind !== 'volatile') objects.set(id, object.image());
+    if (object.kind !== 'volatile' && object.kind !== 'shared') objects.set(id, object.image());
   }
   const names = options.names === false ? [] : namesOf(from, found.ids);
   const report = enter(to, { objects, names });

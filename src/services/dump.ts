@@ -46,7 +46,7 @@ export function* dumpSpace(space: Space, options: DumpOptions = {}): Generator<U
   const whole = options.from === undefined;
   const wanted = options.from ?? space.ids();
   const reached = whole || options.only === true ? { ids: [...wanted] } : closure(space, wanted);
-  const ids = [...reached.ids].filter((id) => space.object(id).kind !== 'volatile').sort();
+  const ids = [...reached.ids].filter((id) => !['volatile', 'shared'].includes(space.object(id).kind)).sort();
   const names = namesOf(space, whole ? undefined : new Set(ids));
   const head = {
     twizzler: 'dump',

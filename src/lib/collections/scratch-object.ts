@@ -145,6 +145,14 @@ export class ScratchObject implements ObjectHandle {
     this.used = true;
   }
 
+  sync(): never {
+    return this.#refuse();
+  }
+
+  get generation(): number {
+    return this.#refuse();
+  }
+
   image(): Uint8Array {
     return this.#refuse();
   }

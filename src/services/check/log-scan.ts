@@ -107,6 +107,10 @@ export function encodeSegmentHeader(space: ObjectId, sequence: number, size: num
   return header;
 }
 
+const NAMES: Readonly<Record<number, Operation>> = Object.fromEntries(
+  Object.entries(OPERATION).map(([name, code]) => [code, name as Operation]),
+);
+
 /** The sections of a frame's bytes; undefined where they are not well formed. */
 export function readSections(frame: Uint8Array): LogSection[] | undefined {
   const dv = view(frame);
@@ -115,8 +119,7 @@ export function readSections(frame: Uint8Array): LogSection[] | undefined {
   for (let left = dv.getUint32(FRAME.sections, true); left > 0; left--) {
     if (at + SECTION.header > frame.length) return undefined;
     const code = dv.getUint32(at + SECTION.operation, true);
-    const operation =
-      code === OPERATION.change ? 'change' : code === OPERATION.create ? 'create' : code === OPERATION.remove ? 'remove' : undefined;
+    const operation = NAMES[code];
     const lines = dv.getUint32(at + SECTION.lines, true);
     const size = dv.getUint32(at + SECTION.size, true);
     const start = at + SECTION.header;

@@ -1,6 +1,25 @@
 /** Twizzler: persistent data as memory. The package's main entry. */
 export { TwzError, isTwzError, ERRORS, KernelBug, type ErrorName, type ErrorCategory, type ErrorContext } from './abi/errors.ts';
 export { RIGHT, type Kind } from './abi/format.ts';
+export type { SyncWords, Threads, Wait, WordState, Awakening } from './abi/sync.ts';
+export { Mutex } from './lib/sync/mutex.ts';
+export { Once } from './lib/sync/once.ts';
+export { RwLock, type ReadGuard } from './lib/sync/rw-lock.ts';
+export { SeqLock } from './lib/sync/seq-lock.ts';
+export { Barrier, Condition, Counter, Latch, Semaphore } from './lib/sync/signals.ts';
+export { barrier, condition, counter, latch, mutex, once, rwLock, semaphore, seqLock } from './lib/sync/fields.ts';
+export {
+  threadSync,
+  threadSyncAsync,
+  word,
+  type SyncWord,
+  type ThreadSyncAsyncOptions,
+  type ThreadSyncOp,
+  type ThreadSyncOptions,
+  type ThreadSyncResult,
+} from './lib/sync/thread-sync.ts';
+export type { AsyncWaitOptions, WaitOptions } from './lib/sync/waiting.ts';
+export { sharedWords } from './words.ts';
 export type { FotEntry, ObjectHandle, WasmView } from './abi/handle.ts';
 export { isId, parseId, type ObjectId } from './abi/id.ts';
 export type { ClassUsage, Usage } from './abi/usage.ts';

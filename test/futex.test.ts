@@ -1,48 +1,13 @@
 /** T12: words that threads and processes sleep on. Real processes over a file mapped shared. */
 import assert from 'node:assert/strict';
-import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import * as path from 'node:path';
-import { describe, test, type TestContext } from 'node:test';
-import { fileURLToPath } from 'node:url';
+import { describe, test } from 'node:test';
 import { isTwzError } from '../src/abi/errors.ts';
-import type { SyncWords } from '../src/abi/sync.ts';
 import { Region, type Futex } from '../src/host/futex.ts';
 import { LinuxFutex } from '../src/host/linux/system-futex.ts';
-import { LinuxHost } from '../src/host/linux/linux.ts';
 import { LocalFutex } from '../src/host/local-futex.ts';
 import { ProcessThreads } from '../src/host/process-threads.ts';
-import type { Order } from './sync-child.ts';
-import { mapWords } from './sync-region.ts';
-
-const CHILD = fileURLToPath(new URL('./sync-child.js', import.meta.url));
-
-function mapped(t: TestContext): { words: Region; file: string } {
-  const directory = mkdtempSync(path.join(tmpdir(), 'twz-futex-'));
-  t.after(() => rmSync(directory, { recursive: true, force: true }));
-  const file = path.join(directory, 'words');
-  return { words: mapWords(new LinuxHost(), file), file };
-}
-
-async function startChild(t: TestContext, file: string): Promise<ChildProcess> {
-  const child = fork(CHILD, [file], { execArgv: [] });
-  t.after(() => child.kill('SIGKILL'));
-  assert.deepEqual(await once(child, 'message'), ['ready', undefined]);
-  return child;
-}
-
-function order(child: ChildProcess, what: Order): Promise<unknown> {
-  const answer = once(child, 'message').then(([value]: unknown[]) => value);
-  child.send(what);
-  return answer;
-}
-
-/** Wakes until somebody was asleep there. */
-async function wakeSleeper(words: SyncWords, index: number): Promise<void> {
-  while (words.wake(index, 1) === 0) await new Promise((resolve) => setImmediate(resolve));
-}
+import { mapped, order, startChild, wakeSleeper } from './sync-parent.ts';
 
 const FUTEXES: Readonly<Record<string, () => Futex>> = {
   linux: () => new LinuxFutex(),

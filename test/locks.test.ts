@@ -1,0 +1,390 @@
+/** T12: locks in shared words. What each promises in one thread; and with real processes that die and stop while they hold one. */
+import assert from 'node:assert/strict';
+import { once as onceEvent } from 'node:events';
+import { test, type TestContext } from 'node:test';
+import { isTwzError } from '../src/abi/errors.ts';
+import {
+  Barrier,
+  Condition,
+  Latch,
+  Mutex,
+  Once,
+  RwLock,
+  Semaphore,
+  SeqLock,
+  barrier,
+  condition,
+  counter,
+  latch,
+  mutex,
+  once,
+  rwLock,
+  semaphore,
+  seqLock,
+  sharedWords,
+  struct,
+  threadSync,
+  threadSyncAsync,
+  u32,
+  word,
+  type SyncWords,
+} from '../src/index.ts';
+import { Ground, fails } from './hosts.ts';
+import { mapped, order, startChild } from './sync-parent.ts';
+import { PLACE } from './sync-region.ts';
+
+const words = (): SyncWords => sharedWords(new SharedArrayBuffer(8192));
+
+const rejects = (name: string, promise: Promise<unknown>): Promise<void> =>
+  assert.rejects(promise, (error) => isTwzError(error) && error.name === name);
+
+test('T12 threadSync: operations in order, ready or asleep, 32 and 64 bits, inverted', async () => {
+  const w = words();
+  const [a, b] = [word(w, 0), word(w, 8, 64)];
+  const wide = new BigInt64Array(w.u8.buffer, 8, 1);
+  assert.deepEqual(threadSync([{ sleep: a, value: 1 }, { wake: b }, { sleep: b, value: 0n }]), {
+    outcome: 'ready',
+    at: 0,
+    results: [true, 0, false],
+  });
+  assert.deepEqual(
+    threadSync(
+      [
+        { sleep: a, value: 0 },
+        { sleep: b, value: 0n },
+      ],
+      { timeout: 1 },
+    ),
+    { outcome: 'timedOut', at: -1, results: [false, false] },
+  );
+  assert.deepEqual(threadSync([{ sleep: b, value: 0, invert: true }], { timeout: 1 }).outcome, 'ready');
+  assert.deepEqual(threadSync([{ wake: a, count: 1 }]), { outcome: 'ready', at: -1, results: [0] });
+  // Only the upper half differs.
+  wide[0] = 1n << 40n;
+  assert.equal(threadSync([{ sleep: b, value: 0n }]).outcome, 'ready');
+  assert.equal(threadSync([{ sleep: b, value: 1n << 40n }], { timeout: 1 }).outcome, 'timedOut');
+  const both = threadSyncAsync([
+    { sleep: a, value: 0 },
+    { sleep: b, value: 1n << 40n },
+  ]);
+  Atomics.store(wide, 0, 7n);
+  w.wake(2);
+  assert.equal((await both).at, 1);
+  // Inverted: other wrong values are slept through.
+  const until = threadSyncAsync([{ sleep: a, value: -1, invert: true }]);
+  for (const value of [3, 4, -1]) {
+    Atomics.store(w.i32, 0, value);
+    if (value === -1) w.wake(0);
+  }
+  assert.notEqual((await until).outcome, 'timedOut');
+  Atomics.store(w.i32, 0, 0xffffffff);
+  assert.equal(threadSync([{ sleep: a, value: 0xffffffff }], { timeout: 1 }).outcome, 'timedOut');
+  const stop = new AbortController();
+  const stopped = threadSyncAsync([{ sleep: a, value: -1 }], { signal: stop.signal });
+  stop.abort(new Error('enough'));
+  await assert.rejects(stopped, /enough/);
+  fails('WordMisaligned', () => word(w, 2));
+  fails('WordMisaligned', () => word(w, 4, 64));
+  fails('OutOfRange', () => word(w, 8192));
+  fails('OutOfRange', () => threadSync([{ sleep: a, value: 2 ** 40 }]));
+});
+
+test('T12 mutex: recursion, release by who does not hold it, and tasks of one thread', async () => {
+  const w = words();
+  const lock = new Mutex(w, 64);
+  assert.equal(lock.tryLock(), true);
+  assert.equal(lock.tryLock(), false);
+  fails('LockRecursion', () => lock.lockSync());
+  lock.unlock();
+  fails('LockNotHeld', () => lock.unlock());
+  {
+    using guard = lock.lockSync();
+    assert.equal(guard.held, true);
+  }
+  assert.equal(lock.held, false);
+  const told: number[] = [];
+  await Promise.all(
+    [1, 2, 3, 4].map(async (task) => {
+      using _ = await lock.lock();
+      told.push(task);
+      await new Promise((resolve) => setImmediate(resolve));
+      told.push(task);
+    }),
+  );
+  for (let i = 0; i < 8; i += 2) assert.equal(told[i], told[i + 1]);
+  using _held = lock.lockSync();
+  await rejects('LockTimeout', lock.lock({ timeout: 2 }));
+  const stop = new AbortController();
+  const waiting = lock.lock({ signal: stop.signal });
+  stop.abort(new Error('enough'));
+  await assert.rejects(waiting, /enough/);
+});
+
+test('T12 semaphore, latch, once, condition: as promises in one thread', async () => {
+  const w = words();
+  const permits = new Semaphore(w, 64);
+  permits.init(2);
+  permits.acquireSync();
+  await permits.acquire();
+  assert.equal(permits.tryAcquire(), false);
+  fails('LockTimeout', () => permits.acquireSync({ timeout: 1 }));
+  const waiting = permits.acquire();
+  permits.release();
+  await waiting;
+  assert.equal(permits.permits, 0);
+  fails('LockInvalid', () => permits.release(0));
+
+  const gate = new Latch(w, 128);
+  gate.init(2);
+  const opened = gate.waitOpen();
+  gate.countDown();
+  fails('LockTimeout', () => gate.waitOpenSync({ timeout: 1 }));
+  gate.countDown();
+  await opened;
+  gate.waitOpenSync();
+  fails('LockInvalid', () => gate.countDown());
+
+  const single = new Once(w, 192);
+  let runs = 0;
+  await assert.rejects(
+    single.call(() => Promise.reject(new Error('not yet'))),
+    /not yet/,
+  );
+  const outcomes = await Promise.all([1, 2, 3].map(() => single.call(async () => void runs++)));
+  assert.deepEqual([runs, outcomes.filter(Boolean).length], [1, 1]);
+  assert.equal(
+    single.callSync(() => runs++),
+    false,
+  );
+  single.reset();
+  assert.equal(
+    single.callSync(() => runs++),
+    true,
+  );
+
+  const lock = new Mutex(w, 256);
+  const filled = new Condition(w, 320);
+  const got = (async () => {
+    using _ = await lock.lock();
+    while (Atomics.load(w.i32, 200) === 0) await filled.waitFor(lock);
+    return Atomics.load(w.i32, 200);
+  })();
+  await lock.lock();
+  Atomics.store(w.i32, 200, 9);
+  lock.unlock();
+  filled.signal();
+  assert.equal(await got, 9);
+  lock.lockSync();
+  assert.equal(filled.waitForSync(lock, { timeout: 1 }), false);
+  assert.equal(lock.held, true);
+});
+
+test('T12 barrier: all or nobody, again and again', async () => {
+  const meet = new Barrier(words(), 64);
+  meet.init(3);
+  for (let round = 0; round < 3; round++) {
+    const leaders = await Promise.all([meet.arrive(), meet.arrive(), meet.arrive()]);
+    assert.equal(leaders.filter(Boolean).length, 1);
+  }
+  const patient = meet.arrive();
+  await rejects('BarrierBroken', meet.arrive({ timeout: 1 }));
+  await rejects('BarrierBroken', patient);
+  await rejects('BarrierBroken', meet.arrive());
+  meet.reset();
+  await Promise.all([meet.arrive(), meet.arrive(), meet.arrive()]);
+});
+
+test('T12 read-write lock: readers together, a writer alone and first', async () => {
+  const lock = new RwLock(words(), 1024);
+  const [one, two] = [lock.readSync(), lock.readSync()];
+  const writing = lock.write();
+  fails('LockRecursion', () => lock.writeSync());
+  const reading = lock.read();
+  fails('LockRecursion', () => lock.readSync());
+  one.unlock();
+  fails('LockNotHeld', () => one.unlock());
+  two.unlock();
+  const writer = await writing;
+  await rejects('LockTimeout', lock.read({ timeout: 2 }));
+  fails('LockRecursion', () => lock.readSync());
+  writer.unlock();
+  (await reading).unlock();
+  fails('LockNotHeld', () => lock.unlock());
+  // A reader too many waits for a place.
+  const all = Array.from({ length: 60 }, () => lock.readSync());
+  fails('LockTimeout', () => lock.readSync({ timeout: 1 }));
+  for (const guard of all) guard.unlock();
+  lock.writeSync().unlock();
+});
+
+test('T12 sequence lock: a writer that fails half way is not read', () => {
+  const w = words();
+  const lock = new SeqLock(w, 64);
+  lock.write((died) => {
+    assert.equal(died, false);
+    w.i32[100] = w.i32[101] = 5;
+  });
+  assert.deepEqual(
+    lock.read(() => [w.i32[100], w.i32[101]]),
+    [5, 5],
+  );
+  assert.throws(
+    () =>
+      lock.write(() => {
+        w.i32[100] = 6;
+        throw new Error('half way');
+      }),
+    /half way/,
+  );
+  fails('LockTimeout', () => lock.read(() => w.i32[100], { timeout: 1 }));
+  lock.write((died) => {
+    assert.equal(died, true);
+    w.i32[100] = w.i32[101] = 7;
+  });
+  assert.deepEqual(
+    lock.read(() => [w.i32[100], w.i32[101]]),
+    [7, 7],
+  );
+});
+
+test('T12 locks are fields of shared objects, and of no others', (t) => {
+  const ground = new Ground('linux', t);
+  let space = ground.open();
+  const All = struct('All', { hits: u32, mutex, rwLock, semaphore, condition, once, latch, barrier, counter, seqLock });
+  const board = space.relaxed(() => space.create(All, { hits: 1, semaphore: 3, latch: 2, barrier: 4, counter: 40 }, { kind: 'shared' }));
+  const { id } = space.object(board);
+  assert.equal(board.counter.add(2), 40);
+  assert.equal(board.semaphore.permits, 3);
+  assert.equal(board.latch.left, 2);
+  board.mutex.lockSync().unlock();
+  board.rwLock.readSync().unlock();
+  assert.equal(
+    board.once.callSync(() => board.seqLock.write(() => board.hits++)),
+    true,
+  );
+  space = ground.afterClose(space);
+  const again = space.get(id, All);
+  assert.deepEqual([again.hits, again.counter.value, again.once.done], [2, 42, true]);
+  fails('ValueMismatch', () => space.relaxed(() => space.create(All, { mutex: 1 }, { kind: 'shared' })));
+  fails('LockInvalid', () => space.relaxed(() => space.create(All, { semaphore: -1 }, { kind: 'shared' })));
+  const owned = space.relaxed(() => space.create(All, { hits: 1 }));
+  fails('NotShared', () => owned.mutex);
+});
+
+// --- processes ----------------------------------------------------------------------------------------------------------------
+
+async function kill(child: Awaited<ReturnType<typeof startChild>>): Promise<void> {
+  const ended = onceEvent(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+async function withChild(t: TestContext): Promise<{ words: SyncWords; child: Awaited<ReturnType<typeof startChild>>; file: string }> {
+  const { words: shared, file } = mapped(t);
+  return { words: shared, file, child: await startChild(t, file) };
+}
+
+test('T12 the holder of a mutex is killed: the next one is told, and goes on', async (t) => {
+  const { words: w, child, file } = await withChild(t);
+  const lock = new Mutex(w, PLACE.mutex);
+  assert.equal(await order(child, { call: 'hold' }), false);
+  assert.equal(lock.tryLock(), false);
+  fails('LockTimeout', () => lock.lockSync({ timeout: 5 }));
+  const waiting = lock.lock();
+  await kill(child);
+  const guard = await waiting;
+  assert.equal(guard.ownerDied, true);
+  guard.markConsistent();
+  assert.equal(guard.ownerDied, false);
+  guard.unlock();
+  assert.equal(lock.lockSync().ownerDied, false);
+  lock.unlock();
+
+  // Blocking, and without saying that all is well: lost, until somebody does.
+  const next = await startChild(t, file);
+  await order(next, { call: 'hold' });
+  await kill(next);
+  assert.equal(lock.lockSync({ timeout: 60_000 }).ownerDied, true);
+  lock.unlock();
+  fails('LockLost', () => lock.lockSync());
+  fails('LockLost', () => lock.tryLock());
+  await rejects('LockLost', lock.lock());
+  assert.equal(lock.recover(), true);
+  assert.equal(lock.recover(), false);
+  lock.lockSync().unlock();
+});
+
+test('T12 the holder of a mutex is stopped: the error of the time that is over names it, and it goes on unharmed', async (t) => {
+  const { words: w, child } = await withChild(t);
+  const lock = new Mutex(w, PLACE.mutex);
+  await order(child, { call: 'hold' });
+  child.kill('SIGSTOP');
+  // Stopped once the system says so.
+  while (!w.threads.show(w.i32[PLACE.mutex / 4] ?? 0).includes('stopped')) await new Promise((resolve) => setImmediate(resolve));
+  assert.throws(
+    () => lock.lockSync({ timeout: 50 }),
+    (error) => isTwzError(error, 'LockTimeout') && error.message.includes(`process ${child.pid}, which is stopped`),
+  );
+  child.kill('SIGCONT');
+  const waiting = lock.lock();
+  assert.equal(await order(child, { call: 'release' }), 'released');
+  assert.equal((await waiting).ownerDied, false);
+  lock.unlock();
+});
+
+test('T12 a writer is killed, and a reader: who comes next goes on', async (t) => {
+  const { words: w, child, file } = await withChild(t);
+  const lock = new RwLock(w, PLACE.rwLock);
+  await order(child, { call: 'write' });
+  const [reading, writing] = [lock.read(), lock.write()];
+  // A reader is refused while nobody has mended what the writer left, and let in after that: it may come at either time.
+  const read = reading.then(
+    (guard) => guard.unlock(),
+    (error: unknown) => assert.ok(isTwzError(error, 'LockLost')),
+  );
+  await kill(child);
+  const writer = await writing;
+  assert.equal(writer.ownerDied, true);
+  writer.markConsistent();
+  writer.unlock();
+  await read;
+  const next = await startChild(t, file);
+  assert.equal(await order(next, { call: 'read' }), true);
+  const late = lock.write();
+  await kill(next);
+  (await late).unlock();
+});
+
+test('T12 who runs what runs once is killed: the next one runs it', async (t) => {
+  const { words: w, child } = await withChild(t);
+  assert.equal(await order(child, { call: 'once', index: 30, value: 0 }), 'running');
+  const single = new Once(w, PLACE.once);
+  let runs = 0;
+  const calling = single.call(() => void runs++);
+  await kill(child);
+  assert.equal(await calling, true);
+  assert.equal(runs, 1);
+});
+
+test('T12 threadSync between processes: one call wakes the parent and sleeps on two words', async (t) => {
+  const { words: w, child } = await withChild(t);
+  const woken = w.waitAsync(16, 0);
+  const answer = order(child, { call: 'sync', index: 40, value: 0 });
+  assert.notEqual(await woken, 'timedOut');
+  // The second word, of 64 bits, is 5 at last: inverted sleeps end then.
+  Atomics.store(new BigInt64Array(w.u8.buffer, 80, 1), 0, 5n);
+  w.wake(20);
+  assert.notEqual(await answer, 'timedOut');
+});
+
+test('T12 three processes count under one lock, and nothing is lost', async (t) => {
+  const { words: w, child, file } = await withChild(t);
+  const children = [child, await startChild(t, file), await startChild(t, file)];
+  const seed = Number(process.env['SYNC_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
+  t.diagnostic(`seed ${seed}`);
+  const rounds = 600;
+  const done = await Promise.all(children.map((each, i) => order(each, { call: 'count', rounds, seed: seed + i })));
+  assert.deepEqual(done, ['done', 'done', 'done']);
+  assert.equal(w.i32[PLACE.total], rounds * children.length);
+  assert.equal(w.i32[PLACE.halves], w.i32[PLACE.halves + 1]);
+});

@@ -32,6 +32,7 @@ import { relaxed } from './relaxed.ts';
 import { markdown, table } from './report.ts';
 import { scan } from './scan.ts';
 import { sharing } from './sharing.ts';
+import { sync } from './sync.ts';
 import { walk } from './walk.ts';
 import { ycsb } from './ycsb.ts';
 
@@ -48,6 +49,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   load,
   put,
   redBlackTree,
+  sync,
   ycsb,
   sharing,
   large,

@@ -16,6 +16,7 @@ const PAGES = [
   'docs/collections-sequences.md',
   'docs/collections-trees.md',
   'docs/collections-graph.md',
+  'docs/sharing.md',
   'docs/coming-from.md',
   'docs/processes.md',
 ];

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { once as onceEvent } from 'node:events';
 import { test, type TestContext } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { isTwzError } from '../src/abi/errors.ts';
 import {
   Barrier,
@@ -269,6 +270,41 @@ test('T12 locks are fields of shared objects, and of no others', (t) => {
   fails('LockInvalid', () => space.relaxed(() => space.create(All, { semaphore: -1 }, { kind: 'shared' })));
   const owned = space.relaxed(() => space.create(All, { hits: 1 }));
   fails('NotShared', () => owned.mutex);
+});
+
+// --- threads ------------------------------------------------------------------------------------------------------------------
+
+/** A thread that runs the code with `words` over the buffer, and what the package exports, in scope. */
+function thread(buffer: SharedArrayBuffer, code: string): Worker {
+  const index = JSON.stringify(new URL('../src/index.js', import.meta.url).href);
+  const source = `import(${index}).then((twizzler) => {
+    const words = twizzler.sharedWords(require('node:worker_threads').workerData);
+    ${code}
+  });`;
+  return new Worker(source, { eval: true, workerData: buffer });
+}
+
+test('T12 threads of one process: a lock passes between them, and one that is terminated in its sleep ends', async () => {
+  const buffer = new SharedArrayBuffer(8192);
+  const w = sharedWords(buffer);
+  const lock = new Mutex(w, 64).lockSync();
+  const taker = thread(buffer, `const lock = new twizzler.Mutex(words, 64).lockSync(); words.i32[0] = words.threads.self; lock.unlock();`);
+  lock.unlock();
+  await onceEvent(taker, 'exit');
+  assert.ok(w.i32[0] !== 0 && w.i32[0] !== w.threads.self);
+  assert.equal(w.threads.lives(w.i32[0] ?? 0), false);
+
+  // It dies with the lock: the next one is told, as with processes.
+  const holder = thread(
+    buffer,
+    `new twizzler.Mutex(words, 64).lockSync(); twizzler.threadSync([{ sleep: twizzler.word(words, 0), value: words.i32[0] }]);`,
+  );
+  while (Atomics.load(w.i32, 16) === 0) await new Promise((resolve) => setImmediate(resolve));
+  await holder.terminate();
+  const heir = await lock.lock();
+  assert.equal(heir.ownerDied, true);
+  heir.markConsistent();
+  heir.unlock();
 });
 
 // --- processes ----------------------------------------------------------------------------------------------------------------

@@ -124,3 +124,8 @@ export function fails(name: ErrorName, body: () => unknown): void {
   const error = thrown(body);
   assert.ok(isTwzError(error, name), `expected ${name}, got ${String(error)}`);
 }
+
+/** As `fails`, of a promise. */
+export async function rejects(name: ErrorName, promise: Promise<unknown>): Promise<void> {
+  await assert.rejects(promise, (error) => isTwzError(error, name), `expected ${name}`);
+}

@@ -1,9 +1,8 @@
-/** T12: locks in shared words. What each promises in one thread; and with real processes that die and stop while they hold one. */
+/** T12: threadSync, and locks in shared words: what each promises in one thread and between threads. Processes: locks-processes.test.ts. */
 import assert from 'node:assert/strict';
 import { once as onceEvent } from 'node:events';
-import { test, type TestContext } from 'node:test';
+import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
-import { isTwzError } from '../src/abi/errors.ts';
 import {
   Barrier,
   Condition,
@@ -30,14 +29,9 @@ import {
   word,
   type SyncWords,
 } from '../src/index.ts';
-import { Ground, fails } from './hosts.ts';
-import { mapped, order, startChild } from './sync-parent.ts';
-import { PLACE } from './sync-region.ts';
+import { Ground, fails, rejects } from './hosts.ts';
 
 const words = (): SyncWords => sharedWords(new SharedArrayBuffer(8192));
-
-const rejects = (name: string, promise: Promise<unknown>): Promise<void> =>
-  assert.rejects(promise, (error) => isTwzError(error) && error.name === name);
 
 test('T12 threadSync: operations in order, ready or asleep, 32 and 64 bits, inverted', async () => {
   const w = words();
@@ -305,122 +299,4 @@ test('T12 threads of one process: a lock passes between them, and one that is te
   assert.equal(heir.ownerDied, true);
   heir.markConsistent();
   heir.unlock();
-});
-
-// --- processes ----------------------------------------------------------------------------------------------------------------
-
-async function kill(child: Awaited<ReturnType<typeof startChild>>): Promise<void> {
-  const ended = onceEvent(child, 'exit');
-  child.kill('SIGKILL');
-  await ended;
-}
-
-async function withChild(t: TestContext): Promise<{ words: SyncWords; child: Awaited<ReturnType<typeof startChild>>; file: string }> {
-  const { words: shared, file } = mapped(t);
-  return { words: shared, file, child: await startChild(t, file) };
-}
-
-test('T12 the holder of a mutex is killed: the next one is told, and goes on', async (t) => {
-  const { words: w, child, file } = await withChild(t);
-  const lock = new Mutex(w, PLACE.mutex);
-  assert.equal(await order(child, { call: 'hold' }), false);
-  assert.equal(lock.tryLock(), false);
-  fails('LockTimeout', () => lock.lockSync({ timeout: 5 }));
-  const waiting = lock.lock();
-  await kill(child);
-  const guard = await waiting;
-  assert.equal(guard.ownerDied, true);
-  guard.markConsistent();
-  assert.equal(guard.ownerDied, false);
-  guard.unlock();
-  assert.equal(lock.lockSync().ownerDied, false);
-  lock.unlock();
-
-  // Blocking, and without saying that all is well: lost, until somebody does.
-  const next = await startChild(t, file);
-  await order(next, { call: 'hold' });
-  await kill(next);
-  assert.equal(lock.lockSync({ timeout: 60_000 }).ownerDied, true);
-  lock.unlock();
-  fails('LockLost', () => lock.lockSync());
-  fails('LockLost', () => lock.tryLock());
-  await rejects('LockLost', lock.lock());
-  assert.equal(lock.recover(), true);
-  assert.equal(lock.recover(), false);
-  lock.lockSync().unlock();
-});
-
-test('T12 the holder of a mutex is stopped: the error of the time that is over names it, and it goes on unharmed', async (t) => {
-  const { words: w, child } = await withChild(t);
-  const lock = new Mutex(w, PLACE.mutex);
-  await order(child, { call: 'hold' });
-  child.kill('SIGSTOP');
-  // Stopped once the system says so.
-  while (!w.threads.show(w.i32[PLACE.mutex / 4] ?? 0).includes('stopped')) await new Promise((resolve) => setImmediate(resolve));
-  assert.throws(
-    () => lock.lockSync({ timeout: 50 }),
-    (error) => isTwzError(error, 'LockTimeout') && error.message.includes(`process ${child.pid}, which is stopped`),
-  );
-  child.kill('SIGCONT');
-  const waiting = lock.lock();
-  assert.equal(await order(child, { call: 'release' }), 'released');
-  assert.equal((await waiting).ownerDied, false);
-  lock.unlock();
-});
-
-test('T12 a writer is killed, and a reader: who comes next goes on', async (t) => {
-  const { words: w, child, file } = await withChild(t);
-  const lock = new RwLock(w, PLACE.rwLock);
-  await order(child, { call: 'write' });
-  const [reading, writing] = [lock.read(), lock.write()];
-  // A reader is refused while nobody has mended what the writer left, and let in after that: it may come at either time.
-  const read = reading.then(
-    (guard) => guard.unlock(),
-    (error: unknown) => assert.ok(isTwzError(error, 'LockLost')),
-  );
-  await kill(child);
-  const writer = await writing;
-  assert.equal(writer.ownerDied, true);
-  writer.markConsistent();
-  writer.unlock();
-  await read;
-  const next = await startChild(t, file);
-  assert.equal(await order(next, { call: 'read' }), true);
-  const late = lock.write();
-  await kill(next);
-  (await late).unlock();
-});
-
-test('T12 who runs what runs once is killed: the next one runs it', async (t) => {
-  const { words: w, child } = await withChild(t);
-  assert.equal(await order(child, { call: 'once', index: 30, value: 0 }), 'running');
-  const single = new Once(w, PLACE.once);
-  let runs = 0;
-  const calling = single.call(() => void runs++);
-  await kill(child);
-  assert.equal(await calling, true);
-  assert.equal(runs, 1);
-});
-
-test('T12 threadSync between processes: one call wakes the parent and sleeps on two words', async (t) => {
-  const { words: w, child } = await withChild(t);
-  const woken = w.waitAsync(16, 0);
-  const answer = order(child, { call: 'sync', index: 40, value: 0 });
-  assert.notEqual(await woken, 'timedOut');
-  // The second word, of 64 bits, is 5 at last: inverted sleeps end then.
-  Atomics.store(new BigInt64Array(w.u8.buffer, 80, 1), 0, 5n);
-  w.wake(20);
-  assert.notEqual(await answer, 'timedOut');
-});
-
-test('T12 three processes count under one lock, and nothing is lost', async (t) => {
-  const { words: w, child, file } = await withChild(t);
-  const children = [child, await startChild(t, file), await startChild(t, file)];
-  const seed = Number(process.env['SYNC_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
-  t.diagnostic(`seed ${seed}`);
-  const rounds = 600;
-  const done = await Promise.all(children.map((each, i) => order(each, { call: 'count', rounds, seed: seed + i })));
-  assert.deepEqual(done, ['done', 'done', 'done']);
-  assert.equal(w.i32[PLACE.total], rounds * children.length);
-  assert.equal(w.i32[PLACE.halves], w.i32[PLACE.halves + 1]);
 });

@@ -350,3 +350,24 @@ shared('T10: who keeps a place in a collection finds it anew after a transaction
   });
   assert.deepEqual([tries, big.data.length, big.data.get(0), big.data.get(2999), big.data.get(3000)], [2, 6000, 0, 2999, 100_000]);
 });
+
+shared(
+  'T6: reclaiming inside a transaction runs its function once for who is alone, and beside others where nobody is in the way',
+  (ground) => {
+    const a = ground.open();
+    const x = counterIn(a, '/x');
+    let runs = 0;
+    const reclaiming = (): void =>
+      a.relaxed(() => {
+        runs++;
+        x.n++;
+        a.reclaim();
+      });
+    reclaiming();
+    assert.deepEqual([runs, x.n], [1, 1]);
+    const b = ground.open();
+    reclaiming();
+    assert.deepEqual([runs, x.n], [2, 2]);
+    b.close();
+  },
+);

@@ -60,7 +60,7 @@ export function run<T>(kernel: Kernel, body: () => T): T {
 export function runAlone<T>(kernel: Kernel, body: () => T): T {
   const { transaction, live } = kernel;
   if (transaction === undefined) return attempt(kernel, body, true);
-  if (live !== undefined && !transaction.exclusive) {
+  if (live !== undefined && !live.sole && !transaction.exclusive) {
     live.shut();
     transaction.exclusive = true;
     // What it has seen must be all that there is.

@@ -251,6 +251,7 @@ function judge(steps: readonly Command[], asField: boolean): void {
   const [start] = machine.model.nodes.keys();
   if (start !== undefined) agreePaths(roads(), machine.model, start);
   // Nothing is left behind.
+  machine.sound();
   machine.space.relaxed(() => roads().clear());
   assert.deepEqual(roads().usage(), { objects: 1, blocks: 0, bytes: 0 });
   machine.end();

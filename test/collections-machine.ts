@@ -5,6 +5,7 @@ import { isTwzError } from '../src/abi/errors.ts';
 import type { LossMode } from '../src/host/simulated/loss.ts';
 import { SimulatedHost } from '../src/host/simulated/simulated.ts';
 import { open, type Space } from '../src/index.ts';
+import { checkSpace } from '../src/services/check.ts';
 
 /** What ends a transaction that shall be undone. */
 export class Undone extends Error {}
@@ -108,8 +109,18 @@ export class Machine<M> {
     return host;
   }
 
+  /** Check finds nothing. What power failures left of log files is no matter of collections. */
+  sound(): void {
+    this.#space.close();
+    this.#synced();
+    const { findings, errors } = checkSpace(this.#host, DIRECTORY);
+    assert.deepEqual([errors, ...findings.filter(({ name }) => /^(Collection|Pointer|Fot)/.test(name))], [0]);
+    this.#space = this.#open();
+  }
+
   /** The machine is not used any more. */
   end(): void {
+    this.sound();
     this.#space.kernel.release();
     this.#host.discard();
   }

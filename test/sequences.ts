@@ -21,6 +21,7 @@ import {
   type Space,
 } from '../src/index.ts';
 import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
+import { checkSpace } from '../src/services/check.ts';
 
 const SETTINGS = { segmentSize: 65536, checkpointBytes: 400_000, objectsMax: 2000, mappedMax: 1 << 28 } as const;
 /** Where the space is on the simulated machine. */
@@ -202,6 +203,15 @@ class World<A extends Cleared, I, M, S> implements Targets {
     this.#models = [this.#model];
   }
 
+  /** Check finds nothing. What power failures left of log files is no matter of collections. */
+  sound(): void {
+    this.run({ kind: 'close' });
+    this.#space.close();
+    const { findings, errors } = checkSpace(this.#host, DIRECTORY);
+    assert.deepEqual([errors, ...findings.filter(({ name }) => /^(Collection|Pointer|Fot)/.test(name))], [0]);
+    this.#space = open(DIRECTORY, { ...SETTINGS, host: this.#host });
+  }
+
   /** Nothing is left of it when it is cleared, and nothing at all when its object is deleted. */
   end(): number {
     this.#thaw();
@@ -255,6 +265,7 @@ export function hold<A extends Cleared, I, M, S>(subject: Subject<A, I, M, S>, r
           }
           world.run({ kind: 'kill' });
           world.check();
+          world.sound();
           most = Math.max(most, world.end());
         } finally {
           world.discard();

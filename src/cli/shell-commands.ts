@@ -270,7 +270,6 @@ function showCommand(session: Session, [target = '', depth = '0']: readonly stri
   const object = targetOf(session, target);
   show(new ObjectImage(object.image()), imageReader(session.space), {
     depth: wholeNumber(depth),
-    items: 16,
     hex: flags.has('-x'),
     json: session.json,
   });

@@ -2,7 +2,7 @@
 import type { ObjectId } from '../abi/id.ts';
 import type { Space } from '../space.ts';
 import { enter, namesOf, type LoadReport } from './dump.ts';
-import { closure } from './reach.ts';
+import { closure, withParts } from './reach.ts';
 
 export interface CopyReport extends LoadReport {
   /** Referred to, and in neither space. */
@@ -10,7 +10,7 @@ export interface CopyReport extends LoadReport {
 }
 
 export interface CopyOptions {
-  /** Not what the objects refer to. */
+  /** Not what the objects refer to, but all that their collections lie in. */
   readonly only?: boolean;
   /** The names, too. */
   readonly names?: boolean;
@@ -21,7 +21,7 @@ export interface CopyOptions {
  * same object, else NameExists.
  */
 export function copyObjects(from: Space, targets: readonly ObjectId[], to: Space, options: CopyOptions = {}): CopyReport {
-  const found = options.only === true ? { ids: new Set(targets), missing: new Set<ObjectId>() } : closure(from, targets);
+  const found = options.only === true ? { ids: withParts(from, targets), missing: new Set<ObjectId>() } : closure(from, targets);
   const objects = new Map<ObjectId, Uint8Array>();
   for (const id of found.ids) {
     const object = from.object(id);

@@ -1,15 +1,18 @@
-/** Diff: what two spaces, or two states of one, have that the other has not; of objects in both, the fields that differ. */
-import { META, PAGE } from '../abi/format.ts';
+/**
+ * Diff: what two spaces, or two states of one, have that the other has not; of objects in both, the fields that differ. Collections are
+ * compared by what is in them, wherever it lies: the objects that they go on in are part of the one that has them.
+ */
+import { META } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
-import type { Host } from '../host/host.ts';
 import type { Space } from '../space.ts';
 import { ObjectImage } from './check/object-image.ts';
+import { fieldsOf } from './diff/fields.ts';
 import { namesOf, sameContent } from './dump.ts';
-import { ValueWriter, hexOf } from './dump/values.ts';
+import { partsOf } from './reach.ts';
 import { schemaOf } from './show.ts';
 
 export interface FieldDiff {
-  /** `name`, `friend.age`: references within the object are followed. */
+  /** `name`, `friend.age`, `people["Ann"].age`, `words[3]`: references within the object are followed. */
   readonly field: string;
   /** JSON as in a dump; undefined where there is no such field. */
   readonly a: string | undefined;
@@ -23,6 +26,8 @@ export interface ObjectDiff {
   /** Bytes that differ, all in all, and where the first is. */
   readonly bytes: number;
   readonly first: number;
+  /** Parts of its collections that differ, or are in one of the two alone; their bytes are counted. */
+  readonly parts: number;
 }
 
 export interface NameDiff {
@@ -39,35 +44,84 @@ export interface SpaceDiff {
   readonly names: readonly NameDiff[];
 }
 
-export function diffSpaces(a: Space, b: Space, progress?: (done: number, total: number) => void): SpaceDiff {
-  const { host } = a.kernel;
-  const idsA = [...a.ids()].sort();
-  const idsB = new Set(b.ids());
-  const onlyA: ObjectId[] = [];
-  const changed: ObjectDiff[] = [];
-  let same = 0;
-  for (const [i, id] of idsA.entries()) {
-    progress?.(i + 1, idsA.length);
-    if (!idsB.delete(id)) {
-      onlyA.push(id);
-      continue;
+/** Which objects belong to which, in one space. */
+class Wholes {
+  readonly #parts = new Map<ObjectId, readonly ObjectId[]>();
+  readonly all = new Set<ObjectId>();
+
+  constructor(space: Space, ids: Iterable<ObjectId>) {
+    for (const id of ids) {
+      const parts = partsOf(space, id);
+      if (parts.length > 0) this.#parts.set(id, parts);
+      for (const part of parts) this.all.add(part);
     }
-    const bytesA = a.object(id).image();
-    const bytesB = b.object(id).image();
-    if (sameContent(bytesA, bytesB)) same++;
-    else changed.push(diffObject(host, bytesA, bytesB));
   }
-  return { onlyA, onlyB: [...idsB].sort(), changed, same, names: diffNames(a, b) };
+
+  /** The parts of an object, and theirs. */
+  of(id: ObjectId): ReadonlySet<ObjectId> {
+    const found = new Set(this.#parts.get(id));
+    for (const part of found) for (const each of this.#parts.get(part) ?? []) found.add(each);
+    return found;
+  }
 }
 
-function diffObject(host: Host, a: Uint8Array, b: Uint8Array): ObjectDiff {
-  const imageA = new ObjectImage(a);
-  const imageB = new ObjectImage(b);
-  const fieldsA = fieldsOf(host, imageA);
-  const fieldsB = fieldsOf(host, imageB);
+export function diffSpaces(a: Space, b: Space, progress?: (done: number, total: number) => void): SpaceDiff {
+  const idsA = [...a.ids()].sort();
+  const onlyA = new Set<ObjectId>();
+  const onlyB = new Set(b.ids());
+  const [inA, inB] = [new Wholes(a, idsA), new Wholes(b, onlyB)];
+  const both: ObjectId[] = [];
+  const differ = new Set<ObjectId>();
+  for (const [i, id] of idsA.entries()) {
+    progress?.(i + 1, idsA.length);
+    if (!onlyB.delete(id)) onlyA.add(id);
+    else {
+      both.push(id);
+      if (!sameContent(a.object(id).image(), b.object(id).image())) differ.add(id);
+    }
+  }
+  const changed: ObjectDiff[] = [];
+  const told = new Set<ObjectId>();
+  const tell = (id: ObjectId): void => {
+    const parts = [...new Set([...inA.of(id), ...inB.of(id)])].filter((part) => differ.has(part) || onlyA.has(part) || onlyB.has(part));
+    if (!differ.has(id) && parts.length === 0) return;
+    changed.push(diffObject(a, b, id, parts));
+    for (const each of [id, ...parts]) {
+      told.add(each);
+      for (const set of [onlyA, onlyB, differ]) set.delete(each);
+    }
+  };
+  // What differs in a part is a difference of the object that it belongs to, if that is in both.
+  for (const id of both) if (!inA.all.has(id) && !inB.all.has(id)) tell(id);
+  for (const id of [...differ]) tell(id);
+  changed.sort((one, other) => (one.id < other.id ? -1 : 1));
+  const same = both.filter((id) => !told.has(id)).length;
+  return { onlyA: [...onlyA].sort(), onlyB: [...onlyB].sort(), changed, same, names: diffNames(a, b) };
+}
+
+function imageIn(space: Space, id: ObjectId): ObjectImage | undefined {
+  return space.has(id) ? new ObjectImage(space.object(id).image()) : undefined;
+}
+
+function diffObject(a: Space, b: Space, id: ObjectId, parts: readonly ObjectId[]): ObjectDiff {
+  const { host } = a.kernel;
+  const [imageA, imageB] = [imageIn(a, id), imageIn(b, id)];
+  const fieldsIn = (space: Space, image: ObjectImage | undefined): ReadonlyMap<string, string> =>
+    image === undefined ? new Map() : fieldsOf(host, image, (part) => imageIn(space, part));
+  const [inA, inB] = [fieldsIn(a, imageA), fieldsIn(b, imageB)];
   const fields: FieldDiff[] = [];
-  for (const [field, value] of fieldsA) if (fieldsB.get(field) !== value) fields.push({ field, a: value, b: fieldsB.get(field) });
-  for (const [field, value] of fieldsB) if (!fieldsA.has(field)) fields.push({ field, a: undefined, b: value });
+  for (const [field, value] of inA) if (inB.get(field) !== value) fields.push({ field, a: value, b: inB.get(field) });
+  for (const [field, value] of inB) if (!inA.has(field)) fields.push({ field, a: undefined, b: value });
+  const { bytes: atHome, first } = diffBytes(imageA, imageB);
+  let bytes = atHome;
+  for (const part of parts) bytes += diffBytes(imageIn(a, part), imageIn(b, part)).bytes;
+  const schema = imageA === undefined ? '' : schemaOf(imageA);
+  return { id, type: typeof schema === 'string' ? undefined : schema.root, fields, bytes, first, parts: parts.length };
+}
+
+function diffBytes(imageA: ObjectImage | undefined, imageB: ObjectImage | undefined): { bytes: number; first: number } {
+  const a = imageA?.bytes ?? new Uint8Array(0);
+  const b = imageB?.bytes ?? new Uint8Array(0);
   let bytes = Math.abs(a.length - b.length);
   let first = -1;
   for (let i = 0; i < Math.min(a.length, b.length); i++) {
@@ -75,61 +129,7 @@ function diffObject(host: Host, a: Uint8Array, b: Uint8Array): ObjectDiff {
     bytes++;
     if (first < 0) first = i;
   }
-  const schema = schemaOf(imageA);
-  return {
-    id: imageA.id,
-    type: typeof schema === 'string' ? undefined : schema.root,
-    fields,
-    bytes,
-    first: first < 0 ? Math.min(a.length, b.length) : first,
-  };
-}
-
-/** Every typed value that can be reached from the root within the object, by the way that leads to it. */
-export function fieldsOf(host: Host, image: ObjectImage): Map<string, string> {
-  const fields = new Map<string, string>();
-  const schema = schemaOf(image);
-  const root = image.u32(META.root);
-  if (typeof schema === 'string' || root === 0) return fields;
-  const entries = new Map<string, number>();
-  for (const { id, index } of image.fotEntries()) if (id !== undefined && !entries.has(id)) entries.set(id, index);
-  const writer = new ValueWriter(image, schema, entries, new Uint8Array(image.bytes.length));
-  const paths = new Map<string, string>();
-  const todo: { at: number; type: string; path: string }[] = [{ at: root, type: schema.root, path: '' }];
-  const flatten = (value: unknown, path: string): void => {
-    if (typeof value !== 'object' || value === null) {
-      fields.set(path, JSON.stringify(value));
-      return;
-    }
-    if (Array.isArray(value)) {
-      for (const [i, item] of (value as readonly unknown[]).entries()) flatten(item, `${path}[${i}]`);
-      return;
-    }
-    const [name = '', ...others] = Object.keys(value);
-    const inner = (value as Readonly<Record<string, unknown>>)[name];
-    if (others.length === 0 && name === '$ref' && typeof inner === 'string' && inner.startsWith('#') && inner !== '#') {
-      const next = writer.reached.shift();
-      if (next === undefined) return;
-      const key = `${next.at} ${next.type}`;
-      fields.set(path, `→ ${paths.get(key) ?? path}`);
-      if (paths.has(key)) return;
-      paths.set(key, path);
-      todo.push({ ...next, path });
-    } else if (others.length === 0 && name === '$block' && Array.isArray(inner)) {
-      const [offset, length] = inner as readonly number[];
-      const bytes = image.bytes.slice(offset, (offset ?? 0) + (length ?? 0));
-      fields.set(path, `${length} bytes, SHA-256 ${hexOf(host.sha256(bytes)).slice(0, 16)}…`);
-    } else if (name.startsWith('$')) fields.set(path, JSON.stringify(value));
-    else for (const [field, item] of Object.entries(value)) flatten(item, path === '' ? field : `${path}.${field}`);
-  };
-  paths.set(`${root} ${schema.root}`, '(root)');
-  for (let next = todo.pop(); next !== undefined; next = todo.pop()) {
-    const struct = schema.types.get(next.type);
-    if (struct === undefined || next.at < PAGE || next.at + struct.size > image.size) continue;
-    writer.reached.length = 0;
-    flatten(writer.struct(next.at, struct), next.path);
-  }
-  return fields;
+  return { bytes, first: first < 0 ? Math.min(a.length, b.length) : first };
 }
 
 function diffNames(a: Space, b: Space): NameDiff[] {

@@ -15,7 +15,7 @@ import { SpaceDraft } from './draft.ts';
 import { BinaryReader, BinaryWriter, MAGIC, PIECE, type BinaryRecord } from './dump/binary.ts';
 import { ObjectDraft, Schemas, objectLines, runsOf } from './dump/object-text.ts';
 import { Unreadable, idIn, isU32 } from './dump/values.ts';
-import { closure } from './reach.ts';
+import { closure, withParts } from './reach.ts';
 import { schemaOf } from './show.ts';
 
 const FORMAT = 1;
@@ -24,7 +24,7 @@ export interface DumpOptions {
   readonly form?: 'text' | 'binary';
   /** These objects and all that they refer to; the whole space without it. */
   readonly from?: readonly ObjectId[];
-  /** Only these objects, not what they refer to. */
+  /** Only these objects and what their collections lie in, not what they refer to. */
   readonly only?: boolean;
   readonly progress?: (done: number, total: number) => void;
 }
@@ -45,7 +45,7 @@ export function* dumpSpace(space: Space, options: DumpOptions = {}): Generator<U
   const { host } = kernel;
   const whole = options.from === undefined;
   const wanted = options.from ?? space.ids();
-  const reached = whole || options.only === true ? { ids: [...wanted] } : closure(space, wanted);
+  const reached = whole ? { ids: wanted } : options.only === true ? { ids: withParts(space, wanted) } : closure(space, wanted);
   const ids = [...reached.ids].filter((id) => !['volatile', 'shared'].includes(space.object(id).kind)).sort();
   const names = namesOf(space, whole ? undefined : new Set(ids));
   const head = {

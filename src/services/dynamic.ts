@@ -1,10 +1,17 @@
 /** Types from schema texts: the struct that a program declared, rebuilt for tools that were not there when it did. */
 import { TwzError } from '../abi/errors.ts';
+import { blob } from '../lib/collections/blob.ts';
+import { graph } from '../lib/collections/graph.ts';
 import { hashMap, hashSet } from '../lib/collections/hash-map.ts';
+import { index, indexedMap } from '../lib/collections/indexed-map.ts';
 import type { AnyKeyType } from '../lib/collections/keys.ts';
+import { list } from '../lib/collections/list.ts';
 import { orderedMap } from '../lib/collections/ordered-map.ts';
+import { log, queue } from '../lib/collections/queue.ts';
 import { redBlackTree } from '../lib/collections/red-black-tree.ts';
+import { textDocument } from '../lib/collections/text-document.ts';
 import type { CollectionType } from '../lib/collections/type.ts';
+import { vec } from '../lib/collections/vec.ts';
 import {
   array,
   bigI64,
@@ -29,7 +36,7 @@ import {
 } from '../lib/fields.ts';
 import type { Obj } from '../lib/object.ts';
 import { ref, struct, type Struct } from '../lib/struct.ts';
-import { keyTypeOf } from './key-types.ts';
+import { indexesOf, keyTypeOf } from './key-types.ts';
 import type { CollectionShape } from './check/collection-image.ts';
 import { parseSchema, type ObjectSchema, type Shape, type StructShape } from './check/schema.ts';
 
@@ -45,6 +52,25 @@ const MAPS: Readonly<Record<string, (key: AnyKeyType, value: AnyField) => Dynami
   OrderedMap: (key, value) => orderedMap(key, value),
   RedBlackTree: (key, value) => redBlackTree(key, value),
 };
+const SEQUENCES: Readonly<Record<string, (element: AnyField) => DynamicCollection>> = {
+  Vec: (element) => vec(element),
+  List: (element) => list(element),
+  Queue: (element) => queue(element),
+  Log: (element) => log(element),
+};
+const WHOLES: Readonly<Record<string, DynamicCollection>> = { Blob: blob, TextDocument: textDocument };
+
+/** The rules of indexes are a program's: without it a map can be read, by its indexes too, and not changed. */
+function indexedOf(shape: CollectionShape, keyOf: (signature: string) => AnyKeyType, value: DynamicStruct): DynamicCollection | undefined {
+  const declared = indexesOf(shape.type)?.map(({ name, unique, multi, key: of }) => {
+    const unknownRule = (): never => {
+      throw new TwzError('NotSupported', `the rule of the index "${name}" is not known here: the map can be read, not changed`, { name });
+    };
+    const made = multi ? index(keyOf(of), unknownRule, { multi: true, unique }) : index(keyOf(of), unknownRule, { unique });
+    return [name, made] as const;
+  });
+  return declared === undefined ? undefined : indexedMap(keyOf(shape.key ?? ''), value, Object.fromEntries(declared));
+}
 
 /** The collection that a type stands for: the root of an object may be one itself. */
 function rootCollection(name: string, { fields }: StructShape): CollectionShape | undefined {
@@ -66,9 +92,32 @@ export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicSt
     if (type === undefined) throw new TwzError('TypeInvalid', `the schema refers to ${name} and does not describe it`, { name });
     return type;
   };
+  /** A graph is described by its struct of maps: of it the structs of nodes and edges are needed. */
+  const graphOf = (parts: string): DynamicCollection => {
+    const valueIn = (struct: string | undefined, field: string): Shape | undefined =>
+      schema.types.get(struct ?? '')?.fields.find(({ name }) => name === field)?.shape;
+    const structIn = (shape: Shape | undefined): string | undefined => (shape?.kind === 'struct' ? shape.type : undefined);
+    const mapIn = (field: string): string | undefined => {
+      const shape = valueIn(parts, field);
+      return shape?.kind === 'collection' ? structIn(shape.value) : undefined;
+    };
+    const edge = structIn(valueIn(mapIn('edges'), 'value'));
+    const node = needed(mapIn('nodes') ?? parts);
+    return edge === undefined ? graph(node) : graph(node, needed(edge));
+  };
   const collectionOf = (shape: CollectionShape): DynamicCollection => {
     const { collection, key, value } = shape;
-    const keys = key === undefined ? undefined : keyTypeOf(key, (name) => ref(needed(name)));
+    const keyOf = (signature: string): AnyKeyType => keyTypeOf(signature, (name) => ref(needed(name)));
+    const keys = key === undefined ? undefined : keyOf(key);
+    const whole = Object.hasOwn(WHOLES, collection) ? WHOLES[collection] : undefined;
+    if (whole !== undefined) return whole;
+    const sequence = Object.hasOwn(SEQUENCES, collection) ? SEQUENCES[collection] : undefined;
+    if (sequence !== undefined && key === undefined && value !== undefined) return sequence(fieldOf(value));
+    if (collection === 'Graph' && value?.kind === 'struct') return graphOf(value.type);
+    if (collection === 'IndexedMap' && keys !== undefined && value?.kind === 'struct') {
+      const indexed = indexedOf(shape, keyOf, needed(value.type));
+      if (indexed !== undefined) return indexed;
+    }
     if (keys !== undefined && value === undefined && collection === 'HashSet') return hashSet(keys);
     const make = Object.hasOwn(MAPS, collection) ? MAPS[collection] : undefined;
     if (make === undefined || keys === undefined || value === undefined)

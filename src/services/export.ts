@@ -6,19 +6,22 @@
  *   {"$at":"ID/OFFSET","$type":"Person","name":"Alice","friend":{"$ref":"ID/OFFSET"}}
  *
  * {"$ref"} is a struct with a line of its own, {"$object"} a whole object, {"$name"} a late-bound reference, {"$bytes"} base64,
- * {"$integer"} and {"$float"} numbers that JSON does not have. What is absent or null is left out. For an object as a file, byte for byte, there is
+ * {"$integer"} and {"$float"} numbers that JSON does not have. What is absent or null is left out. A sequence is a list of its elements, a
+ * map one of pairs, a blob {"$bytes"}, a long text a text, a graph {"nodes":[[number,{…}]],"edges":[[number,from,to,{…}]]}. For an object as a file, byte for byte, there is
  * `Obj.export`.
  */
 import { META } from '../abi/format.ts';
 import type { ObjectHandle } from '../abi/handle.ts';
 import type { ObjectId } from '../abi/id.ts';
 import { objectOf, offsetOf } from '../lib/cursor.ts';
+import type { DirectedGraph } from '../lib/collections/graph.ts';
 import { isCollectionAccessor } from '../lib/collections/type.ts';
 import { Obj } from '../lib/object.ts';
 import { isAccessor } from '../lib/runtime.ts';
 import { accessorAt } from '../lib/struct.ts';
 import type { Space, Target } from '../space.ts';
 import { typesOf, type DynamicStruct, type TypedObject } from './dynamic.ts';
+import type { CollectionShape } from './check/collection-image.ts';
 import type { Shape } from './check/schema.ts';
 import { referredBy } from './key-types.ts';
 import type { Import } from './import/open.ts';
@@ -196,9 +199,12 @@ class GraphWalk {
   }
 
   /** Elements of a collection: of a map pairs of key and value. */
-  #entries(collection: unknown, shape: Shape | undefined, visit: Visit): unknown[] {
-    if (typeof collection !== 'object' || collection === null || !(Symbol.iterator in collection) || shape?.kind !== 'collection')
-      return [];
+  #entries(collection: unknown, shape: Shape | undefined, visit: Visit): unknown {
+    if (typeof collection !== 'object' || collection === null || shape?.kind !== 'collection') return [];
+    if (shape.collection === 'Blob' || shape.collection === 'TextDocument')
+      return 'slice' in collection && typeof collection.slice === 'function' ? plain(collection.slice()) : null;
+    if (shape.collection === 'Graph') return this.#graph(collection, shape, visit);
+    if (!(Symbol.iterator in collection)) return [];
     const of = shape.value;
     const pairs = shape.key !== undefined && of !== undefined;
     const types = referredBy(shape.key ?? '');
@@ -214,6 +220,24 @@ class GraphWalk {
     if (Array.isArray(key)) return key.map((part) => this.#key(part, types, visit));
     if (key !== null && !isAccessor(key)) return plain(key);
     return this.#reference(key, { kind: 'ref', type: String(types.next().value), size: 8 }, visit) ?? null;
+  }
+
+  #graph(collection: object, shape: CollectionShape, visit: Visit): unknown {
+    const graph = collection as DirectedGraph<object, object, object | undefined, object | undefined>;
+    const shapes = visit.typed.schema.types;
+    const parts = shape.value === undefined ? undefined : shapes.get(shape.value.type);
+    const valueIn = (name: string): Shape | undefined => {
+      const of = parts?.fields.find((field) => field.name === name)?.shape;
+      return of?.kind === 'collection' ? of.value : undefined;
+    };
+    const [node, record] = [valueIn('nodes'), valueIn('edges')];
+    const value = record === undefined ? undefined : shapes.get(record.type)?.fields.find(({ name }) => name === 'value')?.shape;
+    const inner = (of: unknown, as: Shape | undefined): unknown[] =>
+      of === undefined || as === undefined ? [] : [this.#element(of, as, visit)];
+    return {
+      nodes: Array.from(graph.nodes(), ([id, of]) => [id, ...inner(of, node)]),
+      edges: Array.from(graph.edges(), ({ id, from, to, value: of }) => [id, from, to, ...inner(of, value)]),
+    };
   }
 
   #element(value: unknown, shape: Shape, visit: Visit): unknown {

@@ -1,9 +1,12 @@
 /** Fields by name: reading and storing one field of a typed object, as text, for tools. */
 import { TwzError } from '../abi/errors.ts';
 import { objectOf } from '../lib/cursor.ts';
+import type { DirectedGraph } from '../lib/collections/graph.ts';
 import { isCollectionAccessor } from '../lib/collections/type.ts';
 import { Obj } from '../lib/object.ts';
+import { isAccessor } from '../lib/runtime.ts';
 import type { Space } from '../space.ts';
+import type { CollectionShape } from './check/collection-image.ts';
 import type { ObjectSchema, Shape } from './check/schema.ts';
 import { typesOf, type TypedObject } from './dynamic.ts';
 
@@ -51,22 +54,91 @@ function placeOf(space: Space, object: Obj, path: string): Place {
   throw new TwzError('InvalidArgument', 'no field was named');
 }
 
-/** A field as JSON would have it; references are object IDs. */
+/**
+ * A field as JSON would have it; references are object IDs. Of a collection the first entries, and behind them `{"$more": n}` where there
+ * are more.
+ */
 export function getField(space: Space, object: Obj, path: string): unknown {
-  const { holder, name } = placeOf(space, object, path);
-  return plain(valueOf(holder, name));
+  const { holder, name, shape, typed } = placeOf(space, object, path);
+  return plain(valueOf(holder, name), shape, typed);
 }
 
-function plain(value: unknown): unknown {
+/** Entries of a collection, and bytes or code units of one that has so many. */
+const MOST = 1000;
+const CONTENT_MOST = 1 << 16;
+
+function plain(value: unknown, shape: Shape, typed: TypedObject): unknown {
   if (value instanceof Uint8Array || typeof value !== 'object' || value === null) return value;
   if (value instanceof Obj) return value.id;
-  if ('toArray' in value && typeof value.toArray === 'function') {
-    const items: unknown = value.toArray();
-    return Array.isArray(items) ? items.map(plain) : items;
+  switch (shape.kind) {
+    case 'optional':
+      return plain(value, shape.of, typed);
+    case 'array':
+      return Array.from(value as Iterable<unknown>, (item) => plain(item, shape.of, typed));
+    case 'struct':
+      return structOf(value, shape.type, typed);
+    case 'collection':
+      return isCollectionAccessor(value) ? collectionOf(value, shape, typed) : undefined;
+    default:
+      return objectOf(value).id;
   }
-  if (Array.isArray(value)) return value.map(plain);
-  if (isCollectionAccessor(value) && Symbol.iterator in value) return Array.from(value as Iterable<unknown>, plain);
-  return objectOf(value).id;
+}
+
+function structOf(value: object, type: string, typed: TypedObject): unknown {
+  const fields = typed.schema.types.get(type)?.fields ?? [];
+  return Object.fromEntries(fields.map(({ name, shape }) => [name, plain(valueOf(value, name), shape, typed)]));
+}
+
+function collectionOf(collection: object, shape: CollectionShape, typed: TypedObject): unknown {
+  if (shape.collection === 'Blob' || shape.collection === 'TextDocument') {
+    const content = collection as { readonly size?: number; readonly length?: number; slice(from: number, to: number): unknown };
+    return cut(content.slice(0, CONTENT_MOST), (content.size ?? content.length ?? 0) - CONTENT_MOST);
+  }
+  if (shape.collection === 'Graph') return graphOf(collection, shape, typed);
+  const { value } = shape;
+  const counted = collection as Iterable<unknown> & { readonly size?: number; readonly length?: number };
+  return first(counted, counted.size ?? counted.length ?? 0, (entry) => {
+    if (value === undefined) return plainKey(entry);
+    if (shape.key === undefined || !Array.isArray(entry)) return plain(entry, value, typed);
+    const [key, of]: readonly unknown[] = entry;
+    return [plainKey(key), plain(of, value, typed)];
+  });
+}
+
+function plainKey(key: unknown): unknown {
+  if (Array.isArray(key)) return key.map(plainKey);
+  return isAccessor(key) ? objectOf(key).id : key;
+}
+
+function graphOf(collection: object, shape: CollectionShape, typed: TypedObject): unknown {
+  const graph = collection as DirectedGraph<object, object, object | undefined, object | undefined>;
+  const { types } = typed.schema;
+  const parts = types.get(shape.value?.type ?? '')?.fields ?? [];
+  const valueOfPart = (name: string): Shape | undefined => {
+    const of = parts.find((field) => field.name === name)?.shape;
+    return of?.kind === 'collection' ? of.value : undefined;
+  };
+  const [node, record] = [valueOfPart('nodes'), valueOfPart('edges')];
+  const edge = types.get(record?.type ?? '')?.fields.find(({ name }) => name === 'value')?.shape;
+  const inner = (of: unknown, as: Shape | undefined): unknown[] => (of === undefined || as === undefined ? [] : [plain(of, as, typed)]);
+  return {
+    nodes: first(graph.nodes(), graph.size, ([id, of]) => [id, ...inner(of, node)]),
+    edges: first(graph.edges(), graph.edgeCount, ({ id, from, to, value }) => [id, from, to, ...inner(value, edge)]),
+  };
+}
+
+function cut(content: unknown, left: number): unknown {
+  return left > 0 ? [content, { $more: left }] : content;
+}
+
+/** The first entries, and how many follow. */
+function first<T>(entries: Iterable<T>, count: number, make: (entry: T) => unknown): unknown[] {
+  const found: unknown[] = [];
+  for (const entry of entries) {
+    if (found.length === MOST) break;
+    found.push(make(entry));
+  }
+  return found.length < count ? [...found, { $more: count - found.length }] : found;
 }
 
 /** Finds the object that somebody named. Throws NameMissing and the like. */

@@ -52,6 +52,12 @@ export function keyTypeOf(signature: string, reference: (type: string) => AnyKey
       take(')');
       return tuple(...parts);
     }
+    if (word === 'linkedBytes') {
+      const found = /^\((\d{1,3})\)/.exec(signature.slice(at));
+      if (found === null) return malformed();
+      at += found[0].length;
+      return { kind: 'linkedBytes', links: Number(found[1]) };
+    }
     if (word === 'ref') {
       take('(');
       const name = quoted();
@@ -93,4 +99,48 @@ export function referredBy(signature: string): readonly string[] {
     if (!isTwzError(error, 'TypeInvalid')) throw error;
   }
   return names;
+}
+
+/** An index as the signature of an indexed map names it. */
+export interface IndexSignature {
+  readonly name: string;
+  readonly unique: boolean;
+  readonly multi: boolean;
+  /** Signature of its keys. */
+  readonly key: string;
+}
+
+/** Cuts a signature at a character that stands outside brackets and quotes. */
+function cutAt(text: string, at: string): string[] {
+  const parts: string[] = [];
+  let depth = 0;
+  let from = 0;
+  for (let i = 0; i < text.length; i++) {
+    const c = text[i] ?? '';
+    if (c === '"') {
+      for (i++; i < text.length && text[i] !== '"'; i++) if (text[i] === '\\') i++;
+    } else if ('({<'.includes(c)) depth++;
+    else if (')}>'.includes(c)) depth--;
+    else if (c === at && depth === 0) {
+      parts.push(text.slice(from, i));
+      from = i + 1;
+    }
+  }
+  return [...parts, text.slice(from)];
+}
+
+/** The indexes of `IndexedMap<u32,Person@1{…};byName:text,byMail:unique text>`; undefined where the signature is none of an indexed map. */
+export function indexesOf(signature: string): IndexSignature[] | undefined {
+  const inside = /^IndexedMap<(.*)>$/s.exec(signature)?.[1];
+  const [, listed, ...more] = inside === undefined ? [] : cutAt(inside, ';');
+  if (listed === undefined || more.length > 0) return undefined;
+  if (listed === '') return [];
+  const indexes: IndexSignature[] = [];
+  for (const each of cutAt(listed, ',')) {
+    const found = /^([A-Za-z_][A-Za-z0-9_]*):(unique )?(multi )?(.+)$/s.exec(each);
+    if (found === null) return undefined;
+    const [, name = '', unique, multi, key = ''] = found;
+    indexes.push({ name, unique: unique !== undefined, multi: multi !== undefined, key });
+  }
+  return indexes;
 }

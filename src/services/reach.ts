@@ -1,6 +1,8 @@
 /** What objects need: everything that they refer to, and what that refers to. */
+import { FOT_FLAG } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import type { Space } from '../space.ts';
+import { ObjectImage } from './check/object-image.ts';
 
 export interface Reached {
   readonly ids: ReadonlySet<ObjectId>;
@@ -25,4 +27,20 @@ export function closure(space: Space, from: Iterable<ObjectId>): Reached {
     todo.push(...space.ties(object));
   }
   return { ids, missing };
+}
+
+/** The objects, and those that their collections go on in. */
+export function withParts(space: Space, ids: Iterable<ObjectId>): Set<ObjectId> {
+  const found = new Set(ids);
+  for (const id of found) for (const part of partsOf(space, id)) found.add(part);
+  return found;
+}
+
+/** The objects that an object's collections go on in, as far as they are there. */
+export function partsOf(space: Space, id: ObjectId): ObjectId[] {
+  if (!space.has(id)) return [];
+  const parts: ObjectId[] = [];
+  for (const entry of new ObjectImage(space.object(id).image()).fotEntries())
+    if (entry.id !== undefined && (entry.flags & FOT_FLAG.part) !== 0 && space.has(entry.id)) parts.push(entry.id);
+  return parts;
 }

@@ -3,7 +3,15 @@ import { FLAG, KIND, META, PAGE, RIGHT } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import { usageOf, type Usage } from '../abi/usage.ts';
 import { KeyPlace } from '../lib/collections/reference-keys.ts';
-import { walkCollection, type CollectionShape, type Key, type Placed } from './check/collection-image.ts';
+import {
+  countOf,
+  walkCollection,
+  type CollectionReader,
+  type CollectionShape,
+  type Found,
+  type GraphPart,
+  type Key,
+} from './check/collection-image.ts';
 import { type FotRecord, type ObjectImage, readPointer } from './check/object-image.ts';
 import { alignOf, parseSchema, type ObjectSchema, type Shape, type StructShape } from './check/schema.ts';
 
@@ -40,6 +48,14 @@ export type TypedValue =
       readonly length: number;
       readonly entries: readonly TypedEntry[];
     }
+  | {
+      readonly kind: 'sequence';
+      readonly type: string;
+      readonly at: number;
+      readonly length: number;
+      readonly items: readonly TypedValue[];
+    }
+  | { readonly kind: 'document'; readonly type: string; readonly value: string; readonly length: number }
   | { readonly kind: 'null'; readonly type: string }
   | {
       readonly kind: 'ref';
@@ -57,7 +73,7 @@ export interface TypedField {
   readonly value: TypedValue;
 }
 
-/** An entry of a collection; a set's have no values. */
+/** An entry of a collection: in a log the key is the element's number; a set's have no values. */
 export interface TypedEntry {
   readonly key: TypedValue;
   readonly value: TypedValue | undefined;
@@ -107,6 +123,8 @@ export interface TypedOptions {
   readonly depth: number;
   /** Elements of an array and bytes of a text to show. */
   readonly items: number;
+  /** Entries of a collection to show; as many as `items` where it is left out. */
+  readonly entries?: number;
 }
 
 /** The typed view of an object's root, or of another offset and type of its schema. A string tells why there is none. */
@@ -122,7 +140,7 @@ export function viewTyped(
   if (at === 0) return 'the object has no root';
   const struct = schema.types.get(typeName ?? schema.root);
   if (struct === undefined) return `the schema describes no ${typeName ?? schema.root}`;
-  return new Viewer(read, options.items).struct({ image, schema }, at, struct, options.depth);
+  return new Viewer(read, options).struct({ image, schema }, at, struct, options.depth);
 }
 
 interface Place {
@@ -133,12 +151,14 @@ interface Place {
 class Viewer {
   readonly #read: ObjectReader;
   readonly #items: number;
+  readonly #entries: number;
   /** Structs on the way here: a ring of references ends where it closes. */
   readonly #path: string[] = [];
 
-  constructor(read: ObjectReader, items: number) {
+  constructor(read: ObjectReader, { items, entries = items }: TypedOptions) {
     this.#read = read;
     this.#items = items;
+    this.#entries = entries;
   }
 
   struct(place: Place, at: number, type: StructShape, depth: number): TypedValue {
@@ -190,27 +210,99 @@ class Viewer {
     }
   }
 
-  /** The first entries of a collection. */
-  #collection({ image, schema }: Place, at: number, shape: CollectionShape, depth: number): TypedValue {
-    const { type, value } = shape;
+  /** The beginning of a collection. */
+  #collection(place: Place, at: number, shape: CollectionShape, depth: number): TypedValue {
+    const { type, collection } = shape;
+    const { image } = place;
+    const length = countOf({ image, at }, shape);
+    if (collection === 'Graph') return this.#graph(place, at, shape, depth);
+    if (collection === 'Blob' || collection === 'TextDocument') return this.#pieces(place, at, shape);
     const entries: TypedEntry[] = [];
+    const items: TypedValue[] = [];
+    const damage = this.#walk(place, at, shape, (key, found, position) => {
+      const shown = items.length + entries.length < this.#entries;
+      if (!shown) return false;
+      const value = found === undefined ? undefined : this.#found(place.schema, found, depth);
+      if (key !== undefined) entries.push({ key: keyValue(key, shape.key ?? ''), value });
+      else if (collection === 'Log') entries.push({ key: { kind: 'plain', type: 'number', value: position }, value });
+      else if (value !== undefined) items.push(value);
+      return true;
+    });
+    if (damage !== undefined && items.length + entries.length === 0) return { kind: 'bad', type, message: damage };
+    const isSequence = shape.key === undefined && collection !== 'Log';
+    return isSequence ? { kind: 'sequence', type, at, length, items } : { kind: 'collection', type, at, length, entries };
+  }
+
+  /** What is wrong with the collection, if anything was met. */
+  #walk(
+    { image, schema }: Place,
+    at: number,
+    shape: CollectionShape,
+    entry: CollectionReader['entry'],
+    more?: Partial<CollectionReader>,
+  ): string | undefined {
     let damage: string | undefined;
     const known = walkCollection({ image, at }, shape, schema, {
       read: (id) => this.#read(id),
       bad: (_name, _place, message) => (damage ??= message),
-      entry: (key, found) => {
-        if (entries.length >= this.#items) return false;
-        const inner = found === undefined || value === undefined ? undefined : this.#entryValue(schema, found, value, depth);
-        entries.push({ key: keyValue(key, shape.key ?? ''), value: inner });
-        return true;
-      },
+      entry,
+      ...more,
     });
-    if (damage !== undefined && entries.length === 0) return { kind: 'bad', type, message: damage };
-    if (!known) return { kind: 'plain', type, value: `${image.u32(at)} entries` };
-    return { kind: 'collection', type, at, length: image.u32(at), entries };
+    return known ? damage : `${shape.type}: not known to this tool`;
   }
 
-  #entryValue(schema: ObjectSchema, { image, at, length }: Placed & { readonly length: number }, shape: Shape, depth: number): TypedValue {
+  /** Nodes and edges, each by its number. */
+  #graph(place: Place, at: number, shape: CollectionShape, depth: number): TypedValue {
+    const entries: Record<GraphPart, TypedEntry[]> = { nodes: [], edges: [] };
+    let part: GraphPart = 'nodes';
+    const damage = this.#walk(
+      place,
+      at,
+      shape,
+      (key, found) => {
+        if (key === undefined || found === undefined || entries[part].length >= this.#entries) return false;
+        entries[part].push({ key: keyValue(key, 'u32'), value: this.#found(place.schema, found, depth) });
+        return true;
+      },
+      {
+        part(next) {
+          part = next;
+          return true;
+        },
+      },
+    );
+    const { type } = shape;
+    if (damage !== undefined && entries.nodes.length + entries.edges.length === 0) return { kind: 'bad', type, message: damage };
+    const struct = shape.value === undefined ? undefined : place.schema.types.get(shape.value.type);
+    const fields = (['nodes', 'edges'] as const).map((name) => {
+      const field = struct?.fields.find((each) => each.name === name);
+      const from = at + (field?.offset ?? 0);
+      const length = place.image.u32(from);
+      return { name, at: from, value: { kind: 'collection', type: name, at: from, length, entries: entries[name] } } as const;
+    });
+    return { kind: 'struct', type, at, fields };
+  }
+
+  #pieces(place: Place, at: number, shape: CollectionShape): TypedValue {
+    const { type } = shape;
+    const length = countOf({ image: place.image, at }, shape);
+    const most = shape.collection === 'Blob' ? this.#entries : this.#entries * 8;
+    let text = '';
+    const bytes: number[] = [];
+    const damage = this.#walk(place, at, shape, () => true, {
+      piece(piece) {
+        if (typeof piece === 'string') text += piece.slice(0, most - text.length);
+        else for (const byte of piece.subarray(0, most - bytes.length)) bytes.push(byte);
+        return text.length + bytes.length < most;
+      },
+    });
+    if (damage !== undefined && text.length + bytes.length === 0) return { kind: 'bad', type, message: damage };
+    return shape.collection === 'Blob'
+      ? { kind: 'bytes', type, value: Uint8Array.from(bytes), length }
+      : { kind: 'document', type, value: text, length };
+  }
+
+  #found(schema: ObjectSchema, { image, at, length, shape }: Found, depth: number): TypedValue {
     if (shape.kind !== 'text' && shape.kind !== 'bytes') return this.#value({ image, schema }, at, shape, depth);
     return this.#content(image, at, length, shape.kind);
   }
@@ -307,24 +399,36 @@ function readNumber(image: ObjectImage, at: number, type: string, kind: 'number'
   }
 }
 
-/** The plain value of a typed view, as JSON would have it. References are `{ref, at}` unless they were followed. */
+/** Stands behind what was cut. */
+const more = (left: number): unknown => ({ $more: left });
+
+/**
+ * The plain value of a typed view, as JSON would have it. References are `{ref, at}` unless they were followed; behind the first of many
+ * `{"$more": n}` says how many follow.
+ */
 export function plainValue(value: TypedValue): unknown {
   switch (value.kind) {
     case 'plain':
       return value.value;
     case 'bytes':
-      return value.value;
+    case 'document':
+      return value.value.length < value.length ? [value.value, more(value.length - value.value.length)] : value.value;
     case 'null':
       return null;
     case 'bad':
       return { corrupt: value.message };
     case 'array':
-      return value.items.map(plainValue);
-    case 'collection':
+    case 'sequence': {
+      const items = value.items.map(plainValue);
+      return items.length < value.length ? [...items, more(value.length - items.length)] : items;
+    }
+    case 'collection': {
       // Sets and keys that are no texts have no names.
-      return value.entries.map((entry) =>
+      const entries = value.entries.map((entry) =>
         entry.value === undefined ? plainValue(entry.key) : [plainValue(entry.key), plainValue(entry.value)],
       );
+      return entries.length < value.length ? [...entries, more(value.length - entries.length)] : entries;
+    }
     case 'struct':
       return Object.fromEntries(value.fields.map((field) => [field.name, plainValue(field.value)]));
     case 'ref': {

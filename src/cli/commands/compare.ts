@@ -153,9 +153,10 @@ function printDiff(found: SpaceDiff, most: number): void {
 
 const cut = (text: string): string => printable(text.length <= 100 ? text : `${text.slice(0, 99)}…`);
 
-function printObjectDiff({ id, type, fields, bytes, first }: ObjectDiff, most: number): void {
+function printObjectDiff({ id, type, fields, bytes, first, parts }: ObjectDiff, most: number): void {
+  const more = parts === 0 ? '' : `, in ${plural(parts, 'part')} of it, too`;
   out.line(
-    `${out.paint('bold', `~ ${id}`)}  ${out.paint('magenta', type ?? 'untyped')}  ${out.paint('dim', `${plural(bytes, 'byte')}, from ${first} on`)}`,
+    `${out.paint('bold', `~ ${id}`)}  ${out.paint('magenta', type ?? 'untyped')}  ${out.paint('dim', `${plural(bytes, 'byte')}, from ${first} on${more}`)}`,
   );
   for (const { field, a, b } of fields.slice(0, most)) {
     if (a !== undefined) out.line(out.paint('red', `    - ${printable(field)}: ${cut(a)}`));

@@ -18,7 +18,11 @@ import { natural, spaceFacts } from './space.ts';
 export function addInspectCommands(program: Command): void {
   common(program.command('show [target]').description('show an object: its header, its typed view, what it refers to'))
     .option('-d, --depth <references>', 'follow so many references', natural, 0)
-    .option('--items <n>', 'show so many elements of an array and bytes of a block', natural, 16)
+    .option(
+      '--items <n>',
+      'show so many elements of an array or collection and bytes of a block (16; with --json 10,000 of a collection)',
+      natural,
+    )
     .option('-x, --hex', 'print bytes instead of the typed view')
     .option('--at <offset>', 'begin here: bytes with --hex, else a struct of --type', natural)
     .option('--length <bytes>', 'print so many bytes (with --hex)', natural)
@@ -42,7 +46,7 @@ export function addInspectCommands(program: Command): void {
 
 interface ShowFlags extends Common {
   readonly depth: number;
-  readonly items: number;
+  readonly items?: number;
   readonly hex?: boolean;
   readonly at?: number;
   readonly length?: number;
@@ -69,13 +73,7 @@ export function show(image: ObjectImage, read: ObjectReader, options: ShowFlags)
     return;
   }
   const view = viewObject(image);
-  const typed = viewTyped(
-    image,
-    read,
-    { depth: options.depth, items: options.json === true ? Infinity : options.items },
-    options.at ?? image.u32(META.root),
-    options.type,
-  );
+  const typed = viewTyped(image, read, { depth: options.depth, ...amounts(options) }, options.at ?? image.u32(META.root), options.type);
   if (options.json === true) {
     out.json({ ...view, value: typeof typed === 'string' ? undefined : plainValue(typed) });
     return;
@@ -85,6 +83,12 @@ export function show(image: ObjectImage, read: ObjectReader, options: ShowFlags)
   if (typeof typed === 'string') out.line(out.paint('dim', `no typed view: ${typed}`));
   else printTyped(typed);
   printFot(view);
+}
+
+/** JSON has arrays and bytes whole, and of a collection no more than fits a program's memory. */
+function amounts({ items, json }: ShowFlags): { items: number; entries: number } {
+  if (json !== true) return { items: items ?? 16, entries: items ?? 16 };
+  return { items: items ?? Infinity, entries: items ?? 10_000 };
 }
 
 function showHex(image: ObjectImage, options: ShowFlags): void {
@@ -124,6 +128,12 @@ function oneLine(value: TypedValue): string {
       return out.paint('green', value.type === 'oneOf' ? printable(value.value) : printable(JSON.stringify(value.value)));
     case 'bytes':
       return `${out.paint('yellow', Buffer.from(value.value).toString('hex'))}${value.length > value.value.length ? ` … ${size(value.length)}` : ''}`;
+    case 'document': {
+      const cut = value.value.length < value.length ? '…' : '';
+      return `${plural(value.length, 'code unit')}  ${out.paint('green', printable(JSON.stringify(value.value)))}${cut}`;
+    }
+    case 'sequence':
+      return `${plural(value.length, 'element')}${isPlain(value.items) ? `  ${inLine(value.items, value.length)}` : ''}`;
     case 'null':
       return out.paint('dim', 'null');
     case 'bad':
@@ -131,11 +141,8 @@ function oneLine(value: TypedValue): string {
     case 'ref':
       if (value.target === undefined) return `${out.paint('cyan', '→')} ${printable(value.path ?? '?')} ${out.paint('dim', '(by name)')}`;
       return `${out.paint('cyan', '→')} ${value.target}${value.offset === 0 ? '' : out.paint('dim', ` +${value.offset}`)}`;
-    case 'array': {
-      if (value.items.some((item) => item.kind === 'struct' || item.kind === 'array')) return '';
-      const cut = value.items.length < value.length ? ` … ${count(value.length)}` : '';
-      return `[${value.items.map(oneLine).join(', ')}${cut}]`;
-    }
+    case 'array':
+      return value.items.some((item) => item.kind === 'struct' || item.kind === 'array') ? '' : inLine(value.items, value.length);
     case 'collection':
       return `${count(value.length)} ${value.length === 1 ? 'entry' : 'entries'}`;
     case 'struct':
@@ -143,9 +150,24 @@ function oneLine(value: TypedValue): string {
   }
 }
 
+/** Elements that go on in one line. */
+function isPlain(items: readonly TypedValue[]): boolean {
+  return items.length > 0 && items.every(({ kind }) => kind === 'plain' || kind === 'bytes' || kind === 'null' || kind === 'bad');
+}
+
+function inLine(items: readonly TypedValue[], length: number): string {
+  return `[${items.map(oneLine).join(', ')}${items.length < length ? ` … ${count(length)}` : ''}]`;
+}
+
 function printTyped(value: TypedValue, indent = ''): void {
   if (value.kind === 'array') {
     for (const [i, item] of value.items.entries()) printMember(`[${i}]`, item, indent, [4, typeName(item).length]);
+    return;
+  }
+  if (value.kind === 'sequence') {
+    if (isPlain(value.items)) return;
+    for (const [i, item] of value.items.entries()) printMember(`[${i}]`, item, indent, [4, typeName(item).length]);
+    if (value.length > value.items.length) out.line(out.paint('dim', `${indent}… of ${count(value.length)}`));
     return;
   }
   if (value.kind === 'collection') {
@@ -174,7 +196,12 @@ function typeName(value: TypedValue): string {
 function printMember(name: string, value: TypedValue, indent: string, [names, types]: readonly [number, number]): void {
   out.line(`${indent}${name.padEnd(names)}  ${out.paint('dim', typeName(value).padEnd(types))}  ${oneLine(value)}`.trimEnd());
   const below = value.kind === 'ref' ? value.to : value;
-  if (below?.kind === 'struct' || below?.kind === 'collection' || (below?.kind === 'array' && oneLine(below) === ''))
+  if (
+    below?.kind === 'struct' ||
+    below?.kind === 'collection' ||
+    below?.kind === 'sequence' ||
+    (below?.kind === 'array' && oneLine(below) === '')
+  )
     printTyped(below, `${indent}  `);
 }
 

@@ -1,16 +1,22 @@
 /**
  * Collections as the checker sees them: plain bytes, read by the layouts that stand at the head of lib/collections/hash-map.ts,
- * red-black-nodes.ts and ordered-search.ts. Nothing here trusts a value that it has not bounded, and no walk goes on for ever.
+ * red-black-nodes.ts and ordered-search.ts; sequences, texts, graphs and indexed maps in files of their own here. Nothing trusts a value
+ * that it has not bounded, and no walk goes on for ever.
  */
 import { FOT_FLAG, META, PAGE } from '../../abi/format.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { keyCodec, type KeyCodec, type KeyType } from '../../lib/collections/keys.ts';
 import { KeyPlace } from '../../lib/collections/reference-keys.ts';
+import { u32 } from '../../lib/fields.ts';
 import { keyTypeOf } from '../key-types.ts';
 import type { FindingName } from './findings.ts';
 import { readPointer, type ObjectImage } from './object-image.ts';
+import { walkGraph } from './graph-image.ts';
+import { walkIndexed } from './indexed-image.ts';
 import { alignOf, type ObjectSchema, type Shape } from './schema.ts';
+import { walkBlob, walkList, walkRing, walkVec } from './sequence-image.ts';
+import { walkText } from './text-image.ts';
 
 export type CollectionShape = Extract<Shape, { kind: 'collection' }>;
 
@@ -18,6 +24,13 @@ export type CollectionShape = Extract<Shape, { kind: 'collection' }>;
 export interface Placed {
   readonly image: ObjectImage;
   readonly at: number;
+}
+
+/** A value that was found: an element, or what a key leads to. */
+export interface Found extends Placed {
+  /** Of text and bytes without the length in front of them. */
+  readonly length: number;
+  readonly shape: Shape;
 }
 
 /** What is asked of who looks. */
@@ -31,9 +44,23 @@ export interface CollectionReader {
   member?(place: Placed): void;
   /** A pointer that goes with a key: to a `type`. */
   link?(place: Placed, type: string): void;
-  /** An entry; false ends the walk. `value` is undefined in a set, and has a length where it is text or bytes. */
-  entry(key: Key, value: (Placed & { readonly length: number }) | undefined): boolean;
+  /**
+   * An entry; false ends the walk. `key` is undefined in a sequence, `value` in a set. `position` counts from 0; in a queue or log it is the number
+   * of the element.
+   */
+  entry(key: Key | undefined, value: Found | undefined, position: number): boolean;
+  /** Content of a blob or a long text, in order; false ends the walk. */
+  piece?(piece: Uint8Array | string): boolean;
+  /** Of a graph, what comes now; false leaves it out. */
+  part?(part: GraphPart): boolean;
+  /** False: elements that are plain numbers need not be shown one by one. */
+  readonly numbers?: boolean;
 }
+
+export type GraphPart = 'nodes' | 'edges';
+
+/** `walkCollection`, for collections that are made of others. */
+export type WalkCollection = (home: Placed, shape: CollectionShape, schema: ObjectSchema, reader: CollectionReader) => boolean;
 
 /** Where a key lies, and how it is read. */
 export interface Key extends Placed {
@@ -45,56 +72,81 @@ export interface Key extends Placed {
 
 interface Stored {
   readonly key: Key;
-  readonly value: (Placed & { readonly length: number }) | undefined;
+  readonly value: Found | undefined;
   readonly size: number;
 }
 
 class Ended extends Error {}
 
-const POOL = 24;
 const DEPTH_MAX = 64;
 const MEMBERS_MAX = 1023;
 
 /** Walks through one collection whose header lies at `home`. False where this kind is not known. */
 export function walkCollection(home: Placed, shape: CollectionShape, schema: ObjectSchema, reader: CollectionReader): boolean {
-  const walk = WALKS[shape.collection];
-  if (walk === undefined || shape.key === undefined) return false;
-  let codec: KeyCodec<unknown>;
-  try {
-    codec = keyCodec(keyTypeOf(shape.key) as KeyType<unknown>);
-  } catch {
-    return false;
+  if (shape.collection === 'Graph') return walkGraph(home, shape, schema, reader, walkCollection);
+  if (shape.collection === 'IndexedMap') return walkIndexed(home, shape, schema, reader, walkCollection);
+  const kind = Object.hasOwn(KINDS, shape.collection) ? KINDS[shape.collection] : undefined;
+  if (kind === undefined || shape.size < kind.pool + 24) return false;
+  let codec: KeyCodec<unknown> | undefined;
+  if (kind.keyed === true) {
+    try {
+      codec = keyCodec(keyTypeOf(shape.key ?? '') as KeyType<unknown>);
+    } catch {
+      return false;
+    }
   }
-  const image = new CollectionImage(home, shape, schema, codec, reader);
+  if (kind.elements === true && shape.value === undefined) return false;
+  const image = new CollectionImage(home, shape, schema, codec, reader, kind.pool);
   try {
-    walk(image);
-    image.finish();
+    image.finish(kind.walk(image));
   } catch (error) {
     if (!(error instanceof Ended)) throw error;
   }
   return true;
 }
 
-class CollectionImage {
+/** How many entries the header says there are; of a text code units, of a blob bytes, of a graph nodes. */
+export function countOf({ image, at }: Placed, { collection }: CollectionShape): number {
+  if (collection === 'Vec' || collection === 'Blob') return image.u64(at);
+  if (collection === 'Queue' || collection === 'Log') return Math.max(0, image.u64(at + 8) - image.u64(at));
+  return image.u32(at);
+}
+
+/** For collections without keys: nobody asks. */
+const NO_KEYS = keyCodec(u32 as KeyType<unknown>);
+
+export class CollectionImage {
   readonly home: Placed;
+  readonly schema: ObjectSchema;
   readonly codec: KeyCodec<unknown>;
   readonly reader: CollectionReader;
+  /** Of values and elements. */
+  readonly shape: Shape | undefined;
   /** Bytes of a value where all have as many, else 0. */
   readonly valueSize: number;
   readonly valueAlign: number;
-  readonly hasValue: boolean;
   readonly #varValue: boolean;
+  readonly #pool: number;
   readonly #members = new Map<number, ObjectImage | undefined>();
   readonly #reached = new Set<number>();
   readonly #blocks = new Map<number, number>();
   entries = 0;
 
-  constructor(home: Placed, shape: CollectionShape, schema: ObjectSchema, codec: KeyCodec<unknown>, reader: CollectionReader) {
+  constructor(
+    home: Placed,
+    shape: CollectionShape,
+    schema: ObjectSchema,
+    codec: KeyCodec<unknown> | undefined,
+    reader: CollectionReader,
+    pool: number,
+  ) {
     this.home = home;
-    this.codec = codec;
+    this.schema = schema;
+    this.codec = codec ?? NO_KEYS;
     this.reader = reader;
+    this.#pool = pool;
     const { value } = shape;
-    this.hasValue = value !== undefined;
+    this.shape = value;
     this.#varValue = value?.kind === 'text' || value?.kind === 'bytes';
     this.valueSize = value === undefined || this.#varValue ? 0 : Math.ceil(value.size / 4) * 4;
     this.valueAlign = value === undefined ? 1 : alignOf(schema, value);
@@ -108,15 +160,29 @@ class CollectionImage {
     return this.home.image.u32(this.home.at + offset);
   }
 
+  /** A number of two words. */
+  wide(offset: number): number {
+    return this.home.image.u64(this.home.at + offset);
+  }
+
+  wasReached(address: number): boolean {
+    return this.#reached.has(address);
+  }
+
+  /** Bytes from a place to the end of its block, as far as that is known. */
+  room(place: Placed): number {
+    return this.reader.block?.(place) ?? place.image.size - place.at;
+  }
+
   /** The object of a pool's index. */
   #member(index: number): ObjectImage | undefined {
     if (index === 0) return this.home.image;
     if (this.#members.has(index)) return this.#members.get(index);
-    const table = this.header(POOL);
+    const table = this.header(this.#pool);
     const at = table + index * 16;
     const { image } = this.home;
     let found: ObjectImage | undefined;
-    if (index <= Math.min(this.header(POOL + 4), MEMBERS_MAX) && table >= PAGE && at + 16 <= image.size) {
+    if (index <= Math.min(this.header(this.#pool + 4), MEMBERS_MAX) && table >= PAGE && at + 16 <= image.size) {
       const entry = image.u32(at + 4) >>> 8;
       const id = entry === 0 ? undefined : image.fotEntry(entry)?.id;
       found = id === undefined ? undefined : this.reader.read(id);
@@ -175,7 +241,7 @@ class CollectionImage {
     const { image, at } = place;
     const keyLength = codec.size === 0 ? image.u32(at + valueSize) : codec.size;
     const valueLength = this.#varValue ? image.u32(at + lengths - 4) : 0;
-    const room = this.reader.block?.(place) ?? image.size - at;
+    const room = this.room(place);
     const size = least + Math.ceil(keyLength / 4) * 4 + valueLength;
     if (size > room) {
       this.bad(
@@ -188,10 +254,11 @@ class CollectionImage {
     }
     const key = this.key({ image, at: at + least }, keyLength);
     if (codec.links > 0) this.#links(key, { image, at: at + least - codec.links * 8 });
-    if (!this.hasValue) return { key, value: undefined, size };
+    const { shape } = this;
+    if (shape === undefined) return { key, value: undefined, size };
     const value = this.#varValue
-      ? { image, at: at + least + Math.ceil(keyLength / 4) * 4, length: valueLength }
-      : { image, at, length: valueSize };
+      ? { image, at: at + least + Math.ceil(keyLength / 4) * 4, length: valueLength, shape }
+      : { image, at, length: valueSize, shape };
     return { key, value, size };
   }
 
@@ -227,23 +294,29 @@ class CollectionImage {
     visit(key.decode());
   }
 
-  entry(key: Key, value: Stored['value']): void {
+  entry(key: Key | undefined, value: Found | undefined, position = this.entries): void {
     this.entries++;
-    if (!this.reader.entry(key, value)) throw new Ended();
+    if (!this.reader.entry(key, value, position)) throw new Ended();
   }
 
-  /** Counts: of entries, and of blocks in each object. */
-  finish(): void {
+  piece(piece: Uint8Array | string): void {
+    this.entries += piece.length;
+    if (this.reader.piece?.(piece) === false) throw new Ended();
+  }
+
+  /** Counts: of entries, as the header has it, and of blocks in each object. */
+  finish(counted: number): void {
     const { home } = this;
-    if (this.header(0) !== this.entries)
-      this.bad('CollectionCount', home, `the collection counts ${this.header(0)} entries; there are ${this.entries}`, String(this.entries));
-    const count = this.header(POOL + 4);
+    if (counted !== this.entries)
+      this.bad('CollectionCount', home, `the collection counts ${counted} entries; there are ${this.entries}`, String(this.entries));
+    const pool = this.#pool;
+    const count = this.header(pool + 4);
     if (count > MEMBERS_MAX) this.bad('CollectionPool', home, `the collection has ${count} objects`, `at most ${MEMBERS_MAX}`);
-    const atHome = this.header(POOL + 12);
+    const atHome = this.header(pool + 12);
     const seen = this.#blocks.get(0) ?? 0;
     if (atHome !== seen)
       this.bad('CollectionPool', home, `the collection counts ${atHome} blocks at home; ${seen} were reached`, String(seen));
-    const table = this.header(POOL);
+    const table = this.header(pool);
     for (let index = 1; index <= Math.min(count, MEMBERS_MAX); index++) {
       const at = table + index * 16;
       if (table < PAGE || at + 16 > home.image.size) {
@@ -295,7 +368,12 @@ function hashOf(key: Key, seed: number, collated: boolean): number {
   return (x ^ (x >>> 16)) >>> 0;
 }
 
-function walkHash(it: CollectionImage): void {
+function walkHash(it: CollectionImage): number {
+  walkDirectory(it);
+  return it.header(0);
+}
+
+function walkDirectory(it: CollectionImage): void {
   const depth = it.header(8);
   const directory = it.header(12);
   if (depth > 24) {
@@ -329,7 +407,7 @@ function walkTable(it: CollectionImage, address: number, from: Placed, local: nu
   const { image, at } = head;
   const mask = image.u32(at);
   const slots = mask + 1;
-  const room = it.reader.block?.(head) ?? image.size - at;
+  const room = it.room(head);
   if ((slots & mask) !== 0 || slots < 8 || slots > 8192 || 16 + slots * 8 > room) {
     it.bad('CollectionTable', head, `a table has the mask ${mask}`, 'one less than a power of two, with room for as many slots');
     return;
@@ -381,7 +459,7 @@ function headOf(key: Key, skip: number): number {
   return head >>> 0;
 }
 
-function walkRedBlack(it: CollectionImage): void {
+function walkRedBlack(it: CollectionImage): number {
   const inline = it.codec.exact && it.valueSize > 0;
   const valueAt = inline && it.valueAlign > 4 ? 16 : 12;
   const size = inline ? valueAt + it.valueSize : 16;
@@ -400,7 +478,7 @@ function walkRedBlack(it: CollectionImage): void {
     const red = right > 0x7fffffff;
     if (red && parentRed) it.bad('CollectionBalance', node, 'a red node hangs under a red one or is the root', 'a black one');
     const a = below(image.u32(at + 4), { image, at: at + 4 }, red, depth + 1);
-    if (inline) next(it.key(node, 4), { image, at: at + valueAt, length: it.valueSize }, node);
+    if (inline) next(it.key(node, 4), it.shape && { image, at: at + valueAt, length: it.valueSize, shape: it.shape }, node);
     else {
       const link = { image, at: at + 12 };
       const record = it.record(image.u32(at + 12), link);
@@ -416,12 +494,18 @@ function walkRedBlack(it: CollectionImage): void {
     return a + (red ? 0 : 1);
   };
   below(it.header(4), it.home, true, 0);
+  return it.header(0);
 }
 
 const LEAF = { size: 512, most: 62, heads: 16, records: 16 + 62 * 4 } as const;
 const INNER = { size: 1024, most: 83, separators: 16 + 83 * 4, children: 16 + 83 * 8 } as const;
 
-function walkOrdered(it: CollectionImage): void {
+function walkOrdered(it: CollectionImage): number {
+  walkLevels(it);
+  return it.header(0);
+}
+
+function walkLevels(it: CollectionImage): void {
   const levels = it.header(8);
   if (levels === 0) return;
   if (levels > 12) {
@@ -468,9 +552,24 @@ function walkOrdered(it: CollectionImage): void {
   if (it.header(20) !== before) it.bad('CollectionNode', it.home, 'an ordered map does not say where its last leaf is');
 }
 
-const WALKS: Readonly<Record<string, ((it: CollectionImage) => void) | undefined>> = {
-  HashMap: walkHash,
-  HashSet: walkHash,
-  RedBlackTree: walkRedBlack,
-  OrderedMap: walkOrdered,
+interface Kind {
+  /** Where the pool's header lies in that of the collection. */
+  readonly pool: number;
+  readonly keyed?: boolean;
+  readonly elements?: boolean;
+  /** Returns what the header counts. */
+  readonly walk: (it: CollectionImage) => number;
+}
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  HashMap: { pool: 24, keyed: true, walk: walkHash },
+  HashSet: { pool: 24, keyed: true, walk: walkHash },
+  RedBlackTree: { pool: 24, keyed: true, walk: walkRedBlack },
+  OrderedMap: { pool: 24, keyed: true, walk: walkOrdered },
+  Vec: { pool: 24, elements: true, walk: walkVec },
+  Blob: { pool: 24, walk: walkBlob },
+  List: { pool: 16, elements: true, walk: walkList },
+  Queue: { pool: 40, elements: true, walk: walkRing },
+  Log: { pool: 40, elements: true, walk: (it) => walkRing(it, true) },
+  TextDocument: { pool: 24, walk: walkText },
 };

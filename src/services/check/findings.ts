@@ -104,6 +104,32 @@ export const FINDINGS = {
   CollectionSlot: page('error', 'none', 'A slot of a hash map holds a wrong hash, or lies where its key is not looked for.'),
   CollectionNode: page('error', 'none', 'A node of an ordered collection is missing, reached twice, or not as its layout says.'),
   CollectionOrder: page('error', 'none', 'The entries of an ordered collection are not in the order of their keys.'),
+  CollectionChunk: page(
+    'error',
+    'none',
+    'A chunk of a sequence, or the directory of its chunks, is missing, too short, or more than the sequence counts.',
+  ),
+  CollectionElement: page('error', 'none', 'An element of a sequence leads to text, bytes or a value that is no live block, or too short.'),
+  CollectionRing: page(
+    'error',
+    'none',
+    'The numbers of the elements of a queue or log cannot be, or a log counts other bytes than it has.',
+  ),
+  CollectionText: page(
+    'error',
+    'none',
+    'A node or leaf of a long text is missing, counts other code units than there are, or splits a character.',
+  ),
+  CollectionEdge: page(
+    'error',
+    'none',
+    'An edge of a graph leads from or to a node that is not there, or is not listed at its ends as it should.',
+  ),
+  CollectionIndex: page(
+    'error',
+    'none',
+    'An index leads to a record that is not there, or to one twice. `reindex` of the map makes it anew.',
+  ),
   CollectionBalance: page('warning', 'none', 'A red-black tree is not balanced: it is right, and may be slow.'),
 
   // --- lifetime and names -------------------------------------------------------------------------------------------------

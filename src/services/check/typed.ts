@@ -283,8 +283,8 @@ export class TypedWalk {
   /** Walks through a collection, and into its values, wherever they lie. */
   #collection(id: ObjectId, facts: ObjectFacts, at: number, shape: CollectionShape, type: TypeOf, local: Visit[]): void {
     const all = new Map<ObjectId, ObjectFacts>([[id, facts]]);
-    const { value } = shape;
     walkCollection({ image: facts.image, at }, shape, type.schema, {
+      numbers: false,
       read: (member) => {
         const found = all.get(member) ?? this.#source.facts(member);
         if (found !== undefined) all.set(member, found);
@@ -306,10 +306,9 @@ export class TypedWalk {
       },
       entry: (_key, found) => {
         const holder = found === undefined ? undefined : all.get(found.image.id);
-        if (value === undefined || found === undefined || holder === undefined || value.kind === 'text' || value.kind === 'bytes')
-          return true;
+        if (found === undefined || holder === undefined || found.shape.kind === 'text' || found.shape.kind === 'bytes') return true;
         const inside: Visit[] = found.image.id === id ? local : [];
-        this.#value(found.image.id, holder, found.at, value, type, inside, `${shape.type}: a value`);
+        this.#value(found.image.id, holder, found.at, found.shape, type, inside, `${shape.type}: a value`);
         if (inside !== local) for (const visit of inside) this.#later(found.image.id, visit);
         return true;
       },

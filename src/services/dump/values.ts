@@ -83,6 +83,11 @@ export class ValueWriter {
     return value;
   }
 
+  /** One value of any shape. */
+  value(at: number, shape: Shape): unknown {
+    return this.#value(at, shape);
+  }
+
   #told(at: number, length: number): void {
     this.#rest.fill(0, at, at + length);
   }

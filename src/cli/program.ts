@@ -9,6 +9,7 @@ import { addNameCommands } from './commands/names.ts';
 import { addCompareCommands } from './commands/compare.ts';
 import { addDumpCommands } from './commands/dump.ts';
 import { addLiveCommands } from './commands/live.ts';
+import { addMaintainCommands } from './commands/maintain.ts';
 import { addMeta } from './commands/meta.ts';
 import { addSpaceCommands } from './commands/space.ts';
 import { addTransferCommands } from './commands/transfer.ts';
@@ -71,6 +72,7 @@ function buildProgram(ending: Ending): Command {
   addBackupCommands(program, ending);
   addDumpCommands(program);
   addCompareCommands(program, ending);
+  addMaintainCommands(program, ending);
   addLiveCommands(program);
   for (const command of program.commands) {
     command.exitOverride().configureOutput({ writeOut: (text) => out.write(text), writeErr: () => undefined });

@@ -7,8 +7,8 @@ import { EXIT, report } from './failure.ts';
 import { err } from './output.ts';
 import { spaceDirectory, theHost, type Common } from './space.ts';
 
-/** Returns the exit code: the program's own, 1 for an error that it did not catch, 3 for an operating error that it did not catch. */
-export async function runProgram(file: string, args: readonly string[], options: Common): Promise<number> {
+/** What a file exports. Types are stripped as it is loaded, and `twizzler` is this package. */
+export async function importProgram(file: string): Promise<Readonly<Record<string, unknown>>> {
   if (!theHost().exists(file)) throw new TwzError('FileMissing', `there is no file ${file}`, { file });
   // Compiled code lies beside this file; the compiler rewrites imports, not URLs.
   const entries = {
@@ -16,11 +16,16 @@ export async function runProgram(file: string, args: readonly string[], options:
     'twizzler/testing': new URL('../testing/index.js', import.meta.url).href,
   };
   register(new URL('./run-hooks.js', import.meta.url), { data: { entries } });
-  const path = resolve(file);
-  process.argv.splice(1, process.argv.length, path, ...args);
+  const exported: unknown = await import(pathToFileURL(resolve(file)).href);
+  return exported as Readonly<Record<string, unknown>>;
+}
+
+/** Returns the exit code: the program's own, 1 for an error that it did not catch, 3 for an operating error that it did not catch. */
+export async function runProgram(file: string, args: readonly string[], options: Common): Promise<number> {
+  process.argv.splice(1, process.argv.length, resolve(file), ...args);
   process.env['TWZ_SPACE'] = spaceDirectory(options);
   try {
-    await import(pathToFileURL(path).href);
+    await importProgram(file);
   } catch (error) {
     if (isTwzError(error)) return report(error, false);
     err.line(error instanceof Error ? (error.stack ?? error.message) : String(error));

@@ -209,6 +209,11 @@ export function targetOf(field: object): StructImage | undefined {
   return referred.get(field)?.();
 }
 
+/** Was it made by `struct`? */
+export function isStruct(value: unknown): value is StructImage {
+  return value instanceof StructType;
+}
+
 /** The layouts of a type and of all that it refers to. */
 export function describe(root: StructImage): Schema {
   const types: Record<string, SchemaType> = {};

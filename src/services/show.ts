@@ -212,7 +212,8 @@ class Viewer {
 
   /** The beginning of a collection. */
   #collection(place: Place, at: number, shape: CollectionShape, depth: number): TypedValue {
-    const { type, collection } = shape;
+    const { collection } = shape;
+    const type = shortType(shape.type);
     const { image } = place;
     const length = countOf({ image, at }, shape);
     if (collection === 'Graph') return this.#graph(place, at, shape, depth);
@@ -271,7 +272,7 @@ class Viewer {
         },
       },
     );
-    const { type } = shape;
+    const type = shortType(shape.type);
     if (damage !== undefined && entries.nodes.length + entries.edges.length === 0) return { kind: 'bad', type, message: damage };
     const struct = shape.value === undefined ? undefined : place.schema.types.get(shape.value.type);
     const fields = (['nodes', 'edges'] as const).map((name) => {
@@ -349,6 +350,16 @@ class Viewer {
     this.#path.pop();
     return value;
   }
+}
+
+/** A signature names structs with their fields: the names are enough here. */
+function shortType(signature: string): string {
+  let short = signature;
+  for (let longer = ''; longer !== short;) {
+    longer = short;
+    short = longer.replaceAll(/@\d+\{[^{}]*\}/g, '');
+  }
+  return short;
 }
 
 /** A key as plain data, or what is wrong with it. */

@@ -82,7 +82,7 @@ test('T4 formats: the dumps in the documents are the bytes of the golden files',
       dumps++;
     }
   }
-  assert.equal(dumps, 8);
+  assert.equal(dumps, 17);
 });
 
 // --- the second reader ------------------------------------------------------------------------------------------------------

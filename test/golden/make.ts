@@ -9,25 +9,35 @@ import { pathToFileURL } from 'node:url';
 import {
   array,
   bigU64,
+  blob,
   bool,
   bytes,
   f32,
   f64,
+  graph,
   hashMap,
   i16,
   i64,
+  index,
+  indexedMap,
   link,
+  list,
+  log,
   objectOf,
   oneOf,
   open,
   optional,
   orderedMap,
+  queue,
+  redBlackTree,
   ref,
   struct,
   text,
+  textDocument,
   u16,
   u32,
   u8,
+  vec,
   type Infer,
 } from '../../src/index.ts';
 
@@ -157,13 +167,85 @@ export function collectionsExample(directory: string): Uint8Array {
   return exported;
 }
 
+export const Desk = struct('Desk', {
+  scores: vec(u16),
+  words: vec(text),
+  drawers: list(u32),
+  file: blob,
+  note: textDocument,
+  jobs: queue(u32),
+  diary: log(text),
+});
+
+/** The worked example in docs/formats/sequences.md. */
+export function sequencesExample(directory: string): Uint8Array {
+  const space = open(directory, { segmentSize: SEGMENT_SIZE });
+  const desk = space.relaxed(() => {
+    const made = space.create(Desk, {
+      scores: [7, 300, 65535],
+      words: ['ink', '', 'pen'],
+      drawers: [1, 2, 3],
+      file: new TextEncoder().encode('Twizzler'),
+      note: 'Paper ĉ',
+      jobs: [10, 11, 12],
+      diary: ['Monday', 'Tuesday'],
+    });
+    made.jobs.shift();
+    return made;
+  });
+  const exported = objectOf(desk).export();
+  space.close();
+  return exported;
+}
+
+export const Town = struct('Town', { people: u32 });
+export const Road = struct('Road', { km: u32 });
+export const Guest = struct('Guest', { name: text, age: u32 });
+export const Atlas = struct('Atlas', {
+  heights: redBlackTree(u32, u16),
+  mottos: redBlackTree(text, text),
+  roads: graph(Town, Road),
+  guests: indexedMap(u32, Guest, {
+    byAge: index(u32, (guest) => guest.age),
+    byName: index(text, (guest) => guest.name, { unique: true }),
+  }),
+});
+
+/** The worked example in docs/formats/trees.md. */
+export function treesExample(directory: string): Uint8Array {
+  const space = open(directory, { segmentSize: SEGMENT_SIZE });
+  const atlas = space.relaxed(() =>
+    space.create(Atlas, {
+      heights: [
+        [30, 3],
+        [10, 1],
+        [20, 2],
+      ],
+      mottos: [['eo', 'Saluton']],
+      roads: {
+        nodes: [{ people: 5000 }, { people: 700 }],
+        edges: [[0, 1, { km: 12 }]],
+      },
+      guests: [
+        [7, { name: 'Ann', age: 30 }],
+        [8, { name: 'Bo', age: 30 }],
+      ],
+    }),
+  );
+  const exported = objectOf(atlas).export();
+  space.close();
+  return exported;
+}
+
 function main(directory: string): void {
   const ids = fill(path.join(directory, 'space'));
   fs.rmSync(path.join(directory, 'space/lock'));
   fs.writeFileSync(path.join(directory, 'ids.json'), `${JSON.stringify(ids, undefined, 2)}\n`);
   fs.writeFileSync(path.join(directory, 'object.twz'), example(path.join(directory, 'scratch')));
   fs.writeFileSync(path.join(directory, 'collections.twz'), collectionsExample(path.join(directory, 'scratch2')));
-  for (const scratch of ['scratch', 'scratch2']) fs.rmSync(path.join(directory, scratch), { recursive: true });
+  fs.writeFileSync(path.join(directory, 'sequences.twz'), sequencesExample(path.join(directory, 'scratch3')));
+  fs.writeFileSync(path.join(directory, 'trees.twz'), treesExample(path.join(directory, 'scratch4')));
+  for (const scratch of ['scratch', 'scratch2', 'scratch3', 'scratch4']) fs.rmSync(path.join(directory, scratch), { recursive: true });
 }
 
 const [, script, directory] = process.argv;

@@ -6,10 +6,11 @@ import assert from 'node:assert/strict';
 import * as fs from 'node:fs';
 import { test } from 'node:test';
 import { META } from '../src/abi/format.ts';
+import { caseless, hashMap, objectOf, offsetOf, open, orderedMap, struct, text, tuple, u32 } from '../src/index.ts';
 import type { FindingName } from '../src/services/check/findings.ts';
 import { checkSpace, type CheckReport } from '../src/services/check.ts';
 import { damage, everything, fileOf, type Fixture } from './collections-everything.ts';
-import { edit, host, restamp } from './damage.ts';
+import { edit, host, restamp, scratch } from './damage.ts';
 
 const check = (it: Fixture): CheckReport => checkSpace(host, it.directory);
 const names = (report: CheckReport): FindingName[] => [...new Set(report.findings.map(({ name }) => name))];
@@ -112,7 +113,7 @@ const PLANTED: readonly Planted[] = [
     finds: 'CollectionNode',
     plant: (dv, at) => put(dv, to(dv, to(dv, at('names') + 4) + 4) + 4, get(dv, at('names') + 4)),
   },
-  { what: 'a List that ends early', finds: 'CollectionCount', plant: (dv, at) => put(dv, to(dv, at('deeds') + 4) + 4, 0) },
+  { what: 'a List that ends early', finds: 'CollectionNode', plant: (dv, at) => put(dv, to(dv, at('deeds') + 4) + 4, 0) },
   {
     what: 'the text in a node',
     finds: 'CollectionElement',
@@ -194,6 +195,17 @@ const PLANTED: readonly Planted[] = [
     finds: 'CollectionEdge',
     plant: (dv, at) => dv.setUint32(record(dv, at('bare') + IN) + 4, 3, false),
   },
+  {
+    what: 'an edge that is listed nowhere where it begins',
+    finds: 'CollectionEdge',
+    plant: (dv, at) => {
+      // The map itself is sound, and empty.
+      const header = at('bare') + OUT;
+      dv.setUint16(to(dv, header + 12), 0, true);
+      put(dv, header, 0);
+      put(dv, header + 36, get(dv, header + 36) - 1);
+    },
+  },
   { what: 'the number of the next node', finds: 'CollectionEdge', plant: (dv, at) => put(dv, at('roads') + 192, 39) },
   { what: 'the number of the next edge', finds: 'CollectionEdge', plant: (dv, at) => put(dv, at('roads') + 196, 0) },
   { what: 'a graph counts a node too many', finds: 'CollectionCount', plant: (dv, at) => put(dv, at('roads') + NODES, 41) },
@@ -242,9 +254,17 @@ const PLANTED: readonly Planted[] = [
   { what: 'a reference in a record', finds: 'PointerFot', plant: (dv, at) => put(dv, record(dv, at('members')) + 20, 77 << 8) },
 ];
 
+/** One space for all of these: each plants into the sound file. */
+let planting: { readonly it: Fixture; readonly sound: Buffer } | undefined;
+
 for (const { what, finds, plant } of PLANTED) {
   test(`T18 check finds damage in sequences, graphs and indexed maps: ${what}`, () => {
-    const it = everything();
+    if (planting === undefined) {
+      const fresh = everything();
+      planting = { it: fresh, sound: fs.readFileSync(fileOf(fresh, fresh.id)) };
+    }
+    const { it, sound } = planting;
+    fs.writeFileSync(fileOf(it, it.id), sound);
     damage(it, (dv) => plant(dv, it.at));
     const found = names(check(it));
     assert.ok(found.includes(finds), `${finds} is not among ${found.join(', ')}`);
@@ -261,6 +281,48 @@ test('T18 check finds damage in a collection that is a value of another', () => 
     put(dv, chunk(dv, to(dv, slot + 4)) + 4, 0x3ffff0);
   });
   assert.ok(names(check(it)).includes('CollectionElement'));
+});
+
+test('T18 check finds nothing in maps of many levels, and what is wrong between their nodes', () => {
+  const Maps = struct('Maps', { folded: orderedMap(caseless, u32), pairs: orderedMap(tuple(text, u32), u32), hashed: hashMap(text, text) });
+  const directory = scratch();
+  const space = open(directory, { host });
+  const maps = space.relaxed(() => space.create(Maps));
+  const mixed = (i: number): number => Math.imul(i, 0x9e3779b1) >>> 0;
+  space.relaxed(() => {
+    for (let i = 0; i < 9000; i++) {
+      maps.folded.set(`${i % 2 === 0 ? 'User' : 'uSER'} ${mixed(i)}`, i);
+      maps.pairs.set([`user/${i % 7}`, mixed(i)], i);
+      maps.hashed.set(`user ${mixed(i)}`, `${i}`);
+    }
+    for (let i = 0; i < 9000; i += 2) {
+      maps.folded.delete(`user ${mixed(i)}`);
+      maps.pairs.delete([`user/${i % 7}`, mixed(i)]);
+      maps.hashed.delete(`user ${mixed(i)}`);
+    }
+  });
+  const [id, at] = [objectOf(maps).id, offsetOf(maps)];
+  space.close();
+  const file = fileOf({ directory }, id);
+  const sound = fs.readFileSync(file);
+  assert.deepEqual(checkSpace(host, directory).findings, []);
+  const plants: readonly [FindingName, (dv: DataView, root: number) => void][] = [
+    // The head of a separator; a byte of one; children that are exchanged; a leaf that leads past the next one.
+    ['CollectionNode', (dv, root) => put(dv, root + 16, get(dv, root + 16) ^ 1)],
+    ['CollectionOrder', (dv, root) => dv.setUint8(to(dv, root + 348) + 4, 0xff)],
+    ['CollectionOrder', (dv, root) => [get(dv, root + 680), get(dv, root + 684)].forEach((child, i) => put(dv, root + 684 - i * 4, child))],
+    ['CollectionNode', (dv) => put(dv, to(dv, at + 48 + 12) + 12, get(dv, to(dv, to(dv, at + 48 + 12) + 12) + 12))],
+  ];
+  for (const [finds, plant] of plants) {
+    fs.writeFileSync(file, sound);
+    edit(file, (dv, image) => {
+      assert.ok(get(dv, at + 48 + 8) >= 2, 'levels');
+      plant(dv, to(dv, at + 48 + 4));
+      restamp(image);
+    });
+    const found = names(checkSpace(host, directory));
+    assert.ok(found.includes(finds), `${finds} is not among ${found.join(', ')}`);
+  }
 });
 
 test('T18 check finds that an object of a sequence is gone, or counts other blocks', () => {

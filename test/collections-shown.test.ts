@@ -11,7 +11,7 @@ import { diffSpaces } from '../src/services/diff.ts';
 import { dumpSpace, loadInto, loadNew } from '../src/services/dump.ts';
 import { typesOf } from '../src/services/dynamic.ts';
 import { plainValue, viewTyped, type TypedValue } from '../src/services/show.ts';
-import { blob, objectOf, open, struct, u32, vec, type ObjectId, type Space } from '../src/index.ts';
+import { blob, objectOf, open, struct, textDocument, u32, vec, type ObjectId, type Space } from '../src/index.ts';
 import { Everything, everything, fileOf, STORY, type Fixture } from './collections-everything.ts';
 import { host, scratch } from './damage.ts';
 import { fails } from './hosts.ts';
@@ -195,6 +195,19 @@ for (const spread of [false, true]) {
     b.close();
   });
 }
+
+test('T18 a blob or a long text that is the root of an object is opened by its schema', () => {
+  const space = open(scratch(), { host });
+  const [file, story] = space.relaxed(() => [space.create(blob, Uint8Array.of(1, 2)), space.create(textDocument, 'so')] as const);
+  const [one, other] = [file, story].map((root) => {
+    const object = objectOf(root);
+    const opened: unknown = space.get(object.id, typesOf(object).type);
+    return opened;
+  });
+  assert.deepEqual((one as typeof file).slice(), Uint8Array.of(1, 2));
+  assert.equal((other as typeof story).toString(), 'so');
+  space.close();
+});
 
 test('T18 diff finds what differs in a further object alone', () => {
   const Part = struct('Part', { before: u32, bytes: blob, numbers: vec(u32) });

@@ -13,6 +13,8 @@ export interface Page {
 const MENDS: Readonly<Record<Mend, string>> = {
   quarantine: 'With `--repair` the file moves to quarantine/, byte for byte; restore the object from a backup.',
   rebuild: '`twz check --repair` mends it without loss, and keeps a copy of what it changes.',
+  derive:
+    '`twz check --repair` mends it where all the rest of the collection says what must be there; else `--salvage` saves what can be read.',
   clear: 'With `--repair --clear` the references concerned are set to null.',
   truncate: '`twz check --repair` cuts the log there, and keeps what it cuts off.',
   remove: 'Remove it with `twz rm`.',

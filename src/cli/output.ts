@@ -144,8 +144,8 @@ export function count(n: number): string {
 }
 
 /** `1 object`, `2 objects`. */
-export function plural(n: number, noun: string): string {
-  return `${count(n)} ${noun}${n === 1 ? '' : 's'}`;
+export function plural(n: number, noun: string, many = `${noun}s`): string {
+  return `${count(n)} ${n === 1 ? noun : many}`;
 }
 
 export function duration(ms: number): string {

@@ -18,7 +18,7 @@ import { Findings, type Finding, type FindingName } from './check/findings.ts';
 import { SpaceImage } from './check/image.ts';
 import { NamesWalk, WELL_KNOWN, wellKnownId } from './check/names.ts';
 import { checkObject, factsOf, type ObjectFacts } from './check/object.ts';
-import { TypedWalk } from './check/typed.ts';
+import { TypedWalk, type DamagedCollection } from './check/typed.ts';
 import { repair, type RepairOptions, type RepairStep } from './check/repair.ts';
 
 export interface CheckOptions {
@@ -102,6 +102,11 @@ export class Checker {
     this.#walk.run(structs);
     if (this.image.control !== undefined) this.#names.run(this.image.host, this.image.control.space);
     return this;
+  }
+
+  /** Collections in which something is wrong. */
+  get damaged(): readonly DamagedCollection[] {
+    return this.#walk.damaged;
   }
 
   get ids(): ReadonlySet<ObjectId> {

@@ -40,13 +40,13 @@ import { indexesOf, keyTypeOf } from './key-types.ts';
 import type { CollectionShape } from './check/collection-image.ts';
 import { parseSchema, type ObjectSchema, type Shape, type StructShape } from './check/schema.ts';
 
-type AnyField = Field<unknown, never>;
+export type AnyField = Field<unknown, never>;
 export type DynamicStruct = Struct<Record<string, AnyField>>;
 
 const NUMBERS: Readonly<Record<string, AnyField>> = { u8, i8, u16, i16, u32, i32, f32, f64, u64, i64 };
 const BIG: Readonly<Record<string, AnyField>> = { u64: bigU64, i64: bigI64 };
 
-type DynamicCollection = CollectionType<object, never>;
+export type DynamicCollection = CollectionType<object, never>;
 const MAPS: Readonly<Record<string, (key: AnyKeyType, value: AnyField) => DynamicCollection>> = {
   HashMap: (key, value) => hashMap(key, value),
   OrderedMap: (key, value) => orderedMap(key, value),
@@ -75,7 +75,7 @@ function indexedOf(shape: CollectionShape, keyOf: (signature: string) => AnyKeyT
 /** The collection that a type stands for: the root of an object may be one itself. */
 function rootCollection(name: string, { fields }: StructShape): CollectionShape | undefined {
   const shape = fields[0]?.shape;
-  return shape?.kind === 'collection' && name.includes('<') ? shape : undefined;
+  return shape?.kind === 'collection' && (name.includes('<') || name === shape.collection) ? shape : undefined;
 }
 
 /** Roots are opened alike, structs and collections. */
@@ -84,8 +84,21 @@ function rootOf(collection: DynamicCollection): DynamicStruct {
   return root as DynamicStruct;
 }
 
-/** The structs of a schema, by name. They have the fingerprints of those that the schema was written from. */
+/** What a schema describes, as a program would have declared it. */
+export interface DynamicTypes {
+  /** The structs, by name. They have the fingerprints of those that the schema was written from. */
+  readonly structs: ReadonlyMap<string, DynamicStruct>;
+  readonly field: (shape: Shape) => AnyField;
+  readonly collection: (shape: CollectionShape) => DynamicCollection;
+  /** The type of a collection's keys. */
+  readonly key: (signature: string) => AnyKeyType;
+}
+
 export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicStruct> {
+  return typesFrom(schema).structs;
+}
+
+export function typesFrom(schema: ObjectSchema): DynamicTypes {
   const made = new Map<string, DynamicStruct>();
   const needed = (name: string): DynamicStruct => {
     const type = made.get(name);
@@ -105,9 +118,9 @@ export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicSt
     const node = needed(mapIn('nodes') ?? parts);
     return edge === undefined ? graph(node) : graph(node, needed(edge));
   };
+  const keyOf = (signature: string): AnyKeyType => keyTypeOf(signature, (name) => ref(needed(name)));
   const collectionOf = (shape: CollectionShape): DynamicCollection => {
     const { collection, key, value } = shape;
-    const keyOf = (signature: string): AnyKeyType => keyTypeOf(signature, (name) => ref(needed(name)));
     const keys = key === undefined ? undefined : keyOf(key);
     const whole = Object.hasOwn(WHOLES, collection) ? WHOLES[collection] : undefined;
     if (whole !== undefined) return whole;
@@ -170,7 +183,7 @@ export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicSt
     const shape = rootCollection(name, type);
     if (shape !== undefined) made.set(name, rootOf(collectionOf(shape)));
   }
-  return made;
+  return { structs: made, field: fieldOf, collection: collectionOf, key: keyOf };
 }
 
 export interface TypedObject {

@@ -66,12 +66,16 @@ function salvage(to: string, options: CheckFlags, ending: Ending): void {
   } finally {
     progress.done();
   }
-  if (report.lost.length > 0) ending.code = EXIT.findings;
+  if (report.lost.length + report.collections.length > 0) ending.code = EXIT.findings;
   if (options.json === true) {
     out.json({ directory: to, ...report });
     return;
   }
   for (const { id, what } of report.mended) out.line(`${out.paint('green', 'mended')}  ${id}  ${printable(what)}`);
+  for (const { id, name, entries, counted, path } of report.collections) {
+    const where = path === undefined ? 'nothing could be read' : `${plural(entries, 'entry', 'entries')} of ${count(counted)} in ${path}`;
+    out.line(`${out.paint('yellow', 'read')}  ${id}  ${printable(name)}: ${where}`);
+  }
   for (const { file, reason } of report.lost) out.line(`${out.paint('red', 'lost')}  ${printable(file)}  ${printable(reason)}`);
   if (report.names > 0) out.line(`${out.paint('green', 'names')}  ${plural(report.names, 'name')} collected`);
   if (report.found > 0) out.line(`${out.paint('yellow', 'names')}  ${plural(report.found, 'object')} that nothing leads to: in /lost`);

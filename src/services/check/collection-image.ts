@@ -33,13 +33,19 @@ export interface Found extends Placed {
   readonly shape: Shape;
 }
 
+/** A word, and what it has to be. */
+export interface Mending {
+  readonly place: Placed;
+  readonly value: number;
+}
+
 /** What is asked of who looks. */
 export interface CollectionReader {
   read(id: ObjectId): ObjectImage | undefined;
   /** Bytes of the live block that begins at a place; undefined where none does. Not asked: anything inside the object. */
   block?(place: Placed): number | undefined;
-  /** Something is wrong at a place. */
-  bad(name: FindingName, place: Placed, message: string, expected?: string): void;
+  /** Something is wrong at a place. `mend`: words that would put it right, if nothing else is wrong with the collection. */
+  bad(name: FindingName, place: Placed, message: string, expected?: string, mend?: readonly Mending[]): void;
   /** A pointer to another object of the collection. */
   member?(place: Placed): void;
   /** A pointer that goes with a key: to a `type`. */
@@ -98,7 +104,7 @@ export function walkCollection(home: Placed, shape: CollectionShape, schema: Obj
   if (kind.elements === true && shape.value === undefined) return false;
   const image = new CollectionImage(home, shape, schema, codec, reader, kind.pool);
   try {
-    image.finish(kind.walk(image));
+    image.finish(kind.walk(image), kind);
   } catch (error) {
     if (!(error instanceof Ended)) throw error;
   }
@@ -131,6 +137,8 @@ export class CollectionImage {
   readonly #reached = new Set<number>();
   readonly #blocks = new Map<number, number>();
   entries = 0;
+  /** Something does not agree with the rest: counts of blocks that do not agree either are no mistake then, but a second witness. */
+  doubtful = false;
 
   constructor(
     home: Placed,
@@ -152,8 +160,15 @@ export class CollectionImage {
     this.valueAlign = value === undefined ? 1 : alignOf(schema, value);
   }
 
-  bad(name: FindingName, place: Placed, message: string, expected?: string): void {
-    this.reader.bad(name, place, message, expected);
+  bad(name: FindingName, place: Placed, message: string, expected?: string, mend?: readonly Mending[]): void {
+    this.reader.bad(name, place, message, expected, mend);
+  }
+
+  /** A word that should be another one, as all the rest says. */
+  wrong(name: FindingName, image: ObjectImage, at: number, value: number, message: string): void {
+    const place = { image, at };
+    this.doubtful = true;
+    this.bad(name, place, message, String(value), [{ place, value }]);
   }
 
   header(offset: number): number {
@@ -163,10 +178,6 @@ export class CollectionImage {
   /** A number of two words. */
   wide(offset: number): number {
     return this.home.image.u64(this.home.at + offset);
-  }
-
-  wasReached(address: number): boolean {
-    return this.#reached.has(address);
   }
 
   /** Bytes from a place to the end of its block, as far as that is known. */
@@ -191,35 +202,34 @@ export class CollectionImage {
     return found;
   }
 
-  /** The block of an address: live, long enough, reached once. Undefined, and a finding, where it is not. */
-  block(address: number, size: number, from: Placed, what: string, name: FindingName): Placed | undefined {
-    const index = address >>> 22;
-    const image = address === 0 ? undefined : this.#member(index);
+  /** The block of an address: live, long enough, reached once. A string says why there is none. */
+  #find(address: number, size: number): Placed | string {
+    const image = address === 0 ? undefined : this.#member(address >>> 22);
     const at = (address & 0x3fffff) << 4;
-    if (image === undefined || at < PAGE || at + size > image.size) {
-      this.bad(name, from, `${what} lies at address ${address.toString(16)}, outside the collection's objects`, 'a block in one of them');
-      return undefined;
-    }
+    if (image === undefined || at < PAGE || at + size > image.size)
+      return `lies at address ${address.toString(16)}, outside the collection's objects`;
     const place = { image, at };
-    if (this.reader.block !== undefined) {
-      const live = this.reader.block(place);
-      if (live === undefined || live < size) {
-        this.bad(
-          name,
-          from,
-          `${what} at ${at} of ${image.id} is ${live === undefined ? 'no live block' : `${live} bytes`}`,
-          `${size} bytes`,
-        );
-        return undefined;
-      }
-    }
-    if (this.#reached.has(address)) {
-      this.bad(name, from, `${what} at ${at} of ${image.id} is reached a second time`, 'each block once');
-      return undefined;
-    }
+    const live = this.reader.block === undefined ? size : this.reader.block(place);
+    if (live === undefined) return `at ${at} of ${image.id} is no live block`;
+    if (live < size) return `at ${at} of ${image.id} is ${live} bytes, not ${size}`;
+    if (this.#reached.has(address)) return `at ${at} of ${image.id} is reached a second time`;
     this.#reached.add(address);
-    this.#blocks.set(index, (this.#blocks.get(index) ?? 0) + 1);
+    this.#blocks.set(address >>> 22, (this.#blocks.get(address >>> 22) ?? 0) + 1);
     return place;
+  }
+
+  /** The same for who knows another way where there is none. */
+  tryBlock(address: number, size: number): Placed | undefined {
+    const found = this.#find(address, size);
+    return typeof found === 'string' ? undefined : found;
+  }
+
+  /** Undefined, and a finding, where there is none. */
+  block(address: number, size: number, from: Placed, what: string, name: FindingName): Placed | undefined {
+    const found = this.#find(address, size);
+    if (typeof found !== 'string') return found;
+    this.bad(name, from, `${what} ${found}`, `a block of ${size} bytes`);
+    return undefined;
   }
 
   key({ image, at }: Placed, length: number): Key {
@@ -304,18 +314,34 @@ export class CollectionImage {
     if (this.reader.piece?.(piece) === false) throw new Ended();
   }
 
+  /** Is something there that no way leads to, or the reverse? The number of blocks is a second witness to that of the entries. */
+  get #poolAgrees(): boolean {
+    const { image } = this.home;
+    if (this.header(this.#pool + 12) !== (this.#blocks.get(0) ?? 0)) return false;
+    const table = this.header(this.#pool);
+    for (let index = 1; index <= Math.min(this.header(this.#pool + 4), MEMBERS_MAX); index++)
+      if (image.u32(table + index * 16 + 4) !== 0 && image.u32(table + index * 16 + 8) !== (this.#blocks.get(index) ?? 0)) return false;
+    return true;
+  }
+
   /** Counts: of entries, as the header has it, and of blocks in each object. */
-  finish(counted: number): void {
+  finish(counted: number, kind: Kind): void {
     const { home } = this;
-    if (counted !== this.entries)
-      this.bad('CollectionCount', home, `the collection counts ${counted} entries; there are ${this.entries}`, String(this.entries));
+    if (counted !== this.entries) {
+      this.doubtful = true;
+      const mend = kind.counts === true && this.#poolAgrees ? [{ place: home, value: this.entries }] : undefined;
+      this.bad('CollectionCount', home, `the collection counts ${counted} entries; there are ${this.entries}`, String(this.entries), mend);
+    }
+    const bad = (at: number, seen: number, message: string): void => {
+      const place = { image: home.image, at };
+      this.bad('CollectionPool', place, message, String(seen), this.doubtful ? undefined : [{ place, value: seen }]);
+    };
     const pool = this.#pool;
     const count = this.header(pool + 4);
     if (count > MEMBERS_MAX) this.bad('CollectionPool', home, `the collection has ${count} objects`, `at most ${MEMBERS_MAX}`);
     const atHome = this.header(pool + 12);
     const seen = this.#blocks.get(0) ?? 0;
-    if (atHome !== seen)
-      this.bad('CollectionPool', home, `the collection counts ${atHome} blocks at home; ${seen} were reached`, String(seen));
+    if (atHome !== seen) bad(home.at + pool + 12, seen, `the collection counts ${atHome} blocks at home; ${seen} were reached`);
     const table = this.header(pool);
     for (let index = 1; index <= Math.min(count, MEMBERS_MAX); index++) {
       const at = table + index * 16;
@@ -339,13 +365,7 @@ export class CollectionImage {
         );
       const blocks = home.image.u32(at + 8);
       const found = this.#blocks.get(index) ?? 0;
-      if (blocks !== found)
-        this.bad(
-          'CollectionPool',
-          place,
-          `object ${index} counts ${blocks} blocks of the collection; ${found} were reached`,
-          String(found),
-        );
+      if (blocks !== found) bad(at + 8, found, `object ${index} counts ${blocks} blocks of the collection; ${found} were reached`);
     }
   }
 }
@@ -438,7 +458,7 @@ function walkTable(it: CollectionImage, address: number, from: Placed, local: nu
     it.entry(found.key, found.value);
   }
   if (image.u32(at + 4) !== used)
-    it.bad('CollectionTable', head, `a table counts ${image.u32(at + 4)} slots in use; there are ${used}`, String(used));
+    it.wrong('CollectionTable', image, at + 4, used, `a table counts ${image.u32(at + 4)} slots in use; there are ${used}`);
 }
 
 // --- in the order of keys -----------------------------------------------------------------------------------------------------
@@ -453,9 +473,11 @@ function ordered(it: CollectionImage): (key: Key, value: Stored['value'], from: 
   };
 }
 
-function headOf(key: Key, skip: number): number {
+const headOf = (key: Key, skip: number): number => headOfBytes(key.bytes, skip);
+
+function headOfBytes(bytes: string, skip: number): number {
   let head = 0;
-  for (let i = skip; i < skip + 4; i++) head = (head << 8) | (i < key.bytes.length ? key.bytes.charCodeAt(i) : 0);
+  for (let i = skip; i < skip + 4; i++) head = (head << 8) | (i < bytes.length ? bytes.charCodeAt(i) : 0);
   return head >>> 0;
 }
 
@@ -514,20 +536,27 @@ function walkLevels(it: CollectionImage): void {
   }
   const next = ordered(it);
   let before = 0;
-  const leaf = (address: number, node: Placed, count: number): void => {
+  let link: Placed = { image: it.home.image, at: it.home.at + 12 };
+  const leaf = (address: number, node: Placed, count: number, low: string | undefined, high: string | undefined): void => {
     const { image, at } = node;
-    if (image.u32(at + 8) !== before) it.bad('CollectionNode', node, 'a leaf does not lead back to the one before it');
+    if (link.image.u32(link.at) !== address)
+      it.wrong('CollectionNode', link.image, link.at, address, before === 0 ? NO_FIRST : 'a leaf does not lead on to the next one');
+    if (image.u32(at + 8) !== before) it.wrong('CollectionNode', image, at + 8, before, 'a leaf does not lead back to the one before it');
     before = address;
+    link = { image, at: at + 12 };
     for (let i = 0; i < count; i++) {
-      const link = { image, at: at + LEAF.records + i * 4 };
-      const record = it.record(image.u32(link.at), link);
+      const slot = { image, at: at + LEAF.records + i * 4 };
+      const record = it.record(image.u32(slot.at), slot);
       if (record === undefined) continue;
+      const { bytes } = record.key;
       if (image.u32(at + LEAF.heads + i * 4) !== headOf(record.key, image.u32(at + 4)))
         it.bad('CollectionNode', { image, at: at + LEAF.heads + i * 4 }, 'a leaf has the head of another key');
-      next(record.key, record.value, link);
+      if ((low !== undefined && bytes < low) || (high !== undefined && bytes >= high))
+        it.bad('CollectionOrder', slot, 'a key lies in a leaf where it is not looked for');
+      next(record.key, record.value, slot);
     }
   };
-  const down = (address: number, from: Placed, level: number): void => {
+  const down = (address: number, from: Placed, level: number, low: string | undefined, high: string | undefined): void => {
     const node = it.block(address, level === 0 ? LEAF.size : INNER.size, from, 'a node', 'CollectionNode');
     if (node === undefined) return;
     const { image, at } = node;
@@ -537,19 +566,41 @@ function walkLevels(it: CollectionImage): void {
       return;
     }
     if (level === 0) {
-      leaf(address, node, count);
+      leaf(address, node, count, low, high);
       return;
     }
+    let left = low;
     for (let i = 0; i <= count; i++) {
-      const separator = { image, at: at + INNER.separators + i * 4 };
-      if (i < count && !it.codec.exact) it.block(image.u32(separator.at), 16, separator, 'a separator', 'CollectionNode');
+      const right = i === count ? high : separator(it, node, i);
       const child = { image, at: at + INNER.children + i * 4 };
-      down(image.u32(child.at), child, level - 1);
+      down(image.u32(child.at), child, level - 1, left, right);
+      left = right;
     }
   };
-  if (it.header(12) === 0) it.bad('CollectionNode', it.home, 'an ordered map does not say where its first leaf is');
-  down(it.header(4), it.home, levels - 1);
-  if (it.header(20) !== before) it.bad('CollectionNode', it.home, 'an ordered map does not say where its last leaf is');
+  down(it.header(4), it.home, levels - 1, undefined, undefined);
+  if (link.at !== it.home.at + 12 && link.image.u32(link.at) !== 0)
+    it.wrong('CollectionNode', link.image, link.at, 0, 'the last leaf leads on to another one');
+  if (it.header(20) !== before)
+    it.wrong('CollectionNode', it.home.image, it.home.at + 20, before, 'an ordered map does not say where its last leaf is');
+}
+
+const NO_FIRST = 'an ordered map does not say where its first leaf is';
+
+/** The bytes of separator `i` of an inner node: no key in front of it has as many. Undefined where it cannot be read. */
+function separator(it: CollectionImage, { image, at }: Placed, i: number): string | undefined {
+  const head = image.u32(at + 16 + i * 4);
+  if (it.codec.exact) return String.fromCharCode(head >>> 24, (head >>> 16) & 255, (head >>> 8) & 255, head & 255);
+  const slot = { image, at: at + INNER.separators + i * 4 };
+  const block = it.block(image.u32(slot.at), 16, slot, 'a separator', 'CollectionNode');
+  if (block === undefined) return undefined;
+  const length = block.image.u32(block.at);
+  if (length > it.room(block) - 4) {
+    it.bad('CollectionNode', block, `a separator says that it has ${length} bytes`, `at most ${it.room(block) - 4}`);
+    return undefined;
+  }
+  const { bytes } = it.key({ image: block.image, at: block.at + 4 }, length);
+  if (head !== headOfBytes(bytes, image.u32(at + 4))) it.bad('CollectionNode', slot, 'an inner node has the head of another separator');
+  return bytes;
 }
 
 interface Kind {
@@ -557,19 +608,21 @@ interface Kind {
   readonly pool: number;
   readonly keyed?: boolean;
   readonly elements?: boolean;
+  /** The header's first word is the count, and follows from what is there. */
+  readonly counts?: boolean;
   /** Returns what the header counts. */
   readonly walk: (it: CollectionImage) => number;
 }
 
 const KINDS: Readonly<Record<string, Kind>> = {
-  HashMap: { pool: 24, keyed: true, walk: walkHash },
-  HashSet: { pool: 24, keyed: true, walk: walkHash },
-  RedBlackTree: { pool: 24, keyed: true, walk: walkRedBlack },
-  OrderedMap: { pool: 24, keyed: true, walk: walkOrdered },
+  HashMap: { pool: 24, keyed: true, counts: true, walk: walkHash },
+  HashSet: { pool: 24, keyed: true, counts: true, walk: walkHash },
+  RedBlackTree: { pool: 24, keyed: true, counts: true, walk: walkRedBlack },
+  OrderedMap: { pool: 24, keyed: true, counts: true, walk: walkOrdered },
   Vec: { pool: 24, elements: true, walk: walkVec },
   Blob: { pool: 24, walk: walkBlob },
-  List: { pool: 16, elements: true, walk: walkList },
+  List: { pool: 16, elements: true, counts: true, walk: walkList },
   Queue: { pool: 40, elements: true, walk: walkRing },
   Log: { pool: 40, elements: true, walk: (it) => walkRing(it, true) },
-  TextDocument: { pool: 24, walk: walkText },
+  TextDocument: { pool: 24, counts: true, walk: walkText },
 };

@@ -8,8 +8,11 @@ import type { ObjectId } from '../../abi/id.ts';
 
 export type Severity = 'error' | 'warning' | 'note';
 
-/** What `--repair` does about a finding. `quarantine` moves the file aside, out of the space, byte for byte. */
-export type Mend = 'quarantine' | 'rebuild' | 'clear' | 'truncate' | 'remove' | 'none';
+/**
+ * What `--repair` does about a finding. `quarantine` moves the file aside, out of the space, byte for byte; `derive` sets words of a
+ * collection to what all the rest of it says.
+ */
+export type Mend = 'quarantine' | 'rebuild' | 'derive' | 'clear' | 'truncate' | 'remove' | 'none';
 
 interface FindingPage {
   readonly severity: Severity;
@@ -97,12 +100,12 @@ export const FINDINGS = {
   ValueRange: page('error', 'none', 'A stored value is none of those that its field takes.'),
 
   // --- collections --------------------------------------------------------------------------------------------------------
-  CollectionPool: page('error', 'none', 'The table of the objects of a collection is damaged, or counts other blocks than there are.'),
-  CollectionCount: page('error', 'none', 'A collection counts more or fewer entries than it has.'),
+  CollectionPool: page('error', 'derive', 'The table of the objects of a collection is damaged, or counts other blocks than there are.'),
+  CollectionCount: page('error', 'derive', 'A collection counts more or fewer entries than it has.'),
   CollectionRecord: page('error', 'none', 'A collection leads to an entry that is no live block, or too short for its key and value.'),
-  CollectionTable: page('error', 'none', 'A table of a hash map has a mask, a depth or a count that cannot be, or is no live block.'),
+  CollectionTable: page('error', 'derive', 'A table of a hash map has a mask, a depth or a count that cannot be, or is no live block.'),
   CollectionSlot: page('error', 'none', 'A slot of a hash map holds a wrong hash, or lies where its key is not looked for.'),
-  CollectionNode: page('error', 'none', 'A node of an ordered collection is missing, reached twice, or not as its layout says.'),
+  CollectionNode: page('error', 'derive', 'A node of an ordered collection is missing, reached twice, or not as its layout says.'),
   CollectionOrder: page('error', 'none', 'The entries of an ordered collection are not in the order of their keys.'),
   CollectionChunk: page(
     'error',
@@ -112,17 +115,17 @@ export const FINDINGS = {
   CollectionElement: page('error', 'none', 'An element of a sequence leads to text, bytes or a value that is no live block, or too short.'),
   CollectionRing: page(
     'error',
-    'none',
+    'derive',
     'The numbers of the elements of a queue or log cannot be, or a log counts other bytes than it has.',
   ),
   CollectionText: page(
     'error',
-    'none',
+    'derive',
     'A node or leaf of a long text is missing, counts other code units than there are, or splits a character.',
   ),
   CollectionEdge: page(
     'error',
-    'none',
+    'derive',
     'An edge of a graph leads from or to a node that is not there, or is not listed at its ends as it should.',
   ),
   CollectionIndex: page(
@@ -170,6 +173,18 @@ export class Findings {
     const kept = (this.#kept.get(key) ?? 0) + 1;
     this.#kept.set(key, kept);
     if (kept <= Findings.MOST) this.list.push({ name, severity: FINDINGS[name].severity, message, ...where });
+  }
+
+  readonly #derived = new Map<ObjectId, Map<number, number>>();
+
+  /** A word of a collection that follows from all the rest of it. */
+  derived(id: ObjectId, at: number, value: number): void {
+    const known = this.#derived.get(id) ?? new Map<number, number>();
+    this.#derived.set(id, known.set(at, value));
+  }
+
+  toDerive(): ReadonlyMap<ObjectId, ReadonlyMap<number, number>> {
+    return this.#derived;
   }
 
   readonly #clearable = new Map<ObjectId, Set<number>>();

@@ -139,12 +139,10 @@ function numbers(
     if (offset === undefined) continue;
     const next = home.image.u32(home.at + offset);
     const most = highest(all);
+    const place = { image: home.image, at: home.at + offset };
     if (next <= most)
-      reader.bad(
-        'CollectionEdge',
-        { image: home.image, at: home.at + offset },
-        `${name} is ${next}; number ${most} is in use`,
-        `${most + 1} or more`,
-      );
+      reader.bad('CollectionEdge', place, `${name} is ${next}; number ${most} is in use`, `${most + 1} or more`, [
+        { place, value: most + 1 },
+      ]);
   }
 }

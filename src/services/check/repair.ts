@@ -242,6 +242,7 @@ class Repair {
       const names = byObject.get(object) ?? new Set();
       byObject.set(object, names.add(name));
     }
+    for (const id of this.#found.toDerive().keys()) if (!byObject.has(id)) byObject.set(id, new Set());
     for (const [id, names] of byObject) {
       const file = objectPath(id);
       if (!this.#host.exists(this.#path(file))) continue;
@@ -264,7 +265,8 @@ class Repair {
   }
 
   #mend(id: ObjectId, file: string, names: ReadonlySet<FindingName>): void {
-    if (![...names].some((name) => ['rebuild', 'clear'].includes(FINDINGS[name].mend))) return;
+    const derived = this.#found.toDerive().get(id);
+    if (derived === undefined && ![...names].some((name) => ['rebuild', 'clear'].includes(FINDINGS[name].mend))) return;
     const bytes = readWhole(this.#host, this.#path(file));
     if (bytes === undefined) return;
     const image = new ObjectImage(bytes);
@@ -276,6 +278,8 @@ class Repair {
     const isAsked = (mend: string): boolean => [...names].some((name) => FINDINGS[name].mend === mend);
     const clears = this.#options.clear && isAsked('clear');
     if (clears) done.push(...clearPointers(this.#found, this.#image, id, image));
+    for (const [at, value] of derived ?? []) image.dv.setUint32(at, value, true);
+    if (derived !== undefined) done.push(`set words of collections to what all the rest of them says: ${derived.size}`);
     if (isAsked('rebuild')) done.push(...this.#recount(id, image));
     if (isAsked('rebuild') || clears) done.push(...rebuildObject(image));
     const size = image.u32(META.size);

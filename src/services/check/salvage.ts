@@ -9,6 +9,9 @@
  *   rights, kind, size      those that give the ID back; the size of the file
  *   allocator, page map     rebuilt as by repair: memory in doubt counts as in use
  *
+ * A collection in which something is wrong stays as it is, as far as repair cannot mend it; what can be read of it is copied to a new one
+ * beside it, in /lost/collections (salvage-collections.ts).
+ *
  * What cannot be proved is copied to the new space's quarantine, byte for byte. References to it give ObjectMissing. Names of a namespace
  * that is damaged are collected one by one; objects that lost their names get new ones in /lost.
  */
@@ -27,6 +30,7 @@ import { WELL_KNOWN, readableEntries, wellKnownId, type NameRecord } from './nam
 import { ObjectImage } from './object-image.ts';
 import { boundId, checkObject, metaChecksum } from './object.ts';
 import { rebuildObject, stamp } from './rebuild.ts';
+import { saveCollections, type SavedCollection } from './salvage-collections.ts';
 
 export interface SalvageReport {
   readonly space: ObjectId;
@@ -41,6 +45,8 @@ export interface SalvageReport {
   readonly names: number;
   /** Objects that were given a name in /lost. */
   readonly found: number;
+  /** What could be read of damaged collections. */
+  readonly collections: readonly SavedCollection[];
 }
 
 interface Saved {
@@ -102,7 +108,8 @@ class Salvage {
       throw error;
     }
     const { names, found } = this.#names(space);
-    return { space, objects: this.#saved.size, bytes: this.#bytes, mended: this.#mended, lost: this.#lost, names, found };
+    const collections = saveCollections(this.#host, this.#out, (id, what) => this.#mended.push({ id, what }));
+    return { space, objects: this.#saved.size, bytes: this.#bytes, mended: this.#mended, lost: this.#lost, names, found, collections };
   }
 
   /** Every file below objects/, those first that lie where they belong. */

@@ -137,43 +137,56 @@ export function walkBlob(it: CollectionImage): number {
 
 // --- lists ------------------------------------------------------------------------------------------------------------------
 
+interface Node extends Placed {
+  readonly address: number;
+}
+
+/** A list can be read from both its ends: where one way breaks off, the other may lead further. */
 export function walkList(it: CollectionImage): number {
   if (it.shape === undefined) return 0;
   const elements = elementsOf(it.schema, it.shape, false);
   const size = Math.max(16, 8 + elements.stride);
-  const first = it.header(4);
+  const length = it.header(0);
+  const { image: home, at: header } = it.home;
   const last = it.header(8);
-  let before = 0;
-  let from = it.home;
-  for (let address = first; address !== 0;) {
-    const node = it.block(address, size, from, 'a node of the list', 'CollectionNode');
-    if (node === undefined) {
-      walkBack(it, elements, size, last, before);
-      return it.header(0);
-    }
+  let end: Node | undefined;
+  let address = it.header(4);
+  while (address !== 0) {
+    const node = it.tryBlock(address, size);
+    if (node === undefined) break;
     const { image, at } = node;
-    if (image.u32(at) !== before) it.bad('CollectionNode', node, 'a node of the list does not lead back to the one before it');
+    const before = end?.address ?? 0;
+    if (image.u32(at) !== before)
+      it.wrong('CollectionNode', image, at, before, 'a node of the list does not lead back to the one before it');
     walkElement(it, elements, { image, at: at + 8 }, it.entries);
-    before = address;
-    from = { image, at: at + 4 };
+    end = { ...node, address };
     address = image.u32(at + 4);
   }
-  if (last !== before) it.bad('CollectionNode', it.home, 'the list does not say where its last node is');
-  return it.header(0);
+  if (address === 0 && last === (end?.address ?? 0)) return length;
+  const seen = it.entries;
+  const link: Placed = end === undefined ? { image: home, at: header + 4 } : { image: end.image, at: end.at + 4 };
+  const back = nodesBack(it, last, size, end?.address ?? 0);
+  for (const { image, at } of back.nodes) walkElement(it, elements, { image, at: at + 8 }, it.entries);
+  const [next] = back.nodes;
+  if (back.whole && next !== undefined && it.entries === length)
+    it.wrong('CollectionNode', link.image, link.at, next.address, 'a list breaks off here; from its end it can be read on');
+  else if (address === 0 && next === undefined && seen === length)
+    it.wrong('CollectionNode', home, header + 8, end?.address ?? 0, 'the list does not say where its last node is');
+  else it.bad('CollectionNode', link, `a list of ${length} breaks off behind ${seen} nodes`, 'a node of the list');
+  return length;
 }
 
-/** The way forward is broken behind `known`: what can be reached from the end comes, too, in order. */
-function walkBack(it: CollectionImage, elements: Elements, size: number, last: number, known: number): void {
-  const found: Placed[] = [];
-  let from = it.home;
-  for (let address = last; address !== 0 && address !== known && !it.wasReached(address);) {
-    const node = it.block(address, size, from, 'a node of the list', 'CollectionNode');
+/** From the end back to the node `known`, 0 for the beginning; in the order of the list. */
+function nodesBack(it: CollectionImage, last: number, size: number, known: number): { nodes: Node[]; whole: boolean } {
+  const nodes: Node[] = [];
+  let address = last;
+  while (address !== 0 && address !== known) {
+    const node = it.tryBlock(address, size);
     if (node === undefined) break;
-    found.push(node);
-    from = node;
+    nodes.push({ ...node, address });
     address = node.image.u32(node.at);
   }
-  for (const { image, at } of found.toReversed()) walkElement(it, elements, { image, at: at + 8 }, it.entries);
+  return { nodes: nodes.reverse(), whole: address === known };
 }
 
 // --- rings ------------------------------------------------------------------------------------------------------------------
@@ -188,8 +201,15 @@ export function walkRing(it: CollectionImage, isLog = false): number {
     return 0;
   }
   const bytes = walkRingChunks(it, elements, first, next);
-  if (isLog && bytes !== undefined && it.wide(24) !== bytes)
-    it.bad('CollectionRing', it.home, `the log counts ${it.wide(24)} bytes; its elements have ${bytes}`, String(bytes));
+  if (isLog && bytes !== undefined && it.wide(24) !== bytes) {
+    const { image, at } = it.home;
+    it.doubtful = true;
+    const mend = [
+      { place: { image, at: at + 24 }, value: bytes >>> 0 },
+      { place: { image, at: at + 28 }, value: Math.floor(bytes / 2 ** 32) },
+    ];
+    it.bad('CollectionRing', it.home, `the log counts ${it.wide(24)} bytes; its elements have ${bytes}`, String(bytes), mend);
+  }
   return next - first;
 }
 

@@ -6,18 +6,33 @@ const NODE = 8;
 const FAN = 127;
 const HEIGHT_MAX = 16;
 
+interface Miscount {
+  readonly place: Placed;
+  readonly units: number;
+}
+
 /** Returns the length that the header says. */
 export function walkText(it: CollectionImage): number {
   const root = it.header(4);
   const height = it.header(8);
   const length = it.header(0);
   if (height > HEIGHT_MAX) it.bad('CollectionText', it.home, `a text has ${height} levels`, `at most ${HEIGHT_MAX}`);
-  else if (root !== 0) walkBelow(it, root, it.home, height);
+  else if (root !== 0) {
+    const wrong: Miscount[] = [];
+    const sum = walkBelow(it, root, it.home, height, wrong);
+    for (const { place, units } of wrong) {
+      const { image, at } = place;
+      const message = `a node of a text counts ${image.u32(at)} code units below a child; there are ${units}`;
+      // If the whole length is another one, too, it may be the leaf that is wrong.
+      if (sum === length) it.wrong('CollectionText', image, at, units, message);
+      else it.bad('CollectionText', place, message, String(units));
+    }
+  }
   return length;
 }
 
 /** Code units below a node; -1 where some could not be read. */
-function walkBelow(it: CollectionImage, address: number, from: Placed, level: number): number {
+function walkBelow(it: CollectionImage, address: number, from: Placed, level: number, wrong: Miscount[]): number {
   if (level === 0) return walkLeaf(it, address, from);
   const node = it.block(address, NODE + FAN * 8, from, 'a node of the text', 'CollectionText');
   if (node === undefined) return -1;
@@ -31,11 +46,9 @@ function walkBelow(it: CollectionImage, address: number, from: Placed, level: nu
   let whole = true;
   for (let i = 0; i < count; i++) {
     const child = { image, at: at + NODE + i * 8 };
-    const units = walkBelow(it, image.u32(child.at), child, level - 1);
-    const said = image.u32(child.at + 4);
+    const units = walkBelow(it, image.u32(child.at), child, level - 1, wrong);
     if (units < 0) whole = false;
-    else if (units !== said)
-      it.bad('CollectionText', child, `a node of a text counts ${said} code units below a child; there are ${units}`, String(units));
+    else if (units !== image.u32(child.at + 4)) wrong.push({ place: { image, at: child.at + 4 }, units });
     sum += units;
   }
   return whole ? sum : -1;

@@ -7,7 +7,7 @@ import { FLAG, FOT, KIND, META, PAGE } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { fingerprintOf } from '../../lib/fingerprint.ts';
 import { forwardedIn } from '../evolution/forwards.ts';
-import { walkCollection, type CollectionShape } from './collection-image.ts';
+import { walkCollection, type CollectionShape, type Mending } from './collection-image.ts';
 import type { FindingName, Findings } from './findings.ts';
 import type { SpaceImage } from './image.ts';
 import { readPointer, type FotRecord, type ObjectImage } from './object-image.ts';
@@ -36,6 +36,18 @@ interface Visit {
   readonly holder: ObjectId;
   readonly from: number;
   readonly name: string;
+}
+
+export interface DamagedCollection {
+  readonly id: ObjectId;
+  /** Where its header lies. */
+  readonly at: number;
+  readonly shape: CollectionShape;
+  readonly schema: ObjectSchema;
+  /** The field that it is, or `TYPE: a value`. */
+  readonly name: string;
+  /** What is wrong follows from all the rest of it: repair sets it. */
+  readonly mendable: boolean;
 }
 
 interface Passed {
@@ -85,6 +97,8 @@ export class TypedWalk {
   readonly #through = new Map<ObjectId, Map<number, Passed>>();
   pointers = 0;
   structs = 0;
+  /** Collections in which something is wrong. */
+  readonly damaged: DamagedCollection[] = [];
 
   constructor(source: WalkSource) {
     this.#source = source;
@@ -266,7 +280,7 @@ export class TypedWalk {
         return;
       }
       case 'collection':
-        this.#collection(id, facts, at, shape, type, local);
+        this.#collection(id, facts, at, shape, type, local, name);
         return;
       case 'text':
       case 'bytes':
@@ -281,21 +295,29 @@ export class TypedWalk {
   }
 
   /** Walks through a collection, and into its values, wherever they lie. */
-  #collection(id: ObjectId, facts: ObjectFacts, at: number, shape: CollectionShape, type: TypeOf, local: Visit[]): void {
+  #collection(id: ObjectId, facts: ObjectFacts, at: number, shape: CollectionShape, type: TypeOf, local: Visit[], name: string): void {
     const all = new Map<ObjectId, ObjectFacts>([[id, facts]]);
+    const mends: Mending[] = [];
+    let mendable = true;
+    let found = 0;
     walkCollection({ image: facts.image, at }, shape, type.schema, {
       numbers: false,
       read: (member) => {
-        const found = all.get(member) ?? this.#source.facts(member);
-        if (found !== undefined) all.set(member, found);
-        return found?.image;
+        const known = all.get(member) ?? this.#source.facts(member);
+        if (known !== undefined) all.set(member, known);
+        return known?.image;
       },
       block: (place) => {
         const holder = all.get(place.image.id);
         const block = holder === undefined ? undefined : liveBlock(holder, place.at);
         return block?.at === place.at ? block.size : undefined;
       },
-      bad: (name, place, message, expected) => this.#bad(name, place.image.id, place.at, `${shape.type}: ${message}`, expected),
+      bad: (name, place, message, expected, mend) => {
+        found++;
+        if (mend === undefined) mendable = false;
+        else mends.push(...mend);
+        this.#bad(name, place.image.id, place.at, `${shape.type}: ${message}`, expected);
+      },
       member: (place) => this.#pointer(id, facts, place.at, 'link', local, `${shape.type}: an object of it`),
       link: (place, name) => {
         const holder = all.get(place.image.id);
@@ -304,15 +326,18 @@ export class TypedWalk {
         this.#pointer(place.image.id, holder, place.at, this.#type(type.schema, name), inside, `${shape.type}: a key`);
         if (inside !== local) for (const visit of inside) this.#later(place.image.id, visit);
       },
-      entry: (_key, found) => {
-        const holder = found === undefined ? undefined : all.get(found.image.id);
-        if (found === undefined || holder === undefined || found.shape.kind === 'text' || found.shape.kind === 'bytes') return true;
-        const inside: Visit[] = found.image.id === id ? local : [];
-        this.#value(found.image.id, holder, found.at, found.shape, type, inside, `${shape.type}: a value`);
-        if (inside !== local) for (const visit of inside) this.#later(found.image.id, visit);
+      entry: (_key, value) => {
+        const holder = value === undefined ? undefined : all.get(value.image.id);
+        if (value === undefined || holder === undefined || value.shape.kind === 'text' || value.shape.kind === 'bytes') return true;
+        const inside: Visit[] = value.image.id === id ? local : [];
+        this.#value(value.image.id, holder, value.at, value.shape, type, inside, `${shape.type}: a value`);
+        if (inside !== local) for (const visit of inside) this.#later(value.image.id, visit);
         return true;
       },
     });
+    if (found === 0) return;
+    this.damaged.push({ id, at, shape, schema: type.schema, name, mendable });
+    if (mendable) for (const { place, value } of mends) this.#source.findings.derived(place.image.id, place.at, value);
   }
 
   #later(id: ObjectId, visit: Visit): void {

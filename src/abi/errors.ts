@@ -9,7 +9,18 @@
  * Codes are never reused and never renumbered.
  */
 
-export type ErrorCategory = 'argument' | 'object' | 'pointer' | 'type' | 'transaction' | 'storage' | 'naming' | 'space' | 'host' | 'sync';
+export type ErrorCategory =
+  | 'argument'
+  | 'object'
+  | 'pointer'
+  | 'type'
+  | 'transaction'
+  | 'storage'
+  | 'naming'
+  | 'space'
+  | 'host'
+  | 'sync'
+  | 'queue';
 
 interface ErrorPage {
   readonly code: number;
@@ -376,6 +387,40 @@ export const ERRORS = {
     'Not all parties of a barrier came: one of them ran out of time or gave up.',
     'Reset the barrier once all parties know.',
   ),
+
+  QueueFull: page(
+    1101,
+    'queue',
+    'The queue has no room now, and the call does not wait.',
+    'Wait with `submit` or `submitAsync`, try again later, or make the queue larger.',
+  ),
+  QueueClosed: page(1102, 'queue', 'The queue was closed.', 'Nothing more can be submitted; what was submitted before can be received.'),
+  QueueTimedOut: page(
+    1103,
+    'queue',
+    'The time was over before there was room, or a record.',
+    'Wait longer, or see what the other side does.',
+  ),
+  PeerGone: page(
+    1104,
+    'queue',
+    'The other side of the queue died without leaving it.',
+    'Start it again: it enters the same queue and goes on where it stands. What was submitted stays; what the dead one held is counted as abandoned.',
+  ),
+  QueueTaken: page(
+    1105,
+    'queue',
+    'The part in the queue is taken: it is made for one producer or consumer, or for no more peers.',
+    'Let the other one leave, or make the queue for many (`mpsc`, `mpmc`).',
+  ),
+  QueueInvalid: page(
+    1106,
+    'queue',
+    'No queue of this type lies at that place, or its memory was damaged.',
+    'Open it where it was created, with the same record type; create it in memory that is zero.',
+  ),
+  RequestCancelled: page(1107, 'queue', 'The request was cancelled before it was completed.', 'Submit it again if it is still wanted.'),
+  RequestFailed: page(1108, 'queue', 'Who served the request failed at it.', 'Read the message: it is that of the error there.'),
 } as const satisfies Record<string, ErrorPage>;
 
 export type ErrorName = keyof typeof ERRORS;

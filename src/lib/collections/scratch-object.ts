@@ -23,11 +23,11 @@ export class ScratchObject implements ObjectHandle {
   #end: number = PAGE;
 
   /** For content that shall go to `home`. */
-  constructor(home: ObjectHandle) {
+  constructor(home: Pick<ObjectHandle, 'id' | 'kindName'>, u8: Uint8Array = new Uint8Array(PAGE * 2)) {
     this.id = home.id;
     this.kindName = home.kindName;
-    this.u8 = new Uint8Array(PAGE * 2);
-    this.dv = new DataView(this.u8.buffer);
+    this.u8 = u8;
+    this.dv = new DataView(u8.buffer, u8.byteOffset, u8.length);
   }
 
   get size(): number {

@@ -27,6 +27,7 @@ import { ROOT } from './peers.ts';
 import { picture } from './picture.ts';
 import { pointer } from './pointer.ts';
 import { put } from './put.ts';
+import { queues } from './queues.ts';
 import { redBlackTree } from './red-black-tree.ts';
 import { relaxed } from './relaxed.ts';
 import { markdown, table } from './report.ts';
@@ -53,6 +54,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   ycsb,
   sharing,
   large,
+  queues,
 ];
 
 class UsageError extends Error {}

@@ -73,6 +73,10 @@ export {
 } from './lib/fields.ts';
 export { migration, type MigrationOptions } from './lib/evolution.ts';
 export { Obj } from './lib/object.ts';
+export type { RingKind } from './lib/rings/layout.ts';
+export { fixedBytes, structRecord, variableBytes, type RecordType } from './lib/rings/records.ts';
+export { createRing, openRing, ringBytes, Ring, type RingOptions, type RingStat } from './lib/rings/ring.ts';
+export { Consumer, Producer, type SideOptions } from './lib/rings/sides.ts';
 export {
   ref,
   struct,

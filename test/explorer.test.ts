@@ -5,6 +5,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { SyncWords } from '../src/abi/sync.ts';
+import { Mutex } from '../src/lib/sync/mutex.ts';
+import { RwLock } from '../src/lib/sync/rw-lock.ts';
 import { explore, replay, type Program } from '../src/testing/explorer/explore.ts';
 
 function generator(seed: number): (below: number) => number {
@@ -99,10 +101,10 @@ test('T12 explorer: finds a wake that is lost, a race of plain stores, and what 
   );
   const plain = ({ u8 }: SyncWords): void => void (u8[4] = 1);
   assert.match(explore({ bytes: 64, threads: [plain, plain] }).failure?.message ?? '', /a race: .* plainly/);
-  const guarded = ({ i32, u8 }: SyncWords): void => {
+  const exclusive = ({ i32, u8 }: SyncWords): void => {
     if (Atomics.compareExchange(i32, 0, 0, 1) === 0) u8[4] = 1;
   };
-  assert.equal(explore({ bytes: 64, threads: [guarded, guarded] }).failure, undefined);
+  assert.equal(explore({ bytes: 64, threads: [exclusive, exclusive] }).failure, undefined);
   const throws = ({ i32 }: SyncWords): void => {
     if (Atomics.add(i32, 0, 1) === 1) throw new RangeError('second');
   };
@@ -123,4 +125,63 @@ test('T12 explorer: a mortal thread dies before each of its steps, and others ca
   for (const outcome of ['0 false 0', '0 false 1', '0 true 0', '0 true 1', 'undefined true 0', 'undefined true 2'])
     assert.ok(seen.has(outcome), `${outcome} of ${[...seen].join('; ')}`);
   assert.ok(!seen.has('undefined false 0'));
+});
+
+/** Adds one, in two steps, to what a lock guards. */
+const guarded = ({ dv }: SyncWords): void => dv.setInt32(512, dv.getInt32(512, true) + 1, true);
+
+test('T12 explored: a mutex keeps two threads apart in all orders, wakes whoever waits, and passes on from a thread that dies', (t) => {
+  const thread = (words: SyncWords): string => {
+    try {
+      new Mutex(words, 64).lockSync();
+    } catch (error) {
+      return error instanceof Error ? error.name : 'thrown';
+    }
+    guarded(words);
+    new Mutex(words, 64).unlock();
+    return 'ok';
+  };
+  const both = explore({
+    bytes: 1024,
+    // Nobody is saved by the end of a slice: who is not woken sleeps for ever.
+    timeOuts: 0,
+    threads: [thread, thread],
+    check: ({ words }) => assert.equal(words.dv.getInt32(512, true), 2),
+  });
+  assert.equal(both.failure, undefined, both.failure?.trace.join('\n'));
+  const death = explore({
+    bytes: 1024,
+    mortal: [0],
+    threads: [thread, thread],
+    check: ({ results }) => assert.ok(results[1] === 'ok' || results[1] === 'LockLost', results[1]),
+  });
+  assert.equal(death.failure, undefined, death.failure?.trace.join('\n'));
+  assert.ok(both.complete && death.complete);
+  t.diagnostic(`${both.executions} executions, and ${death.executions} with a death`);
+});
+
+test('T12 explored: a read-write lock, a reader and a writer, in all orders', (t) => {
+  const { failure, complete, executions } = explore<unknown>({
+    bytes: 1024,
+    timeOuts: 0,
+    threads: [
+      (words) => {
+        const lock = new RwLock(words, 64);
+        const guard = lock.writeSync();
+        guarded(words);
+        guarded(words);
+        guard.unlock();
+      },
+      (words) => {
+        const guard = new RwLock(words, 64).readSync();
+        const seen = words.dv.getInt32(512, true);
+        guard.unlock();
+        return seen;
+      },
+    ],
+    check: ({ results }) => assert.ok(results[1] === 0 || results[1] === 2, String(results[1])),
+  });
+  assert.equal(failure, undefined, failure?.trace.join('\n'));
+  assert.ok(complete);
+  t.diagnostic(`${executions} executions`);
 });

@@ -20,7 +20,7 @@ const PREEMPTIONS: Readonly<Record<string, number | undefined>> = {
   'slots, one and one, 3 records through room for 2': 1,
   'two producers, one consumer, a record each': 1,
   'one producer, two consumers, a record each': 1,
-  'two producers, two consumers, a record each': 1,
+  'two producers, two consumers, a record each': 0,
   'a producer dies beside another': 0,
   'a consumer dies with a record, and its slot is wanted': 0,
 };

@@ -350,8 +350,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'publishes a slot before it is filled',
     file: 'slots.js',
-    from: 'this.#last = at;',
-    to: 'this.#last = at; this.publish();',
+    from: 'this.#last = at; i32[at + 1] = length;',
+    to: 'this.#last = at; this.publish(); i32[at + 1] = length;',
     found: SLOTS,
   },
   {

@@ -90,7 +90,10 @@ function runModel(kind: RingKind, record: RecordType<Uint8Array>, seed: number, 
       assert.equal(count, Math.min(most, model.length));
       assert.deepEqual(got, model.splice(0, count));
       received += count;
-    } else if (producer.tryReserve() !== undefined) producer.cancel();
+    } else if (producer.tryReserve() !== undefined) {
+      producer.cancel();
+      producer.commit(0);
+    }
   }
   producer.close();
   assert.deepEqual([...consumer], model);

@@ -66,6 +66,7 @@ export class BytesProducer {
 
   /** Makes the record claimed last shorter. */
   trim(length: number): void {
+    if (Atomics.load(this.#i32, this.#tail) === this.#next) return;
     this.#i32[(this.#data + (this.#last & this.#mask)) >>> 2] = length;
     this.#next = (this.#last + room(length)) | 0;
   }

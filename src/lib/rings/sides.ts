@@ -4,6 +4,7 @@
  */
 import { TwzError } from '../../abi/errors.ts';
 import type { SyncWords, Wait } from '../../abi/sync.ts';
+import type { AsyncWaitOptions, WaitOptions } from '../sync/waiting.ts';
 import { ringAll } from './bell.ts';
 import { BytesConsumer, BytesProducer } from './bytes.ts';
 import { WORD, isBytes, isMany, type RingShape, type Role } from './layout.ts';
@@ -11,16 +12,6 @@ import { Peers } from './peers.ts';
 import { PlainConsumer, PlainProducer } from './plain.ts';
 import type { PlacedRecords, RecordType } from './records.ts';
 import { SlotsConsumer, SlotsProducer } from './slots.ts';
-
-export interface WaitOptions {
-  /** Milliseconds until QueueTimedOut; without end by default. */
-  readonly timeout?: number;
-}
-
-export interface AsyncWaitOptions extends WaitOptions {
-  /** Its reason is what the promise is rejected with. */
-  readonly signal?: AbortSignal;
-}
 
 export interface SideOptions {
   /** How often a waiting side looks before it sleeps. 1000 by default. */

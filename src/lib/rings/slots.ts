@@ -77,9 +77,9 @@ export class SlotsProducer {
   readonly #sleepers: number;
   readonly #waiters: number;
   readonly #mine: number;
-  /** Words of the slots claimed and not published, and their laps. */
-  readonly #claimed: number[] = [];
+  /** Index of the slot's word that was claimed last and is not published, 0 for none; those claimed before it. */
   #last = 0;
+  readonly #before: number[] = [];
 
   constructor(words: SyncWords, shape: RingShape, peer: number) {
     this.#words = words;
@@ -104,7 +104,7 @@ export class SlotsProducer {
         Atomics.compareExchange(i32, this.#tail, tail, (tail + 1) | 0);
         // Records are released in any order: who slept for another slot than this may go on with the next.
         if (Atomics.load(i32, this.#waiters) !== 0 && this.#isFree(tail + 1)) ring(this.#words, this.#waiters, 1);
-        this.#claimed.push(at);
+        if (this.#last !== 0) this.#before.push(this.#last);
         this.#last = at;
         i32[at + 1] = length;
         return (at << 2) + SLOT_HEAD;
@@ -121,16 +121,28 @@ export class SlotsProducer {
   }
 
   trim(length: number): void {
-    this.#i32[this.#last + 1] = length;
+    if (this.#last !== 0) this.#i32[this.#last + 1] = length;
   }
 
   publish(): void {
-    const claimed = this.#claimed;
-    const i32 = this.#i32;
-    for (const at of claimed) this.#fill(at, FILLED);
-    const count = claimed.length;
-    claimed.length = 0;
-    if (Atomics.load(i32, this.#sleepers) !== 0) ring(this.#words, this.#sleepers, count);
+    const count = this.#fillAll(FILLED);
+    if (Atomics.load(this.#i32, this.#sleepers) !== 0) ring(this.#words, this.#sleepers, count);
+  }
+
+  /** In the order of the claims. Returns how many. */
+  #fillAll(state: number): number {
+    let count = 0;
+    if (this.#before.length > 0) {
+      for (const at of this.#before) this.#fill(at, state);
+      count = this.#before.length;
+      this.#before.length = 0;
+    }
+    if (this.#last !== 0) {
+      this.#fill(this.#last, state);
+      this.#last = 0;
+      count++;
+    }
+    return count;
   }
 
   #fill(at: number, state: number): void {
@@ -140,9 +152,7 @@ export class SlotsProducer {
 
   /** Claimed slots cannot go back: they are filled with nothing. */
   forget(): void {
-    const count = this.#claimed.length;
-    for (const at of this.#claimed) this.#fill(at, (VOID << 2) | FILLED);
-    this.#claimed.length = 0;
+    const count = this.#fillAll((VOID << 2) | FILLED);
     if (count > 0 && Atomics.load(this.#i32, this.#sleepers) !== 0) ring(this.#words, this.#sleepers, count);
   }
 }
@@ -156,7 +166,9 @@ export class SlotsConsumer {
   readonly #waiters: number;
   readonly #mine: number;
   readonly #size: number;
-  readonly #taken: number[] = [];
+  /** As with producers: the slot that was taken last and is not released, and those before it. */
+  #last = 0;
+  readonly #before: number[] = [];
   length = 0;
 
   constructor(words: SyncWords, shape: RingShape, peer: number) {
@@ -191,7 +203,8 @@ export class SlotsConsumer {
           }
           // Records are published in any order: who was woken for one may have had to sleep again for the one before it.
           if (Atomics.load(i32, this.#sleepers) !== 0 && this.#isFilled(head + 1)) ring(this.#words, this.#sleepers, 1);
-          this.#taken.push(at);
+          if (this.#last !== 0) this.#before.push(this.#last);
+          this.#last = at;
           const length = i32[at + 1] ?? -1;
           if (length < 0 || length > this.#size) corrupt(length, this.#size);
           this.length = length;
@@ -215,10 +228,17 @@ export class SlotsConsumer {
   }
 
   release(): void {
-    const taken = this.#taken;
-    for (const at of taken) this.#free(at);
-    const count = taken.length;
-    taken.length = 0;
+    let count = 0;
+    if (this.#before.length > 0) {
+      for (const at of this.#before) this.#free(at);
+      count = this.#before.length;
+      this.#before.length = 0;
+    }
+    if (this.#last !== 0) {
+      this.#free(this.#last);
+      this.#last = 0;
+      count++;
+    }
     if (Atomics.load(this.#i32, this.#waiters) !== 0) ring(this.#words, this.#waiters, count);
   }
 }

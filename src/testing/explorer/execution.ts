@@ -239,7 +239,8 @@ export class Execution implements Stepper {
         cause: error,
       });
     }
-    if (this.#suspending) throw new KernelBug(`thread ${index} caught what suspends it`);
+    // It caught what suspends it: what it did since, it does again.
+    if (this.#suspending) return;
     thread.state = 'done';
     thread.pending = undefined;
     this.#next = grant ? this.#decide() : undefined;

@@ -75,6 +75,17 @@ export { migration, type MigrationOptions } from './lib/evolution.ts';
 export { Obj } from './lib/object.ts';
 export type { RingKind } from './lib/rings/layout.ts';
 export { fixedBytes, structRecord, variableBytes, type RecordType } from './lib/rings/records.ts';
+export {
+  createRequests,
+  openRequests,
+  requestBytes,
+  Requester,
+  Requests,
+  Responder,
+  type Request,
+  type RequestOptions,
+  type RequestRecords,
+} from './lib/rings/requests.ts';
 export { createRing, openRing, ringBytes, Ring, type RingOptions, type RingStat } from './lib/rings/ring.ts';
 export { Consumer, Producer, type SideOptions } from './lib/rings/sides.ts';
 export {
@@ -91,4 +102,15 @@ export {
 export type { BackupOptions, BackupReport } from './services/backup.ts';
 export type { Migrated, MigrateOptions } from './services/evolution/all.ts';
 export { Names, type NameEntry, type SetOptions } from './services/naming.ts';
+export {
+  createPort,
+  createStream,
+  openPort,
+  openStream,
+  Port,
+  portBytes,
+  type ByteStream,
+  type PortMessage,
+  type PortOptions,
+} from './services/port.ts';
 export { open, Snapshot, Space, type OpenOptions, type SpaceStat, type Target } from './space.ts';

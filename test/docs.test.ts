@@ -19,6 +19,7 @@ const PAGES = [
   'docs/sharing.md',
   'docs/coming-from.md',
   'docs/processes.md',
+  'docs/queues.md',
 ];
 
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'twz-docs-'));

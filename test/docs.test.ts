@@ -20,6 +20,7 @@ const PAGES = [
   'docs/coming-from.md',
   'docs/processes.md',
   'docs/queues.md',
+  'docs/recipes.md',
 ];
 
 const scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'twz-docs-'));

@@ -431,3 +431,30 @@ test('T11, T16: sequences have exact types', () => {
   assert.equal(check.length, 2);
   fails('TypeInvalid', () => vec(5 as never));
 });
+
+onHosts(
+  'T7, T16: a Vec of references is read as a whole though its own memory is taken for what they lead to',
+  (ground) => {
+    const Large = struct('Large', { n: f64, filling: bytes });
+    const Refs = vec(ref(Large));
+    const first = ground.open();
+    first.relaxed(() => {
+      const refs = first.create(Refs);
+      for (let n = 0; n < 30; n++) refs.push(first.create(Large, { n, filling: new Uint8Array(70_000) }));
+      first.names.set('/refs', refs);
+    });
+    first.close();
+    for (let objectsMax = 3; objectsMax < 8; objectsMax++)
+      for (let before = 0; before < 6; before++) {
+        const space = ground.open({ objectsMax });
+        const refs = space.names.get('/refs', Refs);
+        for (let i = 0; i < before; i++) assert.equal(refs.at(i)?.n, i);
+        assert.deepEqual(
+          refs.toArray().map((each) => each?.n),
+          Array.from({ length: 30 }, (_, n) => n),
+        );
+        space.close();
+      }
+  },
+  ['linux'],
+);

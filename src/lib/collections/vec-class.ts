@@ -32,6 +32,8 @@ export function makeVec<V, I>(E: Elements<V, I>, C: Chunks, T: VecTools): Access
   }
 
   function place(h: ObjectHandle, o: number, index: number): number {
+    // What was read or called since the last one may have taken its memory for others.
+    if (h.cold) h.warm();
     const at = C.locate(h, o, index);
     const t = C.handle as ObjectHandle;
     if (t.cold) t.warm();

@@ -205,8 +205,12 @@ function appendPages(h: Handle, count: number): number {
     first += pages;
   }
   grow(h, first + count);
+  if (count <= APPENDED_MAX) h.append(first, count);
   return first;
 }
+
+/** Of more pages in a row than this, it is not taken for granted that all of them will be stored to. */
+const APPENDED_MAX = 64;
 
 /** Pages of the object after `appendPages(h, count)`. */
 function pagesAfter(h: Handle, count: number): number {

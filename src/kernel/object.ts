@@ -6,12 +6,13 @@
  *
  * Invariants:
  *  1. Outside a transaction the image holds exactly the committed state (raw views excepted: see raw.ts).
- *  2. `dirty[line]` is 1 only for lines that the running transaction marked; `lines` lists them, `undo` has their old bytes.
+ *  2. `dirty[line]` is 1 only for lines that the running transaction marked; `lines` lists them, `undo` has their old bytes. Or they are
+ *     in `appended`: of pages that it added, where there is nothing to go back to but zeros.
  *  3. A page whose committed bytes are not yet in the file is in `pendingPages`, and such an object is never evicted.
  *  4. `cold` is true exactly when no slot is held or the object must not be touched; then `dv` is empty.
  */
 import { TwzError, assert } from '../abi/errors.ts';
-import { FLAG, KIND, LINE_WORDS, META, PAGE, RIGHT, type Kind } from '../abi/format.ts';
+import { FLAG, KIND, LINE, LINE_WORDS, META, PAGE, RIGHT, type Kind } from '../abi/format.ts';
 import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
 import { writeId, type ObjectId } from '../abi/id.ts';
 import type { Region } from '../host/futex.ts';
@@ -113,6 +114,8 @@ export class Handle implements ObjectHandle {
   /** Every line counts as marked (a copy). */
   whole = false;
   sizeBefore = 0;
+  /** Lines of the pages that the running transaction added at the end, as [from, to) pairs, flat. They count as marked, and were zeros. */
+  appended: number[] = [];
   /** Where it was before the running transaction shortened it; logged as if made anew. */
   former: Former | undefined;
   /** The transaction being committed put something of it into the log. */
@@ -258,6 +261,32 @@ export class Handle implements ObjectHandle {
   markRange(at: number, length: number): void {
     const last = (at + length - 1) >>> 6;
     for (let line = at >>> 6; line <= last; line++) if (this.dirty[line] !== 1) this.mark(line << 6);
+  }
+
+  /** Pages that were just added at the end: from now on no store into them has to be marked. */
+  append(page: number, count: number): void {
+    if (this.whole || this.raw !== undefined) return;
+    const from = page * (PAGE / LINE);
+    const to = from + count * (PAGE / LINE);
+    this.dirty.fill(1, from, to);
+    const { appended } = this;
+    if (appended[appended.length - 1] === from) appended[appended.length - 1] = to;
+    else appended.push(from, to);
+  }
+
+  /** Lists appended lines as if they had been marked one by one, for those who go by the list. */
+  itemize(): void {
+    const { appended } = this;
+    this.appended = [];
+    for (let i = 0; i < appended.length; i += 2) {
+      for (let line = appended[i] as number; line < (appended[i + 1] as number); line++) {
+        const n = this.count;
+        if (n === this.lines.length) this.#growLines();
+        this.lines[n] = line;
+        this.count = n + 1;
+        if (!this.fresh) this.undo.fill(0, n * LINE_WORDS, (n + 1) * LINE_WORDS);
+      }
+    }
   }
 
   #growLines(): void {

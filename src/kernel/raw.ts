@@ -19,6 +19,7 @@ export class RawState {
 
   constructor(h: Handle) {
     this.#h = h;
+    h.itemize();
     // What no mapping can show again must be copied now, while the image still is the committed state: undoing must not need the file.
     if (!this.#shown) for (let page = 0; page < h.size / PAGE; page++) this.#copy(page);
     else for (const page of h.pendingPages) this.#copy(page);

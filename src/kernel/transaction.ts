@@ -299,7 +299,13 @@ function commit(kernel: Kernel, transaction: Transaction): void {
 
 /** How many lines of it may go into the log, at most. A shared object's bytes are in its file. */
 function linesToLog(h: Handle): number {
-  return h.kind === KIND.shared ? 0 : h.whole ? h.size >>> 6 : h.count;
+  return h.kind === KIND.shared ? 0 : h.whole ? h.size >>> 6 : h.count + appendedLines(h);
+}
+
+function appendedLines({ appended }: Handle): number {
+  let lines = 0;
+  for (let i = 0; i < appended.length; i += 2) lines += (appended[i + 1] as number) - (appended[i] as number);
+  return lines;
 }
 
 /** Writes the frames of one transaction into the log's tail. */
@@ -314,7 +320,8 @@ export class FrameWriter {
   #sections = 0;
   #continued = false;
   #section = 0;
-  #lines = 0;
+  /** Lines in the section. */
+  #count = 0;
 
   constructor(log: Log) {
     this.#log = log;
@@ -366,12 +373,12 @@ export class FrameWriter {
     words[at + 9] = 0;
     this.#section = at;
     this.#at = at + SECTION_WORDS;
-    this.#lines = 0;
+    this.#count = 0;
     this.#sections++;
   }
 
   #finish(): void {
-    this.#words[this.#section + 8] = this.#lines;
+    this.#words[this.#section + 8] = this.#count;
   }
 
   #object(h: Handle): void {
@@ -383,22 +390,35 @@ export class FrameWriter {
     const count = removed ? 0 : linesToLog(h);
     for (let i = 0; i < count; i++) this.#line(h, h.whole ? i : (h.lines[i] as number), i);
     this.#finish();
-    h.logged = this.#lines > 0 || removed || h.fresh || h.size !== h.sizeBefore || this.#frame !== frame;
+    h.logged = this.#count > 0 || removed || h.fresh || h.size !== h.sizeBefore || this.#frame !== frame;
     if (!h.logged) {
       this.#at = this.#section;
       this.#sections--;
     }
   }
 
+  #lines(h: Handle, anew: boolean): void {
+    if (h.whole) {
+      this.#range(h, 0, h.size >>> 6);
+      return;
+    }
+    const { lines, appended, count } = h;
+    if (anew) for (let i = 0; i < count; i++) this.#range(h, lines[i] as number, (lines[i] as number) + 1);
+    else for (let i = 0; i < count; i++) this.#line(h, lines[i] as number, i);
+    for (let i = 0; i < appended.length; i += 2) this.#range(h, appended[i] as number, appended[i + 1] as number);
+  }
+
+  /** The section of an object goes on in a further frame. */
+  #goOn(h: Handle): void {
+    this.#finish();
+    this.#next();
+    this.#begin(h, OPERATION.change);
+  }
+
   /** The words of one line that differ from its old bytes; nothing where none does. */
   #line(h: Handle, line: number, index: number): void {
-    if (this.#at + LINE_BYTES / 4 > this.#limit) {
-      this.#finish();
-      this.#next();
-      this.#begin(h, OPERATION.change);
-    }
+    if (this.#at + LINE_BYTES / 4 > this.#limit) this.#goOn(h);
     const { words, undo } = h;
-    const fresh = h.fresh || h.former !== undefined;
     const from = line * LINE_WORDS;
     const old = index * LINE_WORDS;
     const out = this.#words;
@@ -408,7 +428,7 @@ export class FrameWriter {
     for (let i = 0; i < LINE_WORDS; i += 2) {
       const a = words[from + i] as number;
       const b = words[from + i + 1] as number;
-      if (fresh ? (a | b) === 0 : a === undo[old + i] && b === undo[old + i + 1]) continue;
+      if (a === undo[old + i] && b === undo[old + i + 1]) continue;
       mask |= 1 << (i >>> 1);
       out[at] = a;
       out[at + 1] = b;
@@ -417,7 +437,32 @@ export class FrameWriter {
     if (mask === 0) return;
     out[head] = (mask << 24) | line;
     this.#at = at;
-    this.#lines++;
+    this.#count++;
+  }
+
+  /** The words of lines that were zeros before. */
+  #range(h: Handle, first: number, end: number): void {
+    const { words } = h;
+    const out = this.#words;
+    for (let line = first; line < end; line++) {
+      if (this.#at + LINE_BYTES / 4 > this.#limit) this.#goOn(h);
+      const head = this.#at;
+      let at = head + 1;
+      let mask = 0;
+      for (let i = line * LINE_WORDS, bit = 1; bit < 256; i += 2, bit <<= 1) {
+        const a = words[i] as number;
+        const b = words[i + 1] as number;
+        if ((a | b) === 0) continue;
+        mask |= bit;
+        out[at] = a;
+        out[at + 1] = b;
+        at += 2;
+      }
+      if (mask === 0) continue;
+      out[head] = (mask << 24) | line;
+      this.#at = at;
+      this.#count++;
+    }
   }
 }
 
@@ -460,7 +505,15 @@ function settle(kernel: Kernel, h: Handle): void {
         if (shown) kernel.detach(h, line >>> 6);
       }
     }
+    const { appended } = h;
+    for (let i = 0; i < appended.length; i += 2) {
+      const from = appended[i] as number;
+      const to = appended[i + 1] as number;
+      dirty.fill(0, from, to);
+      if (!volatile && logged) for (let page = from >>> 6; page < to >>> 6; page++) h.addPending(page);
+    }
   }
+  if (h.appended.length > 0) h.appended = [];
   if (h.fresh) h.createdAt = kernel.commits;
   h.fresh = false;
   h.whole = false;
@@ -484,6 +537,7 @@ function discard(kernel: Kernel, h: Handle): void {
   h.pendingPages = [];
   h.pending = new Uint8Array(0);
   h.count = 0;
+  h.appended = [];
   h.fresh = false;
   h.whole = false;
   h.verified = false;
@@ -539,6 +593,12 @@ function undo(h: Handle): void {
     if ((line + 1) * LINE_WORDS <= words.length) words.set(h.undo.subarray(i * LINE_WORDS, (i + 1) * LINE_WORDS), line * LINE_WORDS);
     dirty[line] = 0;
   }
+  const { appended } = h;
+  for (let i = 0; i < appended.length; i += 2) {
+    dirty.fill(0, appended[i], appended[i + 1]);
+    words.fill(0, (appended[i] as number) * LINE_WORDS, (appended[i + 1] as number) * LINE_WORDS);
+  }
+  h.appended = [];
   h.count = 0;
   shrink(h);
   forgetCounts(h);

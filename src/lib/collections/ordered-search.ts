@@ -58,6 +58,8 @@ export interface TreeSearch {
   /** Records of the lowest and highest keys: the fences of the nodes at the edges. 0 where unknown. */
   lowest: number;
   highest: number;
+  /** The scratch key is known to be above all others. */
+  above: boolean;
   /** Object of the record that was found. */
   record: ObjectHandle;
   readonly object: (h: ObjectHandle, o: number, address: number) => ObjectHandle;
@@ -67,6 +69,8 @@ export interface TreeSearch {
   readonly changed: (h: ObjectHandle, o: number) => void;
   /** Goes down to the leaf for the scratch key. False where there are no leaves. */
   readonly descend: (h: ObjectHandle, o: number) => boolean;
+  /** Goes down to the last leaf. */
+  readonly descendLast: (h: ObjectHandle, o: number) => boolean;
   readonly find: (h: ObjectHandle, o: number) => number;
   readonly separatorKey: (h: ObjectHandle, o: number, address: number) => Bytes;
   /** Address of a block with the shortest key that is above `low` and not above `high`; 0 where heads say it all. */
@@ -77,6 +81,8 @@ export interface TreeSearch {
   readonly skipBetween: (h: ObjectHandle, o: number, low: number, high: number) => number;
   /** Sets `lowest` and `highest`. `c`: the record of the scratch key, if that counts as well. True where it lies outside of the others. */
   readonly limits: (h: ObjectHandle, o: number, c: number) => boolean;
+  /** Is there a node on the path whose keys share more than `shared` bytes? */
+  readonly sharesMore: (h: ObjectHandle, o: number, shared: number) => boolean;
   /** The scratch key, of record `c`, is the lowest or highest of all: the nodes at that edge may share fewer bytes with it. */
   readonly widen: (h: ObjectHandle, o: number, c: number) => void;
   /** Gives a node another skip, and its heads anew. */
@@ -188,6 +194,26 @@ function makeSearch<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, T: SearchTools
     return true;
   }
 
+  function descendLast(h: ObjectHandle, o: number): boolean {
+    let address = h.dv.getUint32(o + ROOT, true);
+    const levels = h.dv.getUint32(o + LEVELS, true);
+    if (levels === 0) return false;
+    if (levels > 12) h.corrupt(o, 'an ordered map has too many levels');
+    let n = object(h, o, address);
+    for (let depth = 0; depth < levels - 1; depth++) {
+      const at = offset(address);
+      const turn = n.dv.getUint16(at, true);
+      F.path[depth] = address;
+      F.turns[depth] = turn;
+      address = n.dv.getUint32(at + CHILDREN + turn * 4, true);
+      n = object(h, o, address);
+    }
+    F.leaf = n;
+    F.leafAddress = address;
+    F.leafAt = offset(address);
+    return true;
+  }
+
   /** Looks for the scratch key in the leaf: sets `F.index`; the F.record's offset, with its object in `F.record`, or 0. */
   function inLeaf(h: ObjectHandle, o: number): number {
     const n = F.leaf;
@@ -221,6 +247,7 @@ function makeSearch<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, T: SearchTools
 
   function find(h: ObjectHandle, o: number): number {
     if (h.cold) h.warm();
+    F.above = false;
     try {
       if (descend(h, o)) return inLeaf(h, o);
       F.leafAddress = 0;
@@ -296,6 +323,16 @@ function makeSearch<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, T: SearchTools
     return below || above;
   }
 
+  function sharesMore(h: ObjectHandle, o: number, shared: number): boolean {
+    if (F.leaf.dv.getUint32(F.leafAt + SKIP, true) > shared) return true;
+    const inner = h.dv.getUint32(o + LEVELS, true) - 1;
+    for (let depth = 0; depth < inner; depth++) {
+      const address = F.path[depth] as number;
+      if (object(h, o, address).dv.getUint32(offset(address) + SKIP, true) > shared) return true;
+    }
+    return false;
+  }
+
   /** The scratch key, of F.record `c`, is the F.lowest or F.highest of all: the nodes at that edge may share fewer bytes with it. */
   function widen(h: ObjectHandle, o: number, c: number): void {
     const levels = h.dv.getUint32(o + LEVELS, true);
@@ -338,6 +375,7 @@ function makeSearch<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, T: SearchTools
     index: 0,
     lowest: 0,
     highest: 0,
+    above: false,
     record: T.nothing(),
     object,
     offset,
@@ -345,12 +383,14 @@ function makeSearch<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, T: SearchTools
     put16,
     changed,
     descend,
+    descendLast,
     find,
     separatorKey,
     newSeparator,
     fence,
     skipBetween,
     limits,
+    sharesMore,
     widen,
     setSkip,
   };

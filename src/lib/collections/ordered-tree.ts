@@ -74,7 +74,8 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
   const JOINED = 56;
   const { exact } = K;
   const { open, shut, carry, headOf } = T;
-  const { object, offset, put, put16, changed, descend, find, separatorKey, newSeparator, fence, skipBetween, limits, widen, setSkip } = F;
+  const { object, offset, put, put16, changed, descend, descendLast, find, separatorKey } = F;
+  const { newSeparator, fence, skipBetween, limits, sharesMore, widen, setSkip } = F;
   const KEY = R.keyAt;
 
   // --- inserting ----------------------------------------------------------------------------------------------------------
@@ -100,7 +101,7 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
       descend(h, o);
       F.index = 0;
     } else {
-      if (!exact && limits(h, o, c)) widen(h, o, c);
+      if (!exact && !(F.above && fitsLast(h, o)) && limits(h, o, c)) widen(h, o, c);
       if (F.leaf.dv.getUint16(F.leafAt, true) === LEAF_MAX) splitLeaf(h, o, c);
     }
     const n = F.leaf;
@@ -113,6 +114,13 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     put16(n, at, count + 1);
     put(h, o, h.dv.getUint32(o, true) + 1);
     changed(h, o);
+  }
+
+  /** The scratch key is above all others. Nothing is to be done for it if its leaf has room, and it shares what all keys there share. */
+  function fitsLast(h: ObjectHandle, o: number): boolean {
+    if (F.index === 0 || F.index === LEAF_MAX) return false;
+    const c = F.leaf.dv.getUint32(F.leafAt + RECORDS + (F.index - 1) * 4, true);
+    return !sharesMore(h, o, R.shared(object(h, o, c), offset(c)));
   }
 
   /** Splits the full F.leaf of the last search, and puts `F.leaf` and `F.index` where the scratch key, of F.record `c`, belongs. */
@@ -413,23 +421,21 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     T.release(h, o + POOL, c);
   }
 
-  /** Is the scratch key behind the last one? Then `F.leaf` and `F.index` are at the end. */
+  /** Is the scratch key behind the last one? Then it can be inserted, at the end. */
   function behindLast(h: ObjectHandle, o: number): boolean {
-    const address = h.dv.getUint32(o + LAST, true);
-    if (address === 0) return true;
-    const n = object(h, o, address);
-    const at = offset(address);
-    const count = n.dv.getUint16(at, true);
-    const c = n.dv.getUint32(at + RECORDS + (count - 1) * 4, true);
-    if (count > 0 && R.compare(object(h, o, c), offset(c)) >= 0) return false;
-    F.leaf = n;
-    F.leafAddress = address;
-    F.leafAt = at;
+    F.above = false;
+    if (!descendLast(h, o)) {
+      F.leafAddress = 0;
+      F.index = 0;
+      return true;
+    }
+    const n = F.leaf;
+    const count = n.dv.getUint16(F.leafAt, true);
     F.index = count;
-    if (count < LEAF_MAX) return true;
-    // It will be split: the F.path is needed.
-    descend(h, o);
-    F.index = count;
+    if (count === 0) return true;
+    const c = n.dv.getUint32(F.leafAt + RECORDS + (count - 1) * 4, true);
+    if (R.compare(object(h, o, c), offset(c)) >= 0) return false;
+    F.above = true;
     return true;
   }
 

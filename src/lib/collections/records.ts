@@ -124,6 +124,8 @@ export interface Records<K, V, I> {
   equals(h: ObjectHandle, at: number): boolean;
   /** Its key less the scratch key: negative, 0 or positive. */
   compare(h: ObjectHandle, at: number): number;
+  /** How many bytes its key and the scratch key have in common at their beginning. */
+  shared(h: ObjectHandle, at: number): number;
   /** As `compare`, for a key of `length` bytes at `at`. */
   compareKey(h: ObjectHandle, at: number, length: number): number;
   /** Four bytes of the scratch key from byte `skip` on, as a big-endian number. */
@@ -346,6 +348,21 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
     compare: (h, at) => compareKey(h, at + KEY, keyLength(h, at)),
 
     compareKey,
+
+    shared(h, at) {
+      const { dv } = h;
+      const { length } = S;
+      const stored = keyLength(h, at);
+      const theirs = compared === undefined ? stored : compared(h, at + KEY, stored);
+      const most = theirs < length ? theirs : length;
+      for (let i = 0; i * 4 < most; i++) {
+        const differing = dv.getInt32(at + KEY + i * 4, true) ^ (words[i] as number);
+        if (differing === 0) continue;
+        const same = i * 4 + ((31 - Math.clz32(differing & -differing)) >>> 3);
+        return same < most ? same : most;
+      }
+      return most;
+    },
 
     head(skip) {
       const i = skip >>> 2;

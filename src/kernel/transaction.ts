@@ -387,8 +387,7 @@ export class FrameWriter {
     const create = h.kind === KIND.shared ? OPERATION.share : OPERATION.create;
     this.#begin(h, removed ? OPERATION.remove : anew ? create : OPERATION.change);
     const frame = this.#frame;
-    const count = removed ? 0 : linesToLog(h);
-    for (let i = 0; i < count; i++) this.#line(h, h.whole ? i : (h.lines[i] as number), i);
+    if (!removed && h.kind !== KIND.shared) this.#lines(h, anew);
     this.#finish();
     h.logged = this.#count > 0 || removed || h.fresh || h.size !== h.sizeBefore || this.#frame !== frame;
     if (!h.logged) {

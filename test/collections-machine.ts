@@ -109,12 +109,15 @@ export class Machine<M> {
     return host;
   }
 
-  /** Check finds nothing. What power failures left of log files is no matter of collections. */
+  /** Check finds nothing in objects. A power failure may leave frames in the log that look lost, and were never durable. */
   sound(): void {
     this.#space.close();
     this.#synced();
-    const { findings, errors } = checkSpace(this.#host, DIRECTORY);
-    assert.deepEqual([errors, ...findings.filter(({ name }) => /^(Collection|Pointer|Fot)/.test(name))], [0]);
+    const { findings } = checkSpace(this.#host, DIRECTORY);
+    assert.deepEqual(
+      findings.filter(({ object, severity }) => object !== undefined && severity !== 'note'),
+      [],
+    );
     this.#space = this.#open();
   }
 

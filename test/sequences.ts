@@ -203,12 +203,15 @@ class World<A extends Cleared, I, M, S> implements Targets {
     this.#models = [this.#model];
   }
 
-  /** Check finds nothing. What power failures left of log files is no matter of collections. */
+  /** Check finds nothing in objects. A power failure may leave frames in the log that look lost, and were never durable. */
   sound(): void {
     this.run({ kind: 'close' });
     this.#space.close();
-    const { findings, errors } = checkSpace(this.#host, DIRECTORY);
-    assert.deepEqual([errors, ...findings.filter(({ name }) => /^(Collection|Pointer|Fot)/.test(name))], [0]);
+    const { findings } = checkSpace(this.#host, DIRECTORY);
+    assert.deepEqual(
+      findings.filter(({ object, severity }) => object !== undefined && severity !== 'note'),
+      [],
+    );
     this.#space = open(DIRECTORY, { ...SETTINGS, host: this.#host });
   }
 

@@ -31,9 +31,10 @@ function consume(): void {
 /** Has a record, and does not give it on. */
 function hold(): void {
   const ring = openTestRing(words);
-  if (part === 'claim') Object.assign(ring.producer().reserve(), { producer: Number(number), value: -1 });
-  else tell(ring.consumer().peek()?.value);
-  tell('holding');
+  if (part === 'claim') {
+    Object.assign(ring.producer().reserve(), { producer: Number(number), value: -1 });
+    tell('holding');
+  } else tell(ring.consumer().peek()?.value);
   stay();
 }
 

@@ -102,15 +102,5 @@ export {
 export type { BackupOptions, BackupReport } from './services/backup.ts';
 export type { Migrated, MigrateOptions } from './services/evolution/all.ts';
 export { Names, type NameEntry, type SetOptions } from './services/naming.ts';
-export {
-  createPort,
-  createStream,
-  openPort,
-  openStream,
-  Port,
-  portBytes,
-  type ByteStream,
-  type PortMessage,
-  type PortOptions,
-} from './services/port.ts';
+export { createPort, openPort, Port, portBytes, type PortMessage, type PortOptions } from './services/port.ts';
 export { open, Snapshot, Space, type OpenOptions, type SpaceStat, type Target } from './space.ts';

@@ -3,7 +3,8 @@
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { LinuxHost } from '../src/host/linux/linux.ts';
-import { openPort, openRequests, openStream } from '../src/index.ts';
+import { openPort, openRequests } from '../src/index.ts';
+import { openStream } from '../src/services/streams.ts';
 import { BYTES, RECORDS, REQUESTS_AT } from './requests-region.ts';
 import { mapWords } from './sync-region.ts';
 

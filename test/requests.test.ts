@@ -14,7 +14,6 @@ import { LinuxHost } from '../src/host/linux/linux.ts';
 import {
   createPort,
   createRequests,
-  createStream,
   fixedBytes,
   isTwzError,
   openPort,
@@ -24,6 +23,7 @@ import {
   sharedWords,
   variableBytes,
 } from '../src/index.ts';
+import { createStream } from '../src/services/streams.ts';
 import { fails } from './hosts.ts';
 import { BYTES, RECORDS, REQUESTS_AT } from './requests-region.ts';
 import { mapWords } from './sync-region.ts';

@@ -1,10 +1,10 @@
 /**
- * Two programs that talk: a ring there and a ring back, in the shape of a MessagePort (values that can be cloned), or of a stream of Node
- * (bytes). The one who makes it is side 0, the other opens it.
+ * Two programs that talk: a ring there and a ring back, in the shape of a MessagePort, for values that can be cloned. One makes it, the
+ * other opens it.
  */
 import { TwzError } from '../abi/errors.ts';
 import type { SyncWords } from '../abi/sync.ts';
-import { deserialize, duplexOver, serialize } from '../host/node-values.ts';
+import { deserialize, serialize } from '../host/node-values.ts';
 import { variableBytes } from '../lib/rings/records.ts';
 import { createRing, openRing, ringBytes, type Ring, type RingOptions } from '../lib/rings/ring.ts';
 import type { Consumer, Producer, SideOptions } from '../lib/rings/sides.ts';
@@ -16,7 +16,8 @@ export interface PortOptions extends SideOptions {
   readonly messages?: number;
 }
 
-const LONGEST = 4096;
+/** Bytes of the longest message, where nothing else is said. */
+export const LONGEST = 4096;
 const MESSAGES = 16;
 
 const optionsOf = ({ longest = LONGEST, messages = MESSAGES }: PortOptions): RingOptions<Uint8Array> => ({
@@ -31,7 +32,7 @@ export function portBytes(options: PortOptions = {}): number {
   return line(ringBytes(optionsOf(options))) * 2;
 }
 
-interface Ends {
+export interface Ends {
   readonly producer: Producer<Uint8Array>;
   readonly consumer: Consumer<Uint8Array>;
 }
@@ -40,13 +41,15 @@ function ends(there: Ring<Uint8Array>, back: Ring<Uint8Array>, options: PortOpti
   return { producer: there.producer(options), consumer: back.consumer(options) };
 }
 
-function created(words: SyncWords, at: number, options: PortOptions): Ends {
+/** Makes the two rings. */
+export function createEnds(words: SyncWords, at: number, options: PortOptions): Ends {
   const rings = optionsOf(options);
   const second = at + line(ringBytes(rings));
   return ends(createRing(words, at, rings), createRing(words, second, rings), options);
 }
 
-function opened(words: SyncWords, at: number, options: PortOptions): Ends {
+/** The two rings that somebody made. */
+export function openEnds(words: SyncWords, at: number, options: PortOptions): Ends {
   const { record } = optionsOf(options);
   const second = openRing(words, at, record);
   return ends(openRing(words, at + line(second.shape.bytes), record), second, options);
@@ -158,39 +161,10 @@ export class Port {
 
 /** Makes a port at byte `at`, a multiple of 64, of memory that is zero. */
 export function createPort(words: SyncWords, at: number, options: PortOptions = {}): Port {
-  return new Port(created(words, at, options), options.longest ?? LONGEST);
+  return new Port(createEnds(words, at, options), options.longest ?? LONGEST);
 }
 
 /** The other side of a port that somebody made. Throws QueueInvalid. */
 export function openPort(words: SyncWords, at: number, options: PortOptions = {}): Port {
-  return new Port(opened(words, at, options), options.longest ?? LONGEST);
-}
-
-/** A stream of Node over a pair of rings: back-pressure is the rings' own. */
-export type ByteStream = ReturnType<typeof duplexOver>;
-
-function streamOver({ producer, consumer }: Ends, longest: number): ByteStream {
-  return duplexOver({
-    read: () => consumer.receiveAsync(),
-    async write(chunk) {
-      for (let at = 0; at < chunk.length; at += longest) await producer.submitAsync(chunk.subarray(at, at + longest));
-    },
-    end: () => producer.close(),
-    destroy() {
-      producer.close();
-      consumer.close();
-      producer.leave();
-      consumer.leave();
-    },
-  });
-}
-
-/** Makes a stream at byte `at`, a multiple of 64, of memory that is zero. */
-export function createStream(words: SyncWords, at: number, options: PortOptions = {}): ByteStream {
-  return streamOver(created(words, at, options), options.longest ?? LONGEST);
-}
-
-/** The other side of a stream that somebody made. Throws QueueInvalid. */
-export function openStream(words: SyncWords, at: number, options: PortOptions = {}): ByteStream {
-  return streamOver(opened(words, at, options), options.longest ?? LONGEST);
+  return new Port(openEnds(words, at, options), options.longest ?? LONGEST);
 }

@@ -29,7 +29,6 @@ import {
   type ObjectId,
   type Struct,
 } from '../src/index.ts';
-import { evolution } from '../src/lib/evolution.ts';
 import { blocksInUse, message, problems } from './evolved.ts';
 import { fails, onHosts } from './hosts.ts';
 
@@ -649,27 +648,4 @@ onHosts('T11: a migration that declares its predecessor wrongly is refused, and 
   snapshot.advance();
   assert.equal(snapshot.of(person).road, 'High Street');
   snapshot.close();
-});
-
-onHosts('T11: a struct that is the value of a collection is converted by itself, with code and without', (ground) => {
-  const V1 = struct('Value', { name: text, n: u8, old: text });
-  const V2 = struct('Value', { n: u32, name: text }, { version: 2 });
-  const V3 = struct('Value', { n: u32, name: text, twice: text }, { version: 3 });
-  migration(V2, V3, { migrate: (old, fresh) => (fresh.twice = old.name + old.name) });
-  const space = ground.open();
-  space.relaxed(() => {
-    const object = space.createRaw();
-    const h = object.handle;
-    const value = space.make(V1, object, { name: 'value', n: 200, old: 'gone' });
-    const blocks = blocksInUse(object);
-    const two = space.make(V2, object);
-    evolution()?.struct(h, V1.schema, V2, offsetOf(value), offsetOf(two));
-    object.free(offsetOf(value));
-    assert.deepEqual([two.n, two.name, blocksInUse(object)], [200, 'value', blocks - 1]);
-    const three = space.make(V3, object);
-    evolution()?.struct(h, V2.schema, V3, offsetOf(two), offsetOf(three));
-    object.free(offsetOf(two));
-    assert.deepEqual([three.n, three.name, three.twice, blocksInUse(object)], [200, 'value', 'valuevalue', blocks]);
-    fails('TypeNewer', () => evolution()?.struct(h, V3.schema, V2, offsetOf(three), offsetOf(three)));
-  });
 });

@@ -45,6 +45,7 @@ export const META = {
   fotChunks: 128, // 18 x 4  page number of each FOT chunk
   pageChunks: 224, // 12 x 4  page number of each page-map chunk
   ties: 288, // 13 x 16 IDs of the objects this one lives as long as
+  owner: 496, // 16  ID of the object whose collection goes on in this one, zero for none
   classes: 512, // 32 x 16 {free head, bump, bump end, live count} a size class
   fot: 1024, // 16 x 32 the first FOT entries
   pageMap: 2048, // 1024 x 2 the first page-map entries

@@ -89,6 +89,8 @@ export interface ObjectHandle {
   fotEntries(): Iterable<FotEntry>;
   /** A new object of this one's kind and rights for more of its content: reclaimed when nothing refers to it. `reserve` as at creation. */
   extend(reserve: number): ObjectHandle;
+  /** Makes what `extend` made of another object go on with this one's content. */
+  belongTo(home: ObjectHandle): void;
   /** Deletes an object that `extend` made. */
   remove(): void;
   /** Points an entry, and every pointer through it, at another object. */

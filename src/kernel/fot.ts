@@ -106,7 +106,7 @@ export function followEntry(h: Handle, index: number, pointerAt: number): Handle
   if (entry.id === undefined) return h.kernel.resolveName(h, entry.path ?? '', entry.resolver ?? '');
   const target = h.snapshot === undefined ? h.kernel.handle(entry.id) : h.snapshot.handle(entry.id);
   if (target.cold) target.warm();
-  if (untyped(target)) know(h, index, target);
+  if (untyped(target) || target.isPartOf(h)) know(h, index, target);
   return target;
 }
 
@@ -115,9 +115,8 @@ export function followEntry(h: Handle, index: number, pointerAt: number): Handle
  * only from where the types are the program's, too.
  */
 function know(h: Handle, index: number, target: Handle): void {
-  const known =
-    (target.rights & RIGHT.read) !== 0 && isJudged(target) && isJudged(h) && !target.cold && target.dv.getUint32(META.forwards, true) === 0;
-  h.fot[index] = known ? target : undefined;
+  const readable = (target.rights & RIGHT.read) !== 0 && !target.cold && target.dv.getUint32(META.forwards, true) === 0;
+  h.fot[index] = readable && (target.isPartOf(h) || (isJudged(target) && isJudged(h))) ? target : undefined;
 }
 
 /** As when it is followed, now that the target was looked at. A late-bound entry is resolved each time. */
@@ -128,12 +127,19 @@ export function rememberEntry(h: Handle, index: number, target: Handle): void {
 }
 
 function isJudged(h: Handle): boolean {
-  return h.judged !== undefined || h.entered !== undefined || untyped(h);
+  return h.judged !== undefined || h.entered !== undefined || untyped(h) || isPartOfJudged(h);
 }
 
-/** Raw memory, and what collections have grown into. */
+/** Raw memory. */
 function untyped(h: Handle): boolean {
-  return !h.cold && h.dv.getUint32(META.rootType, true) === 0 && h.dv.getUint32(META.rootType + 4, true) === 0;
+  return !h.cold && h.dv.getUint32(META.rootType, true) === 0 && h.dv.getUint32(META.rootType + 4, true) === 0 && !h.isPart;
+}
+
+/** What a collection has grown into has the types of the object that it is of. */
+function isPartOfJudged(h: Handle): boolean {
+  const owner = h.cold ? undefined : h.owner;
+  const home = owner === undefined ? undefined : h.snapshot === undefined ? h.kernel.handles.get(owner) : h.snapshot.handle(owner);
+  return home !== undefined && isJudged(home);
 }
 
 function indexOf(h: Handle): Map<Handle | string, number> {

@@ -182,6 +182,7 @@ export function copyObject(kernel: Kernel, from: Handle, options: CreateOptions 
   h.dv.setUint32(META.flags, (h.flags & FLAG.raw) | (options.counted === true ? FLAG.counted : 0), true);
   h.dv.setUint32(META.tieCount, 0, true);
   h.u8.fill(0, META.ties, META.ties + 16 * TIES_MAX);
+  h.u8.fill(0, META.owner, META.owner + 16);
   h.kind = kind;
   h.rights = rights;
   return h;
@@ -212,6 +213,7 @@ export function sealObject(kernel: Kernel, from: Handle, options?: SealOptions):
   if (options !== undefined) redirect(from, bytes, options.to);
   view.setUint32(META.tieCount, 0, true);
   bytes.fill(0, META.ties, META.ties + 16 * TIES_MAX);
+  bytes.fill(0, META.owner, META.owner + 16);
   const nonce = contentNonce(kernel.host, bytes);
   const key = bytes.slice(META.key, META.key + 16);
   const id = deriveId(kernel.host, nonce, key, rights, KIND.immutable);

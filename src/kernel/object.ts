@@ -14,7 +14,7 @@
 import { TwzError, assert } from '../abi/errors.ts';
 import { FLAG, KIND, LINE, LINE_WORDS, META, PAGE, RIGHT, type Kind } from '../abi/format.ts';
 import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
-import { writeId, type ObjectId } from '../abi/id.ts';
+import { readId, writeId, type ObjectId } from '../abi/id.ts';
 import type { Region } from '../host/futex.ts';
 import { allocateBlock, releaseBlock, UNKNOWN } from './allocator.ts';
 import {
@@ -89,6 +89,8 @@ export class Handle implements ObjectHandle {
   turn = 0;
   judged: object | undefined;
   entered: object | undefined;
+  /** Blocks that `release` leaves as they are: a migration needs their places. */
+  held: ReadonlySet<number> | undefined;
   #idWords: Int32Array | undefined;
   readonly kernel: Kernel;
   readonly id: ObjectId;
@@ -344,7 +346,34 @@ export class Handle implements ObjectHandle {
 
   extend(reserve: number): Handle {
     refuseReference(this);
-    return createObject(this.kernel, { kind: this.volatile ? 'volatile' : 'owned', counted: true, rights: this.rights, reserve });
+    const h = createObject(this.kernel, { kind: this.volatile ? 'volatile' : 'owned', counted: true, rights: this.rights, reserve });
+    h.belongTo(this);
+    return h;
+  }
+
+  belongTo(home: ObjectHandle): void {
+    this.markRange(META.owner, 16);
+    writeId(this.u8, META.owner, home.id);
+  }
+
+  /** Does a collection of another object go on in this one? Nothing here says what its types are: that one does. */
+  get isPart(): boolean {
+    if (this.cold) this.warm();
+    const { words } = this;
+    const at = META.owner >> 2;
+    return words[at] !== 0 || words[at + 1] !== 0;
+  }
+
+  isPartOf(home: Handle): boolean {
+    if (this.cold) this.warm();
+    const ours = home.idWords;
+    for (let i = 0; i < 4; i++) if (this.words[(META.owner >> 2) + i] !== ours[i]) return false;
+    return true;
+  }
+
+  /** The object whose collection it is. */
+  get owner(): ObjectId | undefined {
+    return this.isPart ? readId(this.u8, META.owner) : undefined;
   }
 
   remove(): void {
@@ -353,8 +382,7 @@ export class Handle implements ObjectHandle {
 
   release(at: number): void {
     if (this.cold) this.warm();
-    if (this.kind === KIND.shared) demandUnshared(this, 'giving blocks back');
-    releaseBlock(this, at);
+    if (this.held === undefined || !this.held.has(at)) releaseBlock(this, at);
   }
 
   follow(index: number, at: number): Handle {

@@ -80,11 +80,6 @@ export interface Evolution {
   forward(h: ObjectHandle, at: number, type: StructImage): number;
   /** Where the struct lay that lies at `at`, before it was moved: the place that keys name. Throws NotSupported where that is not known. */
   origin(h: ObjectHandle, at: number, type: StructImage): number;
-  /**
-   * Converts one struct that nothing points to, from `at` to `to`, zeroed and as long as a `type`. `stored` is a schema text whose root it
-   * is. The newer struct owns what the older did; the older one's memory is the caller's. Inside a transaction.
-   */
-  struct(h: ObjectHandle, stored: string, type: StructImage, at: number, to: number): void;
 }
 
 let installed: Evolution | undefined;

@@ -263,8 +263,12 @@ export function structsOf(root: object): ReadonlyMap<string, StructImage> {
     if ('parts' in field && Array.isArray(field.parts))
       for (const part of field.parts) if (typeof part === 'object' && part !== null) visitField(part);
   };
-  if (root instanceof StructType) visit(root);
+  if (isImage(root)) visit(root);
   return found;
+}
+
+function isImage(root: object): root is StructImage {
+  return 'layout' in root && 'schema' in root;
 }
 
 const closures = new WeakMap<object, ReadonlyMap<string, StructImage>>();

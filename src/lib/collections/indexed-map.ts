@@ -225,6 +225,19 @@ class IndexPlan {
   }
 }
 
+/** Bytes of a key as what keys are decoded from. */
+function memoryOf(key: Bytes, what: string): ObjectHandle {
+  const memory: { u8: Bytes; dv: DataView; corrupt: ObjectHandle['corrupt'] } = {
+    u8: key,
+    dv: new DataView(key.buffer, key.byteOffset, key.length),
+    corrupt(at, reason) {
+      throw new TwzError('PointerCorrupt', `${what}: ${reason}`, { at });
+    },
+  };
+  const view: unknown = memory;
+  return view as ObjectHandle;
+}
+
 interface FieldOf {
   readonly name: string;
   /** It is changed in place, not by being stored to. */
@@ -407,16 +420,8 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
     }
   }
 
-  function decodeKey(plan: IndexPlan, key: Bytes): K {
-    const memory: { u8: Bytes; dv: DataView; corrupt: ObjectHandle['corrupt'] } = {
-      u8: key,
-      dv: new DataView(key.buffer, key.byteOffset, key.length),
-      corrupt(at, reason) {
-        throw new TwzError('PointerCorrupt', `index ${plan.name}: ${reason}`, { at });
-      },
-    };
-    const view: unknown = memory;
-    return keys.decode(view as ObjectHandle, 0, key.length, 0);
+  function decodeKey(key: Bytes, what: string): K {
+    return keys.decode(memoryOf(key, what), 0, key.length, 0);
   }
 
   class IndexedMap_ {
@@ -451,7 +456,7 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
     /** The record's key in an entry of an index. */
     keyIn(plan: IndexPlan, entry: Bytes, value: number | Bytes): K {
       const key = plan.unique ? (value as Bytes) : entry.slice(value as number);
-      if (keys.links === 0) return decodeKey(plan, key);
+      if (keys.links === 0) return decodeKey(key, `index ${plan.name}`);
       // A reference is read from the record itself: there its pointer is.
       return this.#base.$key(key) ?? missing(plan);
     }
@@ -599,6 +604,13 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
         for (const [entry, value] of this.indexAt(i).entries())
           if (!seen.has(nameOf(i, entry))) found.push({ index: plan.name, key: this.keyIn(plan, entry, value), problem: 'stray' });
       return found;
+    }
+
+    /** Enters the record of a stored key, which was put there without it, in the indexes. */
+    $index(stored: Bytes): void {
+      const key = keys.links === 0 ? decodeKey(stored, 'a record') : this.#base.$key(stored);
+      const record = key === undefined ? undefined : this.get(key);
+      if (record !== undefined) this.#change(stored, new Map(), this.#entries(record, stored), () => undefined);
     }
 
     reindex(): void {

@@ -17,7 +17,7 @@ import type { ObjectHandle } from '../../abi/handle.ts';
 import type { Field } from '../fields.ts';
 import { unfit } from '../runtime.ts';
 import { area, KEY_MAX, SCRATCH, type KeyCodec, type Link } from './key-scratch.ts';
-import { linkedBytesKey, placeKey, referenceKey, type LinkedBytes, type PlaceKey } from './reference-keys.ts';
+import { linkBytes, linkedBytesKey, linksOf, placeKey, referenceKey, type LinkedBytes, type PlaceKey } from './reference-keys.ts';
 
 export { KEY_MAX, SCRATCH, type KeyCodec, type Scratch } from './key-scratch.ts';
 
@@ -488,6 +488,7 @@ export function keyCodec<K>(type: KeyType<K>): KeyCodec<K> {
 }
 
 function codecOf(type: unknown): unknown {
+  if (isKind(type, 'stored')) return (type as { readonly codec: unknown }).codec;
   if (isKind(type, 'collation')) return collated(type as Collation);
   if (isKind(type, 'tuple')) {
     const { parts } = type as Tuple<readonly unknown[]>;
@@ -529,6 +530,30 @@ export function encodeBytes<K>(codec: KeyCodec<K>, key: Uint8Array): void {
     const handle = { ...EMPTY, u8: key, dv: new DataView(key.buffer, key.byteOffset, key.length) };
     SCRATCH.length = codec.compared(handle, 0, key.length);
   }
+}
+
+/** A key type whose keys are the bytes that are stored of those of `type`, to take them from one collection to another as they are. */
+export function storedKey(type: AnyKeyType, resolve: (h: ObjectHandle, pointer: number) => Link): AnyKeyType {
+  const codec = keyCodec(type as KeyType<unknown>);
+  const { links } = codec;
+  const stored: KeyCodec<Uint8Array> = {
+    ...codec,
+    encode(key) {
+      encodeBytes(codec, key);
+      for (const [i, link] of linksOf(key).entries()) SCRATCH.links[i] = link;
+    },
+    decode(h, at, length, pointers) {
+      const key = h.u8.slice(at, at + length);
+      if (links > 0)
+        linkBytes(
+          key,
+          Array.from({ length: links }, (_, i) => resolve(h, pointers + i * 8)),
+        );
+      return key;
+    },
+  };
+  const made: unknown = { kind: 'stored', codec: stored };
+  return made as AnyKeyType;
 }
 
 function isKind(type: unknown, kind: string): boolean {

@@ -149,7 +149,18 @@ function allocateElsewhere(home: ObjectHandle, pool: number, size: number): numb
     setU32(home, pool + CURRENT, index);
     return address;
   }
-  const index = freeIndex(home, pool, count);
+  const address = allocateIn(home, pool, newMember(home, pool), size);
+  if (address === 0) throw new TwzError('ObjectTooLarge', `a block of ${size} bytes does not fit an object of a collection`, { size });
+  return address;
+}
+
+/** Lets a pool that is empty begin with an object beside the home, so that nothing of it lies in the home, ever. */
+export function poolLeaveHome(home: ObjectHandle, pool: number): void {
+  if (home.dv.getUint32(pool + CURRENT, true) === 0) newMember(home, pool);
+}
+
+function newMember(home: ObjectHandle, pool: number): number {
+  const index = freeIndex(home, pool, home.dv.getUint32(pool + COUNT, true));
   const h = home.extend(POOL_LIMITS.member);
   try {
     enter(home, pool, index, h);
@@ -158,9 +169,7 @@ function allocateElsewhere(home: ObjectHandle, pool: number, size: number): numb
     throw error;
   }
   setU32(home, pool + CURRENT, index);
-  const address = allocateIn(home, pool, index, size);
-  if (address === 0) throw new TwzError('ObjectTooLarge', `a block of ${size} bytes does not fit an object of a collection`, { size });
-  return address;
+  return index;
 }
 
 function freeIndex(home: ObjectHandle, pool: number, count: number): number {
@@ -234,6 +243,38 @@ export function poolDestroy(home: ObjectHandle, pool: number): void {
   if (table !== 0) home.release(table);
   home.markRange(pool, POOL_HEADER);
   home.u8.fill(0, pool, pool + POOL_HEADER);
+}
+
+/** Blocks in the home that the pool knows of, with the table of the objects beside it. */
+export function poolBlocksAtHome(home: ObjectHandle, pool: number): number {
+  return home.dv.getUint32(pool + HOME_BLOCKS, true) + (home.dv.getUint32(pool + TABLE, true) === 0 ? 0 : 1);
+}
+
+/**
+ * Takes a pool over that has nothing at its home: the header at `pool` of `home` gets what the one at `fromPool` of `from` has, and the
+ * objects beside it are this one's from now on.
+ */
+export function poolTakeOver(home: ObjectHandle, pool: number, from: ObjectHandle, fromPool: number): void {
+  const count = from.dv.getUint32(fromPool + COUNT, true);
+  const words = [COUNT, CURRENT].map((word) => from.dv.getUint32(fromPool + word, true));
+  const table = home.allocate(Math.max(4, 2 ** Math.ceil(Math.log2(count + 1))) * ENTRY);
+  home.markRange(table, (count + 1) * ENTRY);
+  home.markRange(pool, POOL_HEADER);
+  for (let index = 1; index <= count; index++) {
+    const old = from.dv.getUint32(fromPool + TABLE, true) + index * ENTRY;
+    const entry = from.dv.getUint32(old + 4, true) >>> 8;
+    if (entry === 0) continue;
+    const at = table + index * ENTRY;
+    const target = from.follow(entry, old);
+    target.belongTo(home);
+    home.dv.setUint32(at, PAGE, true);
+    from.unreferPart(entry);
+    home.dv.setUint32(at + 4, (home.referAsPart(target) << 8) >>> 0, true);
+    for (const word of [8, 12]) home.dv.setUint32(at + word, from.dv.getUint32(old + word, true), true);
+  }
+  home.dv.setUint32(pool + TABLE, table, true);
+  for (const [i, word] of [COUNT, CURRENT].entries()) home.dv.setUint32(pool + word, words[i] as number, true);
+  home.dv.setUint32(pool + HOME_BLOCKS, 0, true);
 }
 
 /** The objects of a pool, the home first, with the blocks in use of each. */

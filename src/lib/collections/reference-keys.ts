@@ -96,6 +96,10 @@ export function linkBytes(key: Uint8Array, links: readonly Link[]): void {
   entryLinks.set(key, links);
 }
 
+export function linksOf(key: Uint8Array): readonly Link[] {
+  return entryLinks.get(key) ?? [];
+}
+
 /** A key type for bytes that hold so many references, see `linkBytes`. */
 export interface LinkedBytes {
   readonly kind: 'linkedBytes';
@@ -108,8 +112,8 @@ export function linkedBytesKey(links: number, bytesKey: KeyCodec<Uint8Array>): K
     links,
     encode(key, home) {
       bytesKey.encode(key, home);
-      const known = entryLinks.get(key);
-      for (let i = 0; i < links; i++) SCRATCH.links[i] = known?.[i] ?? NULL_LINK;
+      const known = linksOf(key);
+      for (let i = 0; i < links; i++) SCRATCH.links[i] = known[i] ?? NULL_LINK;
     },
   };
 }

@@ -117,6 +117,10 @@ export class ScratchObject implements ObjectHandle {
     throw new TwzError('ObjectTooLarge', 'a record of an indexed map is too large to be judged before it is stored', { id: this.id });
   }
 
+  belongTo(): void {
+    this.#refuse();
+  }
+
   remove(): void {
     this.#refuse();
   }

@@ -20,6 +20,9 @@ export interface WalkSource {
   facts(id: ObjectId): ObjectFacts | undefined;
 }
 
+/** Objects of collections in objects of collections, and so on. */
+const OWNERS_MAX = 16;
+
 /** A type as it stands in some object's schema: two objects may use one name for two types. */
 interface TypeOf {
   readonly schema: ObjectSchema;
@@ -95,6 +98,8 @@ export class TypedWalk {
   readonly #seen = new Map<ObjectId, Visited>();
   /** Pointers found through each FOT entry. */
   readonly #through = new Map<ObjectId, Map<number, Passed>>();
+  /** The schemas of objects that collections go on from. */
+  readonly #homes = new Map<ObjectId, ObjectSchema | undefined>();
   pointers = 0;
   structs = 0;
   /** Collections in which something is wrong. */
@@ -177,9 +182,7 @@ export class TypedWalk {
 
   /** Grows while it is read: pointers within the object come in here. */
   #drain(id: ObjectId, facts: ObjectFacts, visits: Visit[]): void {
-    const text = facts.image.u32(META.schema) === 0 ? undefined : facts.image.textAt(facts.image.u32(META.schema));
-    const schema = text === undefined ? undefined : this.#schema(text);
-    const there = typeof schema === 'string' ? undefined : schema;
+    const there = this.#schemaOf(id, facts, 0);
     const moved = facts.image.u32(META.forwards) !== 0;
     for (let visit = visits.pop(); visit !== undefined; visit = visits.pop()) {
       // The layout of a struct is what the object says in which it lies: it may have been migrated, and what refers to it not.
@@ -191,6 +194,24 @@ export class TypedWalk {
       this.structs++;
       this.#struct(id, facts, at, type.struct, type, visits);
     }
+  }
+
+  /** What says which types an object has: its own schema, or that of the one whose collection goes on in it. */
+  #schemaOf(id: ObjectId, { image }: ObjectFacts, depth: number): ObjectSchema | undefined {
+    const at = image.u32(META.schema);
+    const text = at === 0 ? undefined : image.textAt(at);
+    if (text !== undefined) {
+      const schema = this.#schema(text);
+      return typeof schema === 'string' ? undefined : schema;
+    }
+    const owner = image.idAt(META.owner);
+    if (!this.#source.ids.has(owner) || owner === id || depth > OWNERS_MAX) return undefined;
+    if (!this.#homes.has(owner)) {
+      this.#homes.set(owner, undefined);
+      const home = this.#source.facts(owner);
+      if (home !== undefined) this.#homes.set(owner, this.#schemaOf(owner, home, depth + 1));
+    }
+    return this.#homes.get(owner);
   }
 
   #visit(id: ObjectId, facts: ObjectFacts, type: TypeOf): Visited {

@@ -8,8 +8,9 @@ import { objectIds } from '../../kernel/reclaim.ts';
 import { Obj } from '../../lib/object.ts';
 import type { StructImage } from '../../lib/struct.ts';
 import { migrationsTo } from '../../lib/evolution.ts';
-import { evolveRoot, ownSchema, type StoreRoot } from './open.ts';
+import { evolveRoot, isOutgrown, ownSchema, type StoreRoot } from './open.ts';
 import { settle } from './settle.ts';
+import { sweepStages } from './stage.ts';
 
 export interface MigrateOptions {
   /** Called after each object of the space. */
@@ -44,18 +45,31 @@ function rootName(h: Handle): string | undefined {
   return new Obj(h).schema?.root;
 }
 
+/** In one transaction where that will do. */
+function evolve(h: Handle, type: StructImage, storeRoot: StoreRoot, options: MigrateOptions): boolean {
+  const rules = { leaveUnreached: options.unreached === 'leave', staging: false };
+  try {
+    return evolveRoot(h, type, storeRoot, rules);
+  } catch (error) {
+    if (!isTwzError(error) || !isOutgrown(error)) throw error;
+    return evolveRoot(h, type, storeRoot, { ...rules, staging: true });
+  }
+}
+
 export function migrateAll(kernel: Kernel, type: StructImage, storeRoot: StoreRoot, options: MigrateOptions): Migrated {
   kernel.idle('migrating all objects of a type');
   const names = namesOf(type);
+  sweepStages(kernel, [...objectIds(kernel)]);
   const ids = [...objectIds(kernel)];
   const refused: { id: ObjectId; error: TwzError }[] = [];
   let [objects, migrated] = [0, 0];
   for (const [i, id] of ids.entries()) {
     try {
-      const h = kernel.open(id);
-      if (names.has(rootName(h) ?? '')) {
+      // What a collection had grown into goes when that is filled anew.
+      const h = kernel.has(id) ? kernel.open(id) : undefined;
+      if (h !== undefined && names.has(rootName(h) ?? '')) {
         objects++;
-        if (evolveRoot(h, type, storeRoot, { leaveUnreached: options.unreached === 'leave' })) migrated++;
+        if (evolve(h, type, storeRoot, options)) migrated++;
         h.judged = type;
       }
     } catch (error) {
@@ -64,5 +78,5 @@ export function migrateAll(kernel: Kernel, type: StructImage, storeRoot: StoreRo
     }
     options.progress?.(i + 1, ids.length);
   }
-  return { objects, migrated, settled: settle(kernel, ids, ownSchema), refused };
+  return { objects, migrated, settled: settle(kernel, [...objectIds(kernel)], ownSchema), refused };
 }

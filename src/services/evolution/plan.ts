@@ -6,7 +6,8 @@
  */
 import { migrationsTo, type Migration } from '../../lib/evolution.ts';
 import { structsOf, type StructImage } from '../../lib/struct.ts';
-import { parseSchema, type ObjectSchema, type Shape, type StructField, type StructShape } from '../check/schema.ts';
+import type { CollectionShape } from './contents.ts';
+import { parseSchema, signatureOf, type ObjectSchema, type Shape, type StructField, type StructShape } from '../check/schema.ts';
 import { referredBy } from '../key-types.ts';
 
 /** One piece of a struct, from its offset in the older to its offset in the newer one. */
@@ -34,6 +35,7 @@ export type Operation =
       readonly toStride: number;
       readonly each: Operation;
     }
+  | CollectionOperation
   /** `fromAt` undefined: the older value was always there. */
   | {
       readonly kind: 'optional';
@@ -43,6 +45,23 @@ export type Operation =
       readonly toAt: number;
       readonly of: Operation;
     };
+
+/** A collection and the next one in its place. A graph is none: it is a struct of maps, and so a struct here. */
+export interface CollectionOperation {
+  readonly kind: 'collection';
+  readonly from: number;
+  readonly to: number;
+  readonly old: CollectionShape;
+  readonly oldSchema: ObjectSchema;
+  readonly fresh: CollectionShape;
+  readonly freshSchema: ObjectSchema;
+  /** Undefined where there are no values. */
+  readonly value: Operation | undefined;
+  /** The program's type of the newer one. */
+  readonly type: Pick<StructImage, 'accessor'>;
+  /** Which indexes it has has changed. */
+  readonly indexed: boolean;
+}
 
 export interface Stage {
   readonly old: StructShape;
@@ -78,6 +97,8 @@ export interface Plan {
   readonly root: StructPlan;
   /** By the older name: the program's struct. */
   readonly structs: ReadonlyMap<string, StructPlan>;
+  /** What becomes of the stored collections; nothing here of those that go. */
+  readonly collections: ReadonlyMap<CollectionShape, CollectionOperation>;
   readonly code: boolean;
 }
 
@@ -131,7 +152,18 @@ export class Pairing {
 
   /** The program's name for a struct. */
   name(stored: string): string {
-    return this.#renamed.get(stored) ?? stored;
+    const renamed = this.#renamed.get(stored);
+    if (renamed !== undefined || this.images.has(stored)) return renamed ?? stored;
+    const derived = this.#derivedName(stored);
+    return this.images.has(derived) ? derived : stored;
+  }
+
+  /** The names of collections, and of the structs that graphs consist of, have those of their values in them. */
+  #derivedName(stored: string): string {
+    const rename = (word: string): string => this.#renamed.get(word) ?? word;
+    if (stored.includes('<')) return stored.replaceAll(/[A-Za-z_][A-Za-z0-9_]*/g, rename);
+    const [, head = '', names = stored] = /^(Graph(?:Edge)?_)(.+)$/.exec(stored) ?? [];
+    return head + names.split('__').map(rename).join('__');
   }
 
   image(stored: string): StructImage | undefined {
@@ -152,9 +184,26 @@ export class Pairing {
         return b.kind === 'array' && a.length === b.length && this.alike(a.of, b.of);
       case 'oneOf':
         return b.kind === 'oneOf' && a.values.join('\0') === b.values.join('\0');
+      case 'collection':
+        return b.kind === 'collection' && sameKind(a, b) && this.#alikeValues(a, b) && this.indexes(a) === this.indexes(b);
       default:
         return a.type === b.type;
     }
+  }
+
+  #alikeValues({ value: a }: CollectionShape, { value: b }: CollectionShape): boolean {
+    return a === undefined || b === undefined ? a === b : this.alike(a, b);
+  }
+
+  /** The indexes of an indexed map, as its type names them. */
+  indexes({ collection, type, key, value }: CollectionShape): string {
+    if (collection !== 'IndexedMap' || value === undefined) return '';
+    for (const schema of [this.stored, this.own]) {
+      const signature = schema.types.has(value.type) ? signatureOf(schema, value.type) : undefined;
+      const head = `IndexedMap<${key},${signature};`;
+      if (signature !== undefined && type.startsWith(head)) return type.slice(head.length, -1);
+    }
+    return type;
   }
 
   alikeStructs(a: StructShape, b: StructShape): boolean {
@@ -241,6 +290,7 @@ export function planFor(pairing: Pairing): Plan | readonly string[] {
 class Planner {
   readonly #pairing: Pairing;
   readonly #obstacles: string[] = [];
+  readonly #collections = new Map<CollectionShape, CollectionOperation>();
   readonly #known = new Map<ObjectSchema, Map<string, Map<StructImage, StructPlan>>>();
 
   constructor(pairing: Pairing) {
@@ -254,22 +304,9 @@ class Planner {
       const image = this.#pairing.image(name);
       if (image !== undefined) structs.set(name, this.#struct(stored, name, image));
     }
-    for (const { fields } of stored.types.values()) for (const { label, shape } of fields) this.#keep(label, shape, structs);
     const root = structs.get(stored.root);
     if (this.#obstacles.length > 0 || root === undefined) return this.#obstacles;
-    return { stored, root, structs, code: [...structs.values()].some(({ code }) => code) };
-  }
-
-  /** What collections hold is not looked into: no struct that is stored in one, or that one refers to, can change. */
-  #keep(label: string, shape: Shape, structs: ReadonlyMap<string, StructPlan>): void {
-    for (const collection of collectionsIn(shape)) {
-      for (const name of structsIn(collection, this.#pairing.stored)) {
-        if (structs.get(name)?.same !== false) continue;
-        this.#obstacles.push(
-          `${label} is a collection with values that hold or lead to a ${name}, which changes: values of collections are not migrated`,
-        );
-      }
-    }
+    return { stored, root, structs, collections: this.#collections, code: [...structs.values()].some(({ code }) => code) };
   }
 
   /** A struct of `schema` as an `image`. */
@@ -375,7 +412,7 @@ class Planner {
     }
     const images = new Map(structsOf(to));
     const taken = new Set<string>();
-    for (const field of fresh.fields) {
+    for (const [i, field] of fresh.fields.entries()) {
       const wanted = migration?.renamed.get(field.name) ?? field.name;
       const source = old.fields.find((each) => each.name === wanted);
       if (source === undefined) {
@@ -384,33 +421,27 @@ class Planner {
         stage.added.add(field.name);
         continue;
       }
-      const operation = this.#operation(from, source.shape, field.shape, source.offset, field.offset, images);
+      const operation = this.#operation({ old: from, fresh: freshSchema, images }, source.shape, field.shape, to.layout.fields[i]?.field);
       if (operation !== undefined) {
-        stage.operations.push(operation);
+        stage.operations.push(placedAt(operation, source.offset, field.offset));
         taken.add(source.name);
       } else if (migration?.code === undefined) {
         this.#obstacles.push(
-          `${field.label} cannot be carried over from ${showShape(source.shape)} to ${showShape(field.shape)}; write it: migration(${old.name}V${old.version}, ${to.name}, { migrate(old, fresh) { fresh.${field.name} = … old.${source.name} … } })`,
+          keysDiffer(source, field) ??
+            `${field.label} cannot be carried over from ${showShape(source.shape)} to ${showShape(field.shape)}; write it: migration(${old.name}V${old.version}, ${to.name}, { migrate(old, fresh) { fresh.${field.name} = … old.${source.name} … } })`,
         );
       } else stage.added.add(field.name);
     }
     stage.dropped.push(...old.fields.filter((field) => !taken.has(field.name)));
-    for (const { label, shape } of stage.dropped)
-      if (collectionsIn(shape).length > 0) this.#obstacles.push(`${label} is a collection: it cannot be removed, nor become another one`);
     return stage;
   }
 
-  /** How a value of one shape becomes one of another; undefined where it does not by itself. */
-  #operation(
-    schema: ObjectSchema,
-    old: Shape,
-    fresh: Shape,
-    from: number,
-    to: number,
-    images: ReadonlyMap<string, StructImage>,
-  ): Operation | undefined {
+  /** How a value of one shape becomes one of another, both at 0; undefined where it does not by itself. `field` is the program's. */
+  #operation(sides: Sides, old: Shape, fresh: Shape, field: object | undefined): Operation | undefined {
+    const [from, to] = [0, 0];
+    const inner = field !== undefined && 'of' in field && typeof field.of === 'object' && field.of !== null ? field.of : undefined;
     if (fresh.kind === 'optional' && old.kind !== 'optional') {
-      const of = this.#operation(schema, old, fresh.of, 0, 0, images);
+      const of = this.#operation(sides, old, fresh.of, inner);
       return of === undefined ? undefined : { kind: 'optional', from, to, fromAt: undefined, toAt: fresh.at, of };
     }
     switch (old.kind) {
@@ -434,21 +465,20 @@ class Planner {
         if (fresh.kind !== 'ref' || this.#pairing.name(old.type) !== this.#pairing.name(fresh.type)) return undefined;
         return { kind: 'pointer', from, to, target: old.type };
       case 'struct': {
-        const image = fresh.kind === 'struct' ? images.get(fresh.type) : undefined;
+        const image = fresh.kind === 'struct' ? sides.images.get(fresh.type) : undefined;
         if (image === undefined || this.#pairing.name(old.type) !== this.#pairing.name(fresh.type)) return undefined;
-        return { kind: 'struct', from, to, plan: this.#struct(schema, old.type, image) };
+        return { kind: 'struct', from, to, plan: this.#struct(sides.old, old.type, image) };
       }
       case 'optional': {
         if (fresh.kind !== 'optional') return undefined;
-        const of = this.#operation(schema, old.of, fresh.of, 0, 0, images);
+        const of = this.#operation(sides, old.of, fresh.of, inner);
         return of === undefined ? undefined : { kind: 'optional', from, to, fromAt: old.at, toAt: fresh.at, of };
       }
       case 'collection':
-        // Its header holds no place of its own, so it may lie elsewhere.
-        return fresh.kind === 'collection' && fresh.type === old.type ? { kind: 'copy', from, to, size: old.size } : undefined;
+        return fresh.kind === 'collection' ? this.#collection(sides, old, fresh, field) : undefined;
       case 'array': {
         if (fresh.kind !== 'array' || fresh.length < old.length) return undefined;
-        const each = this.#operation(schema, old.of, fresh.of, 0, 0, images);
+        const each = this.#operation(sides, old.of, fresh.of, inner);
         if (each === undefined) return undefined;
         if (each.kind === 'copy' && old.stride === fresh.stride && old.stride === each.size)
           return { kind: 'copy', from, to, size: old.stride * old.length };
@@ -456,9 +486,53 @@ class Planner {
       }
     }
   }
+
+  #collection(sides: Sides, old: CollectionShape, fresh: CollectionShape, field: object | undefined): Operation | undefined {
+    if (!sameKind(old, fresh)) return undefined;
+    const parts: unknown = field !== undefined && 'parts' in field ? field.parts : [];
+    const last: unknown = Array.isArray(parts) ? parts.at(-1) : undefined;
+    const part = typeof last === 'object' && last !== null ? last : undefined;
+    let value: Operation | undefined;
+    if (old.value !== undefined && fresh.value !== undefined) {
+      value = this.#operation(sides, old.value, fresh.value, part);
+      if (value === undefined) return undefined;
+    }
+    if (old.collection === 'Graph') return value;
+    if (!isProgramType(field)) return undefined;
+    const indexed = this.#pairing.indexes(old) !== this.#pairing.indexes(fresh);
+    const schemas = { oldSchema: sides.old, freshSchema: sides.fresh };
+    const operation: CollectionOperation = { kind: 'collection', from: 0, to: 0, old, fresh, ...schemas, value, type: field, indexed };
+    if (sides.old === this.#pairing.stored) this.#collections.set(old, operation);
+    return operation;
+  }
 }
 
-type CollectionShape = Extract<Shape, { kind: 'collection' }>;
+/** What both sides of an operation know. */
+interface Sides {
+  readonly old: ObjectSchema;
+  readonly fresh: ObjectSchema;
+  readonly images: ReadonlyMap<string, StructImage>;
+}
+
+function isProgramType(field: object | undefined): field is Pick<StructImage, 'accessor'> {
+  return field !== undefined && 'accessor' in field;
+}
+
+function placedAt(operation: Operation, from: number, to: number): Operation {
+  return { ...operation, from: operation.from + from, to: operation.to + to };
+}
+
+/** The same in all but their values and their indexes. */
+function sameKind(a: CollectionShape, b: CollectionShape): boolean {
+  return a.collection === b.collection && a.key === b.key && (a.value === undefined) === (b.value === undefined);
+}
+
+/** What is to be done where the keys of a collection shall be others. */
+function keysDiffer({ label, name, shape: old }: StructField, { shape: fresh }: StructField): string | undefined {
+  if (old.kind !== 'collection' || fresh.kind !== 'collection' || old.key === fresh.key || old.key === undefined || fresh.key === undefined)
+    return undefined;
+  return `${label}: the keys of a collection do not change, here from ${old.key} to ${fresh.key}; make another collection of it: migration(…, { migrate(old, fresh) { for (const [key, value] of old.${name}) fresh.NAME.set(… key …, value) } })`;
+}
 
 export function collectionsIn(shape: Shape): CollectionShape[] {
   if (shape.kind === 'collection') return [shape];
@@ -515,11 +589,18 @@ function isSameOperation(operation: Operation): boolean {
       return operation.plan.same;
     case 'array':
       return operation.fromStride === operation.toStride && isSameOperation(operation.each);
+    case 'collection':
+      return isSameContent(operation);
     case 'optional':
       return operation.fromAt === operation.toAt && isSameOperation(operation.of);
     default:
       return true;
   }
+}
+
+/** Do the collection's values stay as they are, wherever its header goes? */
+export function isSameContent({ value, indexed }: CollectionOperation): boolean {
+  return !indexed && (value === undefined || isSameOperation(value));
 }
 
 function isSteady(operation: Operation): boolean {

@@ -7,6 +7,7 @@
  */
 import { FLAG, META } from '../../abi/format.ts';
 import { isTwzError } from '../../abi/errors.ts';
+import type { FotEntry } from '../../abi/handle.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { blockAround } from '../../kernel/allocator.ts';
 import { fotEntries } from '../../kernel/fot.ts';
@@ -16,7 +17,8 @@ import { run } from '../../kernel/transaction.ts';
 import type { ObjectSchema } from '../check/schema.ts';
 import { isNamespace } from '../naming.ts';
 import { forwarded, forwardsOf, storeForwards } from './forwards.ts';
-import { Survey, type FarPointer } from './survey.ts';
+import { homeOf, pointersOf } from './outsiders.ts';
+import type { FarPointer } from './survey.ts';
 
 /** `schemaOf` gives an object's own schema, undefined where it has none that can be read. Returns how many objects were settled. */
 export function settle(kernel: Kernel, ids: readonly ObjectId[], schemaOf: (h: Handle) => ObjectSchema | undefined): number {
@@ -34,11 +36,21 @@ export function settle(kernel: Kernel, ids: readonly ObjectId[], schemaOf: (h: H
     if (h !== undefined && h.dv.getUint32(META.forwards, true) !== 0) moved.add(id);
   }
   if (moved.size === 0) return 0;
+  const surveys = new Map<Handle, ReturnType<typeof pointersOf>>();
   for (const id of ids) {
     const h = open(id);
     // What cannot be looked into may refer to anything.
     if (h === undefined) return 0;
-    for (const target of correct(h, moved, schemaOf(h))) moved.delete(target);
+    const entries = [...fotEntries(h)].filter((entry) => entry.id !== undefined && moved.has(entry.id));
+    // A namespace refers to objects as a whole.
+    if (entries.length === 0 || isNamespace(h)) continue;
+    const home = homeOf(h);
+    if (home.cold) home.warm();
+    const schema = (h.flags & FLAG.raw) === 0 ? schemaOf(home) : undefined;
+    if (schema !== undefined && !surveys.has(home)) surveys.set(home, pointersOf(home, schema));
+    const pointers = schema === undefined ? undefined : surveys.get(home);
+    for (const target of pointers === undefined ? entries.map((entry) => entry.id) : correct(h, entries, pointers.get(h)))
+      if (target !== undefined) moved.delete(target);
   }
   for (const id of moved) {
     const h = open(id);
@@ -48,31 +60,17 @@ export function settle(kernel: Kernel, ids: readonly ObjectId[], schemaOf: (h: H
 }
 
 /** Corrects an object's pointers to what has moved. Returns the targets of which it may have pointers that were not found. */
-function correct(h: Handle, moved: ReadonlySet<ObjectId>, schema: ObjectSchema | undefined): ObjectId[] {
-  const entries = [...fotEntries(h)].filter(({ id }) => id !== undefined && moved.has(id));
-  // A namespace refers to objects as a whole.
-  if (entries.length === 0 || isNamespace(h)) return [];
-  const targets = entries.map(({ id }) => id as ObjectId);
-  if (schema === undefined || (h.flags & FLAG.raw) !== 0) return targets;
-  let far: readonly FarPointer[];
-  try {
-    far = new Survey(h, schema).far;
-  } catch (error) {
-    if (isTwzError(error, 'PointerCorrupt')) return targets;
-    throw error;
-  }
-  const found = new Map<number, FarPointer[]>();
-  for (const pointer of far) {
-    const through = found.get(pointer.index);
-    if (through === undefined) found.set(pointer.index, [pointer]);
-    else through.push(pointer);
-  }
-  const unseen: ObjectId[] = [];
+function correct(
+  h: Handle,
+  entries: readonly FotEntry[],
+  found: ReadonlyMap<number, readonly FarPointer[]> | undefined,
+): (ObjectId | undefined)[] {
+  const unseen: (ObjectId | undefined)[] = [];
   const stores: [at: number, to: number][] = [];
   for (const { index, count, id } of entries) {
-    const through = found.get(index) ?? [];
+    const through = found?.get(index) ?? [];
     if (through.length !== count || id === undefined) {
-      if (id !== undefined) unseen.push(id);
+      unseen.push(id);
       continue;
     }
     const target = h.kernel.open(id);
@@ -89,7 +87,7 @@ function correct(h: Handle, moved: ReadonlySet<ObjectId>, schema: ObjectSchema |
     });
   } catch (error) {
     // It cannot be written to: its pointers stay, and so do the places that they name.
-    if (isTwzError(error, 'ObjectImmutable') || isTwzError(error, 'ObjectForbidden')) return targets;
+    if (isTwzError(error, 'ObjectImmutable') || isTwzError(error, 'ObjectForbidden')) return entries.map((entry) => entry.id);
     throw error;
   }
   return unseen;
@@ -101,7 +99,7 @@ function giveBack(h: Handle): void {
   const taken = new Set(list.map(({ to }) => blockAround(h, to)?.at));
   for (const { from } of list) {
     const block = blockAround(h, from);
-    if (block?.at === from && !taken.has(from)) places.add(from);
+    if (block !== undefined && !taken.has(block.at)) places.add(block.at);
   }
   for (const at of places) h.release(at);
   storeForwards(h, []);

@@ -80,6 +80,8 @@ export interface ObjectHandle {
   unreferPart(index: number): void;
   /** Its parts, and theirs. */
   parts(): readonly ObjectHandle[];
+  /** Throws what `refer` would throw. */
+  demandTarget(target: ObjectHandle): void;
   /** As `refer`, for what FOT entry `index` of another object leads to, be it gone or bound late: for a pointer that moves here. */
   referAs(from: ObjectHandle, index: number): number;
   /** As `refer`, for a path that is resolved at each use. */
@@ -108,6 +110,8 @@ export interface ObjectHandle {
   readonly generation: number;
   /** The object's file as it would be written now. */
   image(): Uint8Array;
+  /** Something was begun that can neither be completed nor taken back: the running transaction cannot be committed, and throws this. */
+  spoil(error: unknown): void;
   /** Throws PointerCorrupt. */
   corrupt(at: number, reason: string): never;
 }

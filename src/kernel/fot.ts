@@ -152,6 +152,12 @@ function indexOf(h: Handle): Map<Handle | string, number> {
   return index;
 }
 
+/** Throws what keeps an object from referring to another. */
+export function demandTarget(h: Handle, target: Handle): void {
+  if (target.state !== 'live') throw target.gone();
+  if (target.kernel !== h.kernel) throw new TwzError('WrongSpace', `object ${target.id} is of another space`, { id: target.id });
+}
+
 export function referTo(h: Handle, target: Handle): number {
   if (target.state !== 'live') throw target.gone();
   return referToAny(h, target);

@@ -18,6 +18,7 @@ import { readId, writeId, type ObjectId } from '../abi/id.ts';
 import type { Region } from '../host/futex.ts';
 import { allocateBlock, releaseBlock, UNKNOWN } from './allocator.ts';
 import {
+  demandTarget,
   followEntry,
   fotEntries,
   referAs,
@@ -416,6 +417,18 @@ export class Handle implements ObjectHandle {
 
   parts(): readonly Handle[] {
     return wholeOf(this).slice(1);
+  }
+
+  demandTarget(target: ObjectHandle): void {
+    assert(target instanceof Handle, 'a handle of another kernel');
+    demandTarget(this, target);
+  }
+
+  spoil(error: unknown): void {
+    const { transaction } = this.kernel;
+    if (transaction === undefined || transaction.isDoomed) return;
+    transaction.isDoomed = true;
+    transaction.doomed = error;
   }
 
   referAs(from: ObjectHandle, index: number): number {

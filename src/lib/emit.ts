@@ -65,6 +65,16 @@ export class Emitter {
     return JSON.stringify(this.what);
   }
 
+  /** A function (v, h) that checks a value for a field, and returns what is to be stored. `part` names what it is of the field being written. */
+  checker<T, I>(field: Field<T, I>, part = ''): string {
+    const what = this.what;
+    this.what += part;
+    const name = `k${this.#fresh++}`;
+    this.#prelude.push(`const ${name} = (v, h) => { ${field.check?.(this) ?? ''} return v; };`);
+    this.what = what;
+    return name;
+  }
+
   unfit(expected: string): string {
     return `${this.use('unfit')}(${this.name()}, v, ${JSON.stringify(expected)})`;
   }
@@ -110,6 +120,16 @@ export class Emitter {
       }
       ${this.use('followFar')}(h, o, hi, lo, ${image}, p${image});
       return new ${cls}(p${image}.h, p${image}.at);`;
+  }
+
+  checkRef(type: StructImage): string {
+    const { cls, bind } = this.#lazy(type);
+    return `
+      if (v !== null) {
+        if (${cls} === undefined) ${bind}();
+        if (!(v instanceof ${cls})) ${this.use('checkFar')}(v, ${this.constant(type)}, ${this.name()});
+        else if (v.$h !== h) h.demandTarget(v.$h);
+      }`;
   }
 
   storeRef(type: StructImage, at: string): string {
@@ -195,6 +215,48 @@ function accessorSource(emit: Emitter, name: string, fields: readonly LayoutFiel
       ${members.join('\n      ')}
       $drop() { ${WARM} ${drops} }
     }`;
+}
+
+/**
+ * How several fields are set at once: what is given is read and checked first, then stored. `$set` takes what a program gives; `$store` a
+ * value for each field, in their order, undefined for those that are left alone; `$capture` makes the one of the other.
+ */
+function setterSource(emit: Emitter, name: string, fields: readonly LayoutField[], what: 'Set' | 'Capture'): string {
+  const names = fields.map((field) => field.name);
+  const checks = fields.map((field) => {
+    emit.what = `${name}.${field.name}`;
+    return emit.checker(field.field);
+  });
+  const read = names
+    .map((field, i) => `let f${i} = v.${field}; if (f${i} !== undefined) { n++; f${i} = ${checks[i]}(f${i}, h); }`)
+    .join('\n      ');
+  const plain = 'v !== null && Object.getPrototypeOf(v) === Object.prototype';
+  const slowly = what === 'Set' ? emit.use('setSlowly') : emit.use('captureSlowly');
+  const store = (of: (i: number) => string): string => `let stored = false;
+      try {
+        ${names.map((field, i) => `if (${of(i)} !== undefined) { this.${field} = ${of(i)}; stored = true; }`).join('\n        ')}
+      } catch (error) {
+        if (stored) this.$h.spoil(error);
+        throw error;
+      }`;
+  const table = `new Map([${names.map((field, i) => `[${JSON.stringify(field)}, ${checks[i]}]`).join(', ')}])`;
+  if (what === 'Capture')
+    return `{ checks: ${table}, capture(proto, v, h, what) {
+      if (!(${plain})) return ${slowly}(proto, v, h, what);
+      let n = 0;
+      ${read}
+      return Object.keys(v).length === n ? new ${emit.use('Captured')}([${names.map((_, i) => `f${i}`).join(', ')}], undefined) : ${slowly}(proto, v, h, what);
+    } }`;
+  return `{ set(v, what) {
+      const h = this.$h;
+      if (!(${plain})) return ${slowly}(this, v, h, what);
+      let n = 0;
+      ${read}
+      if (Object.keys(v).length !== n) return ${slowly}(this, v, h, what);
+      ${store((i) => `f${i}`)}
+    }, store(f) {
+      ${store((i) => `f[${i}]`)}
+    } }`;
 }
 
 /** The cursor: the same getters over a pinned object, so that a load is one load, and no allocation to follow a reference. */
@@ -296,9 +358,16 @@ export function compile(
   const cursor = cursors.build(`const wrong = ${wrong}; return ${source}`) as CursorClass;
   const readers = new Emitter();
   const reader = readers.build(`return ${readerSource(readers, name, layout, targets, own)}`) as ReaderClass;
+  const setters = new Emitter();
+  const { set, store } = setters.build(`return ${setterSource(setters, name, layout.fields, 'Set')}`) as Readonly<Record<string, unknown>>;
+  const captures = new Emitter();
+  const { checks, capture } = captures.build(`return ${setterSource(captures, name, layout.fields, 'Capture')}`) as Readonly<
+    Record<string, unknown>
+  >;
   const optional = new Set(layout.fields.filter(({ field }) => field.describe.kind === 'optional').map((field) => field.name));
   for (const { prototype } of [accessor, cursor]) {
-    Object.defineProperty(prototype, '$optional', { value: optional });
+    for (const [key, value] of Object.entries({ $optional: optional, $set: set, $store: store, $checks: checks, $capture: capture }))
+      Object.defineProperty(prototype, key, { value });
     Object.defineProperty(prototype, INSPECT, {
       value(this: object, ...how: [number, object, (value: unknown, options: object) => string]) {
         return inspectAccessor(this, ...how);

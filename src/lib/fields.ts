@@ -26,6 +26,11 @@ export interface Field<T, I = T> {
   load(emit: Emitter, at: string): string;
   /** Statements that store the value `v`. */
   store(emit: Emitter, at: string): string;
+  /**
+   * Statements that throw what `store` would throw for the value `v` in the object `h`, and change nothing; where reading `v` runs code of
+   * the program's, `v` is afterwards what was read.
+   */
+  check?(emit: Emitter): string;
   /** Statements that give back what the field owns (text, bytes, counted references), or nothing. */
   drop(emit: Emitter, at: string): string;
 }
@@ -71,6 +76,7 @@ function scalar<T>(kind: NumberKind, shape: 'number' | 'bigint' | 'bool' = 'numb
     load: (_emit, at) => `return h.dv.${kind.get}(${at}${endian(kind)});`,
     store: (emit, at) =>
       `if (!(${kind.fits})) ${emit.unfit(kind.type)}; const o = ${at}; if (h.dirty[o >>> 6] !== 1) h.mark(o); h.dv.${kind.set}(o, v${endian(kind)});`,
+    check: (emit) => `if (!(${kind.fits})) ${emit.unfit(kind.type)};`,
     drop: () => '',
   };
 }
@@ -145,6 +151,7 @@ function wide(type: 'u64' | 'i64', high: 'getUint32' | 'getInt32', fits: string)
       `const o = ${at}; const v = h.dv.${high}(o + 4, true) * 4294967296 + h.dv.getUint32(o, true); if (!Number.isSafeInteger(v)) ${emit.unsafe(type)}; return v;`,
     store: (emit, at) =>
       `if (!(${fits})) ${emit.unfit(`${type} up to 2^53 - 1`)}; const o = ${at}; if (h.dirty[o >>> 6] !== 1) h.mark(o); h.dv.setUint32(o, v >>> 0, true); h.dv.setInt32(o + 4, Math.floor(v / 4294967296), true);`,
+    check: (emit) => `if (!(${fits})) ${emit.unfit(`${type} up to 2^53 - 1`)};`,
     drop: () => '',
   };
 }
@@ -160,6 +167,7 @@ export const bool: Field<boolean> = {
   load: (_emit, at) => `return h.dv.getUint8(${at}) !== 0;`,
   store: (emit, at) =>
     `if (v !== true && v !== false) ${emit.unfit('bool')}; const o = ${at}; if (h.dirty[o >>> 6] !== 1) h.mark(o); h.dv.setUint8(o, v ? 1 : 0);`,
+  check: (emit) => `if (v !== true && v !== false) ${emit.unfit('bool')};`,
   drop: () => '',
 };
 
@@ -172,6 +180,7 @@ export function oneOf<const V extends readonly [string, ...string[]]>(...values:
   const bits = size * 8;
   const little = size === 1 ? '' : ', true';
   const type = `oneOf(${values.map((value) => JSON.stringify(value)).join('|')})`;
+  const positions = new Map(values.map((value, i) => [value, i]));
   return {
     size,
     align: size,
@@ -180,7 +189,8 @@ export function oneOf<const V extends readonly [string, ...string[]]>(...values:
     load: (emit, at) =>
       `const o = ${at}; const v = ${emit.constant(values)}[h.dv.getUint${bits}(o${little})]; if (v === undefined) h.corrupt(o, 'not a value of the enumeration'); return v;`,
     store: (emit, at) =>
-      `const n = ${emit.constant(new Map(values.map((value, i) => [value, i])))}.get(v); if (n === undefined) ${emit.unfit(`one of ${values.join(', ')}`)}; const o = ${at}; if (h.dirty[o >>> 6] !== 1) h.mark(o); h.dv.setUint${bits}(o, n${little});`,
+      `const n = ${emit.constant(positions)}.get(v); if (n === undefined) ${emit.unfit(`one of ${values.join(', ')}`)}; const o = ${at}; if (h.dirty[o >>> 6] !== 1) h.mark(o); h.dv.setUint${bits}(o, n${little});`,
+    check: (emit) => `if (!${emit.constant(positions)}.has(v)) ${emit.unfit(`one of ${values.join(', ')}`)};`,
     drop: () => '',
   };
 }
@@ -194,6 +204,7 @@ export const text: Field<string> = {
   describe: { kind: 'text', type: 'text' },
   load: (emit, at) => `return ${emit.use('loadText')}(h, ${at});`,
   store: (emit, at) => `if (typeof v !== 'string') ${emit.unfit('a string')}; ${emit.use('storeText')}(h, ${at}, v);`,
+  check: (emit) => `if (typeof v !== 'string') ${emit.unfit('a string')};`,
   drop: (emit, at) => `${emit.use('dropBlock')}(h, ${at});`,
 };
 
@@ -205,6 +216,7 @@ export const bytes: Field<Uint8Array> = {
   describe: { kind: 'bytes', type: 'bytes' },
   load: (emit, at) => `return ${emit.use('loadBytes')}(h, ${at});`,
   store: (emit, at) => `if (!(v instanceof Uint8Array)) ${emit.unfit('a Uint8Array')}; ${emit.use('storeBytes')}(h, ${at}, v);`,
+  check: (emit) => `if (!(v instanceof Uint8Array)) ${emit.unfit('a Uint8Array')};`,
   drop: (emit, at) => `${emit.use('dropBlock')}(h, ${at});`,
 };
 
@@ -218,6 +230,7 @@ export const link: Field<Obj | null, object | null> = {
   describe: { kind: 'link', type: 'link' },
   load: (emit, at) => `return ${emit.use('loadLink')}(h, ${at});`,
   store: (emit, at) => `${emit.use('storeLink')}(h, ${at}, v, ${emit.name()});`,
+  check: (emit) => `${emit.use('checkLink')}(h, v, ${emit.name()});`,
   drop: (emit, at) => `${emit.use('dropPointer')}(h, ${at});`,
 };
 
@@ -242,6 +255,7 @@ export function optional<T, I>(of: Field<T, I>): Field<T | undefined, I | undefi
     load: (emit, offset) => `if (h.dv.getUint8(${offset}) === 0) return undefined; ${of.load(emit, `(${offset} + ${at})`)}`,
     store: (emit, offset) =>
       `{ const p = ${offset}; if (h.dirty[p >>> 6] !== 1) h.mark(p); if (v === undefined) { if (h.dv.getUint8(p) !== 0) { ${of.drop(emit, `(p + ${at})`)} h.dv.setUint8(p, 0); ${emit.use('wipe')}(h, p + ${at}, ${of.size}); } return; } } ${presentStore(emit, offset, of.store(emit, `(${offset} + ${at})`))}`,
+    check: (emit) => (of.check === undefined ? '' : `if (v !== undefined) { ${of.check(emit)} }`),
     drop: (emit, offset) => {
       const inner = of.drop(emit, `(${offset} + ${at})`);
       return inner === '' ? '' : `if (h.dv.getUint8(${offset}) !== 0) { ${inner} }`;
@@ -273,7 +287,9 @@ export function array<T, I>(of: Field<T, I>, length: number): Field<FixedArray<T
     of,
     describe: { kind: 'array', type, of: of.describe, stride, length },
     load: (emit, at) => `return new (${emit.arrayClass(of, stride, length)})(h, ${at});`,
-    store: (emit, at) => `${emit.use('storeAll')}(new (${emit.arrayClass(of, stride, length)})(h, ${at}), v, ${emit.name()});`,
+    store: (emit, at) =>
+      `${emit.use('storeAll')}(new (${emit.arrayClass(of, stride, length)})(h, ${at}), v, ${emit.name()}, ${emit.checker(of, '[]')});`,
+    check: (emit) => `v = ${emit.use('captureAll')}(h, v, ${length}, ${emit.name()}, ${emit.checker(of, '[]')});`,
     drop: (emit, at) => {
       const e = emit.fresh();
       const inner = of.drop(emit, e);

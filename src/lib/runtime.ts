@@ -289,50 +289,125 @@ export function storeLink(h: ObjectHandle, at: number, value: unknown, field: st
   }
 }
 
+/** Throws what storing a link would. */
+export function checkLink(h: ObjectHandle, value: unknown, field: string): void {
+  if (value === null || value instanceof LateReference) return;
+  const target =
+    value instanceof Obj ? value.handle : isAccessor(value) ? value.$h : unfit(field, value, 'a reference to an object, or null');
+  if (target.id !== h.id) h.demandTarget(target);
+}
+
+/** Throws unless it is a late-bound reference: what else can be stored as a reference was looked at before. */
+export function checkFar(value: unknown, type: StructImage, field: string): void {
+  if (!(value instanceof LateReference)) unfit(field, value, `a reference to ${type.name} (an accessor of it) or null`);
+}
+
 // --- composites ---------------------------------------------------------------------------------------------------------------
 
-interface Settable {
+interface Settable extends Pick<Accessor, '$h'> {
   readonly length: number;
   set(index: number, value: unknown): void;
 }
 
-export function storeAll(target: Settable, values: unknown, field: string): void {
+type Check = (value: unknown, h: ObjectHandle) => unknown;
+
+/** The elements that are given for an array, read and checked. */
+export function captureAll(h: ObjectHandle, values: unknown, length: number, field: string, check: Check): unknown[] {
   if (typeof values !== 'object' || values === null || !(Symbol.iterator in values)) unfit(field, values, 'an iterable');
-  const all = [...(values as Iterable<unknown>)];
-  if (all.length > target.length)
-    throw new TwzError('OutOfRange', `${field}: more than ${target.length} elements`, { field, length: target.length });
-  for (const [i, value] of all.entries()) target.set(i, value);
+  const all = Array.from(values as Iterable<unknown>);
+  if (all.length > length) throw new TwzError('OutOfRange', `${field}: more than ${length} elements`, { field, length });
+  for (let i = 0; i < all.length; i++) all[i] = check(all[i], h);
+  return all;
 }
 
-/** Sets the fields that `init` has. Unknown ones are refused. Undefined empties an optional field and leaves any other as it is. */
+export function storeAll(target: Settable, values: unknown, field: string, check: Check): void {
+  const all = captureAll(target.$h, values, target.length, field, check);
+  let i = 0;
+  try {
+    for (; i < all.length; i++) target.set(i, all[i]);
+  } catch (error) {
+    if (i > 0) target.$h.spoil(error);
+    throw error;
+  }
+}
+
+/** What is to be stored in a struct, read from what a program gave and checked: a value for each field, or for those that are named. */
+export class Captured {
+  readonly values: readonly unknown[];
+  readonly names: readonly string[] | undefined;
+
+  constructor(values: readonly unknown[], names: readonly string[] | undefined) {
+    this.values = values;
+    this.names = names;
+  }
+}
+
+/** What the accessors of a struct have for setting several fields. */
+interface Setters extends Accessor {
+  readonly $optional: ReadonlySet<string>;
+  readonly $checks: ReadonlyMap<string, Check>;
+  $set(init: unknown, what: string): void;
+  $store(values: readonly unknown[]): void;
+  $capture(prototype: object, init: unknown, h: ObjectHandle, what: string): Captured;
+}
+
+/**
+ * Sets the fields that `init` has, or throws and sets none. Unknown ones are refused. Undefined empties an optional field and leaves any
+ * other as it is.
+ */
 export function assignTo(target: object, init: unknown, what: string): void {
-  if ('$assign' in target && typeof target.$assign === 'function') {
-    target.$assign(init);
-    return;
-  }
-  if (typeof init !== 'object' || init === null) unfit(what, init, 'an object with fields to set');
+  if ('$set' in target) (target as Setters).$set(init, what);
+  else if ('$assign' in target && typeof target.$assign === 'function') target.$assign(init);
+  else unfit(what, target, 'an accessor of a struct or a collection');
+}
+
+/** What is given for a struct inside another, read and checked. */
+export function captureStruct(type: Pick<StructImage, 'accessor'>, init: unknown, h: ObjectHandle, what: string): Captured {
+  const prototype: unknown = type.accessor.prototype;
+  return (prototype as Setters).$capture(prototype as object, init, h, what);
+}
+
+/** As `$capture`, for what is more than an object with values of known fields. */
+export function captureSlowly(prototype: object, init: unknown, h: ObjectHandle, what: string): Captured {
+  if (init instanceof Captured) return init;
+  if (typeof init !== 'object' || init === null) return unfit(what, init, 'an object with fields to set');
+  const { $checks: checks, $optional: optional } = prototype as Setters;
+  const names: string[] = [];
+  const values: unknown[] = [];
+  const enter = (name: string, value: unknown, check: Check): void => {
+    names.push(name);
+    values.push(check(value, h));
+  };
   if (isAccessor(init)) {
-    copyFields(target, init, what);
+    // A subclass too: what an indexed map gives to read.
+    if (!Object.prototype.isPrototypeOf.call(prototype, init)) return unfit(what, init, 'of the same type');
+    for (const [name, check] of checks) enter(name, Reflect.get(init, name), check);
+  } else {
+    for (const [name, value] of Object.entries(init)) {
+      const check = checks.get(name);
+      if (check === undefined) throw new TwzError('ValueMismatch', `${what} has no field "${name}"`, { field: name });
+      if (value !== undefined || optional.has(name)) enter(name, value, check);
+    }
+  }
+  return new Captured(values, names);
+}
+
+/** As `$set`, for the same. */
+export function setSlowly(target: Setters, init: unknown, h: ObjectHandle, what: string): void {
+  const { names, values } = captureSlowly(setFrom(target), init, h, what);
+  if (names === undefined) {
+    target.$store(values);
     return;
   }
-  for (const [name, value] of Object.entries(init)) {
-    if (!(name in target)) throw new TwzError('ValueMismatch', `${what} has no field "${name}"`, { field: name });
-    if (value !== undefined || optionals(target).has(name)) Reflect.set(target, name, value);
+  let i = 0;
+  try {
+    for (; i < values.length; i++) Reflect.set(target, names[i] as string, values[i]);
+  } catch (error) {
+    if (i > 0) h.spoil(error);
+    throw error;
   }
 }
 
-function optionals(target: object): ReadonlySet<string> {
-  return '$optional' in target && target.$optional instanceof Set ? target.$optional : NONE;
-}
-
-const NONE: ReadonlySet<string> = new Set();
-
-function copyFields(target: object, from: object, what: string): void {
-  const type: unknown = Object.getPrototypeOf(target);
-  // A subclass too: what an indexed map gives to read.
-  if (!Object.prototype.isPrototypeOf.call(type as object, from)) unfit(what, from, 'of the same type');
-  for (const name of Object.getOwnPropertyNames(type)) {
-    if (name === 'constructor' || name.startsWith('$')) continue;
-    Reflect.set(target, name, Reflect.get(from, name));
-  }
+function setFrom(target: object): object {
+  return Object.getPrototypeOf(target) as object;
 }

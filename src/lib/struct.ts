@@ -179,6 +179,10 @@ class StructType {
     return `${emit.use('assignTo')}(new (${emit.struct(this)})(h, ${at}), v, ${emit.name()});`;
   }
 
+  check(emit: Emitter): string {
+    return `v = ${emit.use('captureStruct')}(${emit.constant(this)}, v, h, ${emit.name()});`;
+  }
+
   drop(emit: Emitter, at: string): string {
     return this.layout.fields.some(({ field }) => field.drop(emit, '0') !== '') ? `new (${emit.struct(this)})(h, ${at}).$drop();` : '';
   }
@@ -296,6 +300,7 @@ export function ref<F>(target: Struct<F>): Field<Instance<F> | null> {
     describe: { kind: 'ref', type: target.name },
     load: (emit, at) => emit.loadRef(target, at),
     store: (emit, at) => emit.storeRef(target, at),
+    check: (emit) => emit.checkRef(target),
     drop: (emit, at) => `${emit.use('dropPointer')}(h, ${at});`,
   };
   refersTo(field, () => target);

@@ -220,5 +220,6 @@ export const blob: CollectionType<Blob, Uint8Array | Blob> = collectionType({
   size: CHUNKS_HEADER,
   shape: { size: CHUNKS_HEADER },
   parts: [],
+  check: (content) => (content instanceof BlobAccessor ? content : checked(content)),
   make: () => BlobAccessor,
 });

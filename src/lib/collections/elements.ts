@@ -46,6 +46,8 @@ export interface Elements<V, I> {
   readonly mode: ElementMode;
   readonly stride: number;
   readonly field: Field<V, I>;
+  /** Throws what `put` would throw for a value, and changes nothing. */
+  readonly check: (value: I, h: ObjectHandle) => I;
   /** `h` and `pool`: the collection's home and the offset of its pool there. `t` and `at`: the place. */
   load(h: ObjectHandle, pool: number, t: ObjectHandle, at: number): V;
   /** Fills a place that holds nothing, whatever its bytes are. It holds nothing still if this throws. */
@@ -104,7 +106,7 @@ function makeElements<V, I>(
   scalar: boolean,
   C: Stored<V, I>,
   T: ElementTools,
-): Omit<Elements<V, I>, 'signature' | 'field'> {
+): Omit<Elements<V, I>, 'signature' | 'field' | 'check'> {
   const boxed = mode === 'boxed';
   const long = mode === 'text' || mode === 'bytes';
   const size = boxed ? (C.size < 16 ? 16 : C.size) : stride;
@@ -403,5 +405,5 @@ export function elementsOf<V, I>(field: Field<V, I>, moves: boolean): Elements<V
     PAGE,
   };
   const made = specialize(makeElements<V, I>)(mode, stride, scalar, codec, tools);
-  return Object.assign(made, { signature: codec.signature, field });
+  return Object.assign(made, { signature: codec.signature, field, check: (value: I, h: ObjectHandle): I => codec.check(value, h) });
 }

@@ -27,6 +27,9 @@ import {
 } from './graph-ways.ts';
 import { tuple } from './keys.ts';
 import { orderedMap, type OrderedMap } from './ordered-map.ts';
+import { TREE } from './ordered-search.ts';
+import { valueCodec } from './records.ts';
+import { isSelf, replaceContent } from './replace.ts';
 import { inspectEntries, type CollectionUsage } from './tools.ts';
 import { collectionType, type CollectionAccessor, type CollectionType } from './type.ts';
 
@@ -133,7 +136,10 @@ function destroy(map: object): void {
   whole.$destroy();
 }
 
-function makeGraph<N, NI, E, EI>(PartsOf: () => PartsClass<N, NI, E, EI>): AccessorClass {
+function makeGraph<N, NI, E, EI>(
+  PartsOf: () => PartsClass<N, NI, E, EI>,
+  headerOf: () => { readonly size: number; readonly counters: readonly number[] },
+): AccessorClass {
   type Edge = DirectedEdge<E>;
 
   return class Graph implements DirectedGraph<N, NI, E, EI>, CollectionAccessor, Ways {
@@ -164,7 +170,12 @@ function makeGraph<N, NI, E, EI>(PartsOf: () => PartsClass<N, NI, E, EI>): Acces
       const id = nextNumber(parts.nextNode, 'node');
       parts.nextNode = id + 1;
       const empty: unknown = {};
-      parts.nodes.set(id, init ?? (empty as NI));
+      try {
+        parts.nodes.set(id, init ?? (empty as NI));
+      } catch (error) {
+        if (parts.nextNode === id + 1) parts.nextNode = id;
+        throw error;
+      }
       return id;
     }
 
@@ -202,7 +213,12 @@ function makeGraph<N, NI, E, EI>(PartsOf: () => PartsClass<N, NI, E, EI>): Acces
       const parts = this.#parts;
       const id = nextNumber(parts.nextEdge, 'edge');
       parts.nextEdge = id + 1;
-      this.#link(id, from, to, init);
+      try {
+        this.#link(id, from, to, init);
+      } catch (error) {
+        if (parts.nextEdge === id + 1) parts.nextEdge = id;
+        throw error;
+      }
       return id;
     }
 
@@ -347,19 +363,28 @@ function makeGraph<N, NI, E, EI>(PartsOf: () => PartsClass<N, NI, E, EI>): Acces
     }
 
     $assign(content: unknown): void {
-      if (content === this) return;
+      if (isSelf(content, this.#h, this.$o)) return;
       if (typeof content !== 'object' || content === null || !('nodes' in content)) unfit('a Graph', content, 'an object {nodes, edges}');
-      if ('addEdge' in content) this.#copy(content as DirectedGraph<NI, NI, EI, EI>);
-      else this.#fill(content as GraphContent<NI, EI>);
+      const { size, counters } = headerOf();
+      replaceContent(
+        this.#h,
+        this.$o,
+        size,
+        counters,
+        false,
+        (at) => new Graph(this.#h, at),
+        (into) => {
+          if ('addEdge' in content) into.#copy(content as DirectedGraph<NI, NI, EI, EI>);
+          else into.#fill(content as GraphContent<NI, EI>);
+        },
+      );
     }
 
     /** Another graph's nodes and edges keep their numbers. */
     #copy(graph: DirectedGraph<NI, NI, EI, EI>): void {
-      if (graph instanceof Graph && graph.$h === this.#h && graph.$o === this.$o) return;
       const parts = this.#parts;
       const nodes = [...graph.nodes()];
       const edges = [...graph.edges()];
-      this.$drop();
       for (const [id, node] of nodes) parts.nodes.set(id, node);
       for (const { id, from, to, value } of edges) this.#link(id, from, to, value);
       parts.nextNode = (nodes.at(-1)?.[0] ?? -1) + 1;
@@ -367,11 +392,7 @@ function makeGraph<N, NI, E, EI>(PartsOf: () => PartsClass<N, NI, E, EI>): Acces
     }
 
     #fill({ nodes, edges = [] }: GraphContent<NI, EI>): void {
-      const parts = this.#parts;
       const [allNodes, allEdges] = [[...nodes], [...edges]];
-      this.$drop();
-      parts.nextNode = 0;
-      parts.nextEdge = 0;
       for (const node of allNodes) this.addNode(node);
       for (const [from, to, init] of allEdges) this.addEdge(from, to, init);
     }
@@ -388,6 +409,27 @@ function makeGraph<N, NI, E, EI>(PartsOf: () => PartsClass<N, NI, E, EI>): Acces
     [INSPECT](depth: number, options: object, inspect: (value: unknown, options: object) => string): string {
       return inspectEntries('Graph', this.size, this.nodes(), true, depth, options, inspect);
     }
+  };
+}
+
+/** Where the maps of a graph count their changes. */
+function countersIn(parts: StructImage): number[] {
+  return parts.layout.fields.filter(({ field }) => field.describe.kind === 'collection').map(({ offset }) => offset + TREE.CHANGES);
+}
+
+/** What a graph is filled from, read and checked. */
+function checkGraph(node: Field<unknown, never>, edge: Field<unknown, never> | undefined): (content: unknown, h: ObjectHandle) => unknown {
+  const nodes = valueCodec(node, 'a node');
+  const edges = edge === undefined ? undefined : valueCodec(edge, 'an edge');
+  return (content, h) => {
+    if (typeof content !== 'object' || content === null || !('nodes' in content) || 'addEdge' in content) return content;
+    const given = content as GraphContent<never, never>;
+    const all = Array.from(given.nodes, (each) => (each === undefined ? undefined : nodes.check(each, h)));
+    const links = Array.from(given.edges ?? [], ([from, to, init]) => {
+      for (const end of [from, to]) if (!(end >= 0 && end < all.length)) absent(end);
+      return [from, to, init === undefined || edges === undefined ? init : edges.check(init, h)] as const;
+    });
+    return { nodes: all, edges: links };
   };
 }
 
@@ -439,10 +481,14 @@ export function graph<N, NI, E, EI>(node: Field<N, NI> & StructImage, edge?: Fie
     size: parts.size,
     shape: { size: parts.size, value: parts.describe },
     parts: [parts],
+    check: checkGraph(node, edge),
     make: () =>
-      makeGraph<N, NI, E, EI>(() => {
-        const accessor: unknown = parts.accessor;
-        return accessor as PartsClass<N, NI, E, EI>;
-      }),
+      makeGraph<N, NI, E, EI>(
+        () => {
+          const accessor: unknown = parts.accessor;
+          return accessor as PartsClass<N, NI, E, EI>;
+        },
+        () => ({ size: parts.layout.size, counters: countersIn(parts) }),
+      ),
   });
 }

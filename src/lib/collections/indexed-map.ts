@@ -11,16 +11,19 @@
 import { TwzError } from '../../abi/errors.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import type { AccessorClass } from '../emit.ts';
-import { bytes, u32, type Field, type FieldShape } from '../fields.ts';
+import { bytes, u32, type Field } from '../fields.ts';
 import { INSPECT } from '../inspect.ts';
 import { assignTo, isAccessor, unfit } from '../runtime.ts';
 import type { Init, Instance, Struct, StructImage } from '../struct.ts';
+import { draftClass, Drafted, isWhole, viewOf, type FieldOf } from './drafts.ts';
 import type { Link } from './key-scratch.ts';
 import { KEY_MAX, keyCodec, referencesIn, SCRATCH, tuple, type AnyKeyType, type KeyCodec, type KeyOf, type KeyType } from './keys.ts';
 import type { Range } from './ordered-cursor.ts';
 import { orderedMap, type OrderedMap } from './ordered-map.ts';
+import { TREE } from './ordered-search.ts';
 import { ORDERED_HEADER } from './ordered-tree.ts';
 import { linkBytes } from './reference-keys.ts';
+import { isSelf, replaceContent } from './replace.ts';
 import { ScratchObject } from './scratch-object.ts';
 import { inspectEntries, refuseContent } from './tools.ts';
 import { collectionType, type CollectionType } from './type.ts';
@@ -238,114 +241,6 @@ function memoryOf(key: Bytes, what: string): ObjectHandle {
   return view as ObjectHandle;
 }
 
-interface FieldOf {
-  readonly name: string;
-  /** It is changed in place, not by being stored to. */
-  readonly whole: boolean;
-}
-
-function isWhole(shape: FieldShape): boolean {
-  if (shape.kind === 'optional') return isWhole(shape.of);
-  return shape.kind === 'struct' || shape.kind === 'array' || shape.kind === 'collection';
-}
-
-function readOnly(what: string): never {
-  throw new TwzError(
-    'NotSupported',
-    `${what} is read only here, as indexes follow it: change it by \`update(key, (draft) => …)\` of the map`,
-  );
-}
-
-/** The accessors of a struct without its setters; structs inside are the same. */
-function viewOf(type: StructImage): AccessorClass {
-  class View extends type.accessor {}
-  Object.defineProperty(View, 'name', { value: type.name });
-  for (const { name, field } of type.layout.fields) {
-    // oxlint-disable-next-line typescript/unbound-method -- called with its accessor
-    const get = Object.getOwnPropertyDescriptor(type.accessor.prototype, name)?.get ?? (() => undefined);
-    let inner: AccessorClass | undefined;
-    Object.defineProperty(View.prototype, name, {
-      get:
-        field.describe.kind !== 'struct'
-          ? get
-          : function (this: object): unknown {
-              const made = get.call(this) as { $h: ObjectHandle; $o: number };
-              const struct: unknown = field;
-              inner ??= viewOf(struct as StructImage);
-              return new inner(made.$h, made.$o);
-            },
-      set() {
-        readOnly(`${type.name}.${name}`);
-      },
-      enumerable: false,
-    });
-  }
-  return View;
-}
-
-/** What a draft has been told; the draft itself has the fields alone. */
-class Drafted {
-  readonly memory: ScratchObject;
-  readonly record: object;
-  readonly #current: object;
-  readonly touched = new Map<string, unknown>();
-  open = true;
-
-  constructor(type: StructImage, current: object, home: ObjectHandle) {
-    this.memory = new ScratchObject(home);
-    this.record = new type.accessor(this.memory, this.memory.allocate(type.layout.size));
-    this.#current = current;
-  }
-
-  read({ name, whole }: FieldOf): unknown {
-    if (!this.touched.has(name)) {
-      const current: unknown = Reflect.get(this.#current, name);
-      if (!whole || !this.open || current === undefined) return current;
-      Reflect.set(this.record, name, current);
-      this.touched.set(name, undefined);
-    }
-    return Reflect.get(this.record, name);
-  }
-
-  write(field: FieldOf, value: unknown): void {
-    const { name } = field;
-    if (!this.open) throw new TwzError('NotSupported', 'the draft is stored, or refused: it can be changed no more');
-    // A struct inside keeps the fields that it is not given.
-    if (field.whole) this.read(field);
-    Reflect.set(this.record, name, value);
-    if (isAccessor(value) && value.$h === this.memory) unfit(name, value, 'a reference to what is stored; this is a draft');
-    this.touched.set(name, value);
-  }
-
-  /** Stores what was touched. */
-  store(fields: readonly FieldOf[]): void {
-    for (const { name, whole } of fields)
-      if (this.touched.has(name)) Reflect.set(this.#current, name, whole ? Reflect.get(this.record, name) : this.touched.get(name));
-  }
-}
-
-function draftClass(fields: readonly FieldOf[]): new (drafted: Drafted) => object {
-  const states = new WeakMap<object, Drafted>();
-  const stateOf = (draft: object): Drafted => states.get(draft) ?? unfit('a draft', draft, 'a draft');
-  // oxlint-disable-next-line typescript/no-extraneous-class -- its fields are defined below
-  class Draft {
-    constructor(drafted: Drafted) {
-      states.set(this, drafted);
-    }
-  }
-  for (const field of fields)
-    Object.defineProperty(Draft.prototype, field.name, {
-      get(this: object) {
-        return stateOf(this).read(field);
-      },
-      set(this: object, value: unknown) {
-        stateOf(this).write(field, value);
-      },
-      enumerable: true,
-    });
-  return Draft;
-}
-
 interface Whole<K> {
   readonly keys: KeyCodec<K>;
   readonly type: StructImage;
@@ -538,7 +433,7 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
       if (drafted.touched.size === 0) return true;
       const before = this.#entries(this.#view(current), stored);
       const after = this.#entries(draft, stored);
-      this.#change(stored, before, after, () => drafted.store(fields));
+      this.#change(stored, before, after, () => drafted.store(fields, type.name));
       return true;
     }
 
@@ -620,7 +515,7 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
     }
 
     $assign(content: unknown): void {
-      if (content === this) return;
+      if (isSelf(content, this.#h, this.$o)) return;
       const all = [...(refuseContent(content, 'IndexedMap', true) as Iterable<readonly [K, unknown]>)];
       // All is judged before the old goes. Of records with the same key the last one counts.
       const last = new Map<string, readonly [K, Record<string, unknown>, Entries]>();
@@ -636,8 +531,17 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
           if (entry.plan.unique && names.has(name)) taken(entry.plan);
           names.add(name);
         }
-      this.$drop();
-      for (const [key, judged] of last.values()) this.set(key, judged);
+      replaceContent(
+        this.#h,
+        this.$o,
+        ORDERED_HEADER * (plans.length + 1),
+        Array.from({ length: plans.length + 1 }, (_, i) => ORDERED_HEADER * i + TREE.CHANGES),
+        this.size === 0,
+        (at) => new IndexedMap_(this.#h, at),
+        (into) => {
+          for (const [key, judged] of last.values()) into.set(key, judged);
+        },
+      );
     }
 
     $drop(): void {

@@ -8,7 +8,7 @@ import { LIST_HEADER, makeList, type ListTools } from './list-class.ts';
 import { poolAllocate, poolDestroy, poolObject, poolRelease } from './pool.ts';
 import { specialize } from './specialize.ts';
 import { collectionType, type CollectionType } from './type.ts';
-import { inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
+import { checkElements, inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
 
 /** A place in a List. It stays good until its element is taken out; then it throws StaleReference. */
 export interface ListEntry<V, I = V> {
@@ -79,6 +79,7 @@ export function list<V, I>(element: Field<V, I>): CollectionType<List<V, I>, Ite
     size: LIST_HEADER,
     shape: { size: LIST_HEADER, value: element.describe },
     parts: [element],
+    check: checkElements('List', () => elements.check),
     make: () => specialize(makeList<V, I>)(elements, TOOLS),
   });
 }

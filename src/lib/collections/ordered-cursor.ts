@@ -52,7 +52,7 @@ const TOOLS: CursorTools = {
   },
 };
 
-function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree<I>, S: Scratch, T: CursorTools): CursorClass<K, V> {
+function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree<K, I>, S: Scratch, T: CursorTools): CursorClass<K, V> {
   const KEY = R.keyAt;
   let record: ObjectHandle | undefined;
 
@@ -331,6 +331,6 @@ function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree
 }
 
 /** The cursors of one type of map, compiled for it. */
-export function cursorOf<K, V, I>(keys: KeyCodec<K>, records: Records<K, V, I>, tree: OrderedTree<I>): CursorClass<K, V> {
+export function cursorOf<K, V, I>(keys: KeyCodec<K>, records: Records<K, V, I>, tree: OrderedTree<K, I>): CursorClass<K, V> {
   return specialize(makeCursor<K, V, I>)(keys, records, tree, SCRATCH, TOOLS);
 }

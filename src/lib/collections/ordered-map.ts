@@ -9,9 +9,10 @@ import { encodeBytes, keyCodec, referencesIn, type KeyCodec, type KeyOf, type Ke
 import { cursorOf, type CursorClass, type OrderedCursor, type Range } from './ordered-cursor.ts';
 import { TREE } from './ordered-search.ts';
 import { ORDERED_HEADER, treeOf, type OrderedTree } from './ordered-tree.ts';
+import { isSelf, replaceContent } from './replace.ts';
 import { made, recordsOf, valueCodec, type Records } from './records.ts';
 import { specialize } from './specialize.ts';
-import { inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
+import { checkPairs, inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
 import { collectionType, type CollectionType } from './type.ts';
 
 /** A persistent map in the order of its keys. Changes belong in transactions. */
@@ -53,6 +54,10 @@ interface OrderedTools {
   readonly POOL: number;
   readonly encodeBytes: typeof encodeBytes;
   readonly refuseContent: typeof refuseContent;
+  readonly CHANGES: number;
+  readonly HEADER: number;
+  readonly isSelf: typeof isSelf;
+  readonly replace: typeof replaceContent;
   readonly usage: typeof usageOf;
   readonly outOfOrder: (key: unknown) => never;
   readonly ByteView: typeof ByteView;
@@ -64,6 +69,10 @@ const TOOLS: OrderedTools = {
   POOL: TREE.POOL,
   encodeBytes,
   refuseContent,
+  CHANGES: TREE.CHANGES,
+  HEADER: ORDERED_HEADER,
+  isSelf,
+  replace: replaceContent,
   usage: usageOf,
   outOfOrder(key) {
     throw new TwzError('OutOfRange', `entries to load must ascend: ${String(key)} is not behind the last key`);
@@ -76,7 +85,7 @@ const TOOLS: OrderedTools = {
 function makeOrderedMap<K, V, I>(
   K: KeyCodec<K>,
   R: Records<K, V, I>,
-  B: OrderedTree<I>,
+  B: OrderedTree<K, I>,
   Cursor: CursorClass<K, V>,
   T: OrderedTools,
 ): AccessorClass {
@@ -126,8 +135,7 @@ function makeOrderedMap<K, V, I>(
     }
 
     set(key: K, value: I): this {
-      K.encode(key, this.#h);
-      B.assign(this.#h, this.$o, value);
+      B.assign(this.#h, this.$o, key, value);
       return this;
     }
 
@@ -227,10 +235,19 @@ function makeOrderedMap<K, V, I>(
     }
 
     $assign(content: unknown): void {
-      if (content === this) return;
+      if (T.isSelf(content, this.#h, this.$o)) return;
       const all = [...(T.refuseContent(content, 'OrderedMap', true) as Iterable<readonly [K, I]>)];
-      this.$drop();
-      for (const [key, value] of all) this.set(key, value);
+      T.replace(
+        this.#h,
+        this.$o,
+        T.HEADER,
+        [T.CHANGES],
+        this.size === 0,
+        (at) => new OrderedMap(this.#h, at),
+        (into) => {
+          for (const [key, value] of all) into.set(key, value);
+        },
+      );
     }
 
     $drop(): void {
@@ -261,6 +278,11 @@ export function orderedMap<T extends AnyKeyType, V, I>(
     size: ORDERED_HEADER,
     shape: { size: ORDERED_HEADER, key: keys.signature, value: value.describe },
     parts: [...referencesIn(key), value],
+    check: checkPairs(
+      'OrderedMap',
+      (key, h) => keys.encode(key, h),
+      () => values.check,
+    ),
     make() {
       const records = recordsOf(keys, values);
       const tree = treeOf(keys, records, made(values));

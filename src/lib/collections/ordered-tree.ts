@@ -4,20 +4,21 @@ import type { KeyCodec } from './keys.ts';
 import { searchOf, TREE, type TreeSearch } from './ordered-search.ts';
 import { POOL_HEADER, poolAllocate, poolDestroy, poolRelease } from './pool.ts';
 import type { Records, ValueCodec } from './records.ts';
+import { isSelf } from './replace.ts';
 import { specialize } from './specialize.ts';
 import { carryWords, headOf, openWords, shutWords } from './words.ts';
 
 export const ORDERED_HEADER: number = TREE.POOL + POOL_HEADER;
 
 /** What a map and its cursors ask of their tree. `o` is the offset of the header in `h`. Keys are in the scratch area. */
-export interface OrderedTree<I> {
+export interface OrderedTree<K, I> {
   /** Looks for the scratch key: the offset of its record, with its object in `search`, or 0. `search` says where it is or would be. */
   find(h: ObjectHandle, o: number): number;
   /** Where the last search led. */
   readonly search: TreeSearch;
   /** Adds an entry that `find` has just not found; returns the offset of its record. */
   insert(h: ObjectHandle, o: number, value: I): number;
-  assign(h: ObjectHandle, o: number, value: I): void;
+  assign(h: ObjectHandle, o: number, key: K, value: I): void;
   /** Deletes the entry that `find` has just found. */
   removeFound(h: ObjectHandle, o: number): void;
   /** Is the scratch key behind the last one? Then an entry can be inserted there. */
@@ -49,6 +50,7 @@ interface TreeTools {
   readonly shut: typeof shutWords;
   readonly carry: typeof carryWords;
   readonly headOf: typeof headOf;
+  readonly isAt: typeof isSelf;
   readonly TREE: typeof TREE;
 }
 
@@ -60,10 +62,11 @@ const TOOLS: TreeTools = {
   shut: shutWords,
   carry: carryWords,
   headOf,
+  isAt: isSelf,
   TREE,
 };
 
-function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V, I>, F: TreeSearch, T: TreeTools): OrderedTree<I> {
+function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V, I>, F: TreeSearch, T: TreeTools): OrderedTree<K, I> {
   const { ROOT, LEVELS, FIRST, CHANGES, LAST, POOL, LEVEL, SKIP, PREVIOUS, NEXT } = T.TREE;
   const { HEADS, LEAF, LEAF_MAX, RECORDS, INNER, SEPARATORS, CHILDREN, INNER_MAX } = T.TREE;
   /** One less is used, so that a node with one child fits in with any neighbour. */
@@ -396,10 +399,15 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     return at;
   }
 
-  function assign(h: ObjectHandle, o: number, value: I): void {
+  function assign(h: ObjectHandle, o: number, key: K, value: I): void {
+    K.encode(key, h);
     const at = find(h, o);
     if (at === 0) {
       insert(h, o, value);
+      return;
+    }
+    if (C.whole) {
+      assignWhole(h, o, key, at, value);
       return;
     }
     if (R.replace(F.record, at, value)) return;
@@ -411,6 +419,23 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     R.drop(object(h, o, old), offset(old));
     T.release(h, o + POOL, old);
     changed(h, o);
+  }
+
+  /** Nothing of the old value is touched before it is certain that the new one can be stored. To read that may run any code. */
+  function assignWhole(h: ObjectHandle, o: number, key: K, at: number, value: I): void {
+    const r = F.record;
+    if (T.isAt(value, r, at)) return;
+    const changes = h.dv.getUint32(o + CHANGES, true);
+    const checked = C.check(value, r);
+    if (h.cold) h.warm();
+    if (h.dv.getUint32(o + CHANGES, true) === changes) {
+      R.replace(r, at, checked);
+      return;
+    }
+    K.encode(key, h);
+    const again = find(h, o);
+    if (again === 0) insert(h, o, checked);
+    else R.replace(F.record, again, checked);
   }
 
   /** Deletes the entry that `find` has just found. */
@@ -500,6 +525,6 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
 }
 
 /** The tree of one type of map, compiled for it. */
-export function treeOf<K, V, I>(keys: KeyCodec<K>, records: Records<K, V, I>, values: ValueCodec<V, I>): OrderedTree<I> {
+export function treeOf<K, V, I>(keys: KeyCodec<K>, records: Records<K, V, I>, values: ValueCodec<V, I>): OrderedTree<K, I> {
   return specialize(makeTree<K, V, I>)(keys, records, values, searchOf(keys, records), TOOLS);
 }

@@ -57,15 +57,17 @@ export type Members = (h: ObjectHandle, o: number, address: number) => ObjectHan
  * `poolObject` with a memory, for one type of collection. What it remembers is right as long as the home's FOT leads there and the object
  * is usable: an object's number goes to another one only when the object is deleted, or its creation undone.
  */
-function makeMembers(pool: number, find: typeof poolObject): Members {
+function makeMembers(pool: number, find: typeof poolObject, ALL: { epoch: number }): Members {
   let home: ObjectHandle | undefined;
   let header = 0;
   let members: ObjectHandle[] = [];
   let entries: number[] = [];
+  let epoch = 0;
 
   function remember(h: ObjectHandle, o: number, address: number): ObjectHandle {
     const member = find(h, o + pool, address);
-    if (h !== home || o !== header) {
+    if (h !== home || o !== header || epoch !== ALL.epoch) {
+      epoch = ALL.epoch;
       home = h;
       header = o;
       members = [];
@@ -84,7 +86,7 @@ function makeMembers(pool: number, find: typeof poolObject): Members {
   return (h, o, address) => {
     const index = address >>> 22;
     if (index === 0) return h;
-    if (h === home && o === header && index < members.length) {
+    if (h === home && o === header && index < members.length && epoch === ALL.epoch) {
       const member = members[index] as ObjectHandle;
       if (!member.cold && member === h.fot[entries[index] as number]) {
         member.used = true;
@@ -97,7 +99,14 @@ function makeMembers(pool: number, find: typeof poolObject): Members {
 
 /** A memory of one's own; `pool` is the offset of the pool's header in that of the collection. */
 export function membersOf(pool: number): Members {
-  return specialize(makeMembers)(pool, poolObject);
+  return specialize(makeMembers)(pool, poolObject, MEMORY);
+}
+
+const MEMORY = { epoch: 0 };
+
+/** Headers have changed places: what is remembered of where each leads counts for nothing. */
+export function forgetMembers(): void {
+  MEMORY.epoch++;
 }
 
 export function poolOffset(address: number): number {

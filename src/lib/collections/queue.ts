@@ -7,7 +7,7 @@ import { poolAllocate, poolDestroy, poolObject, poolRelease } from './pool.ts';
 import { makeRing, RING_HEADER, type Retention, type RingTools } from './ring.ts';
 import { specialize } from './specialize.ts';
 import { collectionType, type CollectionType } from './type.ts';
-import { damaged, inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
+import { checkElements, damaged, inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
 
 /** A persistent queue. What is consumed gives its room back. Changes belong in transactions; each is whole, or throws and changes nothing. */
 export interface Queue<V, I = V> extends Iterable<V> {
@@ -82,6 +82,7 @@ function ringType<C, V, I>(kind: 'Queue' | 'Log', element: Field<V, I>, keep: Re
     size: RING_HEADER,
     shape: { size: RING_HEADER, value: element.describe },
     parts: [element],
+    check: checkElements(kind, () => elements.check),
     make: () => specialize(makeRing<V, I>)(kind, elements, keep, TOOLS),
   });
 }

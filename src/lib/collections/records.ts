@@ -11,7 +11,7 @@ import { TwzError } from '../../abi/errors.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import { Emitter } from '../emit.ts';
 import type { Field } from '../fields.ts';
-import { isAccessor, unfit, wipe } from '../runtime.ts';
+import { unfit, wipe } from '../runtime.ts';
 import type { Link } from './key-scratch.ts';
 import { SCRATCH, decodeText, type KeyCodec, type Scratch } from './keys.ts';
 import { specialize } from './specialize.ts';
@@ -28,6 +28,8 @@ export interface ValueCodec<V, I> {
   /** Where `size` is not 0. */
   readonly load: (h: ObjectHandle, at: number) => V;
   readonly store: (h: ObjectHandle, at: number, value: I) => void;
+  /** Throws what `store` would throw, and changes nothing; returns what is to be stored. */
+  readonly check: (value: I, h: ObjectHandle) => I;
   /** Gives back what the value owns beside its own bytes. */
   readonly drop: (h: ObjectHandle, at: number) => void;
   readonly drops: boolean;
@@ -51,6 +53,7 @@ export const NO_VALUE: ValueCodec<true, true> = {
   none: true,
   load: never,
   store: never,
+  check: (value) => value,
   drop: never,
   drops: false,
   whole: false,
@@ -62,6 +65,13 @@ export function valueCodec<V, I>(field: Field<V, I>, what: string): ValueCodec<V
   if (typeof field !== 'object' || field === null || !('load' in field) || !('describe' in field))
     throw new TwzError('TypeInvalid', `${what}: not a field; use u32, text, a struct, ref(…) and the like`);
   const { kind } = field.describe;
+  let check: ValueCodec<V, I>['check'] | undefined;
+  const checker = (): ValueCodec<V, I>['check'] => {
+    if (check !== undefined) return check;
+    const emit = new Emitter();
+    emit.what = what;
+    return (check = emit.build(`return function (v, h) { ${field.check?.(emit) ?? ''} return v; }`) as ValueCodec<V, I>['check']);
+  };
   if (kind === 'text' || kind === 'bytes')
     return {
       signature: field.signature,
@@ -70,6 +80,9 @@ export function valueCodec<V, I>(field: Field<V, I>, what: string): ValueCodec<V
       none: false,
       load: never,
       store: never,
+      get check() {
+        return checker();
+      },
       drop: never,
       drops: false,
       whole: false,
@@ -97,6 +110,9 @@ export function valueCodec<V, I>(field: Field<V, I>, what: string): ValueCodec<V
     get store() {
       return (store ??= compiled('h, place, v', (emit) => field.store(emit, 'place')) as ValueCodec<V, I>['store']);
     },
+    get check() {
+      return checker();
+    },
     get drop() {
       return (drop ??= compiled('h, place, v', (emit) => field.drop(emit, 'place')) as ValueCodec<V, I>['drop']);
     },
@@ -109,8 +125,8 @@ export function valueCodec<V, I>(field: Field<V, I>, what: string): ValueCodec<V
 
 /** The same with all its parts made, as a plain object: one with getters is slow to look into. */
 export function made<V, I>(codec: ValueCodec<V, I>): ValueCodec<V, I> {
-  const { signature, size, isText, none, load, store, drop, drops, whole, field } = codec;
-  return { signature, size, isText, none, load, store, drop, drops, whole, field };
+  const { signature, size, isText, none, load, store, check, drop, drops, whole, field } = codec;
+  return { signature, size, isText, none, load, store, check, drop, drops, whole, field };
 }
 
 export interface Records<K, V, I> {
@@ -134,7 +150,7 @@ export interface Records<K, V, I> {
   /** Puts the record's key into the scratch area. */
   recall(h: ObjectHandle, at: number): void;
   value(h: ObjectHandle, at: number): V;
-  /** Stores a value over another. False where the record is not of the right size for it. */
+  /** Stores a value, one that was checked, over another. False where the record is not of the right size for it. */
   replace(h: ObjectHandle, at: number, value: I): boolean;
   /** Gives back what the value owns, and the pointers of the key. */
   drop(h: ObjectHandle, at: number): void;
@@ -159,8 +175,6 @@ export interface RecordTools {
   /** There is nothing to view. */
   readonly notBytes: () => never;
   readonly wipe: (h: ObjectHandle, at: number, length: number) => void;
-  /** Is it the accessor of this very place? */
-  readonly isAt: (value: unknown, h: ObjectHandle, at: number) => boolean;
 }
 
 const encoder = new TextEncoder();
@@ -194,7 +208,6 @@ const TOOLS: RecordTools = {
   text: decodeText,
   bytes: copyOf,
   wipe,
-  isAt: (value, h, at) => isAccessor(value) && value.$h === h && value.$o === at,
 };
 
 function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T: RecordTools, VALUE_LIMIT: number): Records<K, V, I> {
@@ -396,11 +409,15 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
     replace(h, at, value) {
       if (!varValue) {
         if (V.whole) {
-          if (T.isAt(value, h, at)) return true;
-          V.drop(h, at);
-          T.wipe(h, at, V.size);
-        }
-        V.store(h, at, value);
+          try {
+            V.drop(h, at);
+            T.wipe(h, at, V.size);
+            V.store(h, at, value);
+          } catch (error) {
+            h.spoil(error);
+            throw error;
+          }
+        } else V.store(h, at, value);
         return true;
       }
       const length = prepare(value);

@@ -13,16 +13,17 @@ import type { ObjectHandle } from '../../abi/handle.ts';
 import type { AccessorClass } from '../emit.ts';
 import type { Field } from '../fields.ts';
 import { INSPECT } from '../inspect.ts';
-import { isAccessor, unfit, wipe } from '../runtime.ts';
+import { unfit, wipe } from '../runtime.ts';
 import { ByteView } from './byte-view.ts';
 import { SCRATCH, keyCodec, referencesIn, type KeyCodec, type AnyKeyType, type KeyOf, type KeyType, type Scratch } from './keys.ts';
 import type { Range } from './ordered-cursor.ts';
 import { poolDestroy, poolObject, poolRelease } from './pool.ts';
+import { isSelf, replaceContent } from './replace.ts';
 import { recordsOf, valueCodec, type Records, type ValueCodec } from './records.ts';
 import { TREE_HEADER, allocateNode, linkNode, newWay, unlinkNode } from './red-black-nodes.ts';
 import { makeWalk } from './red-black-walk.ts';
 import { specialize } from './specialize.ts';
-import { damaged, inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
+import { checkPairs, damaged, inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
 import { collectionType, type CollectionType } from './type.ts';
 
 /** A persistent map in the order of its keys, as a red-black tree. Changes belong in transactions. */
@@ -63,10 +64,11 @@ interface TreeTools {
   readonly link: typeof linkNode;
   readonly unlink: typeof unlinkNode;
   readonly wipe: typeof wipe;
-  readonly isAccessor: typeof isAccessor;
   readonly unfit: typeof unfit;
   readonly damaged: typeof damaged;
   readonly refuseContent: typeof refuseContent;
+  readonly isSelf: typeof isSelf;
+  readonly replace: typeof replaceContent;
   readonly usage: typeof usageOf;
   readonly ByteView: typeof ByteView;
   readonly INSPECT: typeof INSPECT;
@@ -82,10 +84,11 @@ const TOOLS: TreeTools = {
   link: linkNode,
   unlink: unlinkNode,
   wipe,
-  isAccessor,
   unfit,
   damaged,
   refuseContent,
+  isSelf,
+  replace: replaceContent,
   usage: usageOf,
   ByteView,
   INSPECT,
@@ -113,6 +116,7 @@ function makeRedBlackTree<K, V, I>(
   const RIGHT = 8;
   const CONTENT = 12;
   const DEPTH_MAX = 64;
+  const HEADER = 48;
   const { exact } = K;
   const VALUE = inline && (C.field?.align ?? 1) > 4 ? 16 : 12;
   const NODE = inline ? VALUE + C.size : 16;
@@ -295,17 +299,51 @@ function makeRedBlackTree<K, V, I>(
     }
   }
 
+  /** Nothing of the old value is touched before it is certain that the new one can be stored. To read that may run any code. */
+  function replaceWhole(h: ObjectHandle, o: number, key: K, value: I): void {
+    const at = contentOf(h, o, found);
+    const n = holder as ObjectHandle;
+    if (T.isSelf(value, n, at)) return;
+    const changes = h.dv.getUint32(o + CHANGES, true);
+    const checked = C.check(value, n);
+    if (h.cold) h.warm();
+    if (h.dv.getUint32(o + CHANGES, true) === changes) {
+      refill(n, at, checked);
+      return;
+    }
+    K.encode(key, h);
+    if (!trace(h, o)) insert(h, o, checked);
+    else {
+      const again = contentOf(h, o, found);
+      refill(holder as ObjectHandle, again, checked);
+    }
+  }
+
+  function refill(n: ObjectHandle, at: number, value: I): void {
+    if (!inline) {
+      R.replace(n, at, value);
+      return;
+    }
+    try {
+      C.drop(n, at);
+      T.wipe(n, at, C.size);
+      C.store(n, at, value);
+    } catch (error) {
+      n.spoil(error);
+      throw error;
+    }
+  }
+
   /** Stores a value over the one of the node that `trace` has just found. */
-  function replace(h: ObjectHandle, o: number, value: I): void {
+  function replace(h: ObjectHandle, o: number, key: K, value: I): void {
+    if (C.whole) {
+      replaceWhole(h, o, key, value);
+      return;
+    }
     const node = found;
     const at = contentOf(h, o, node);
     const n = holder as ObjectHandle;
     if (inline) {
-      if (C.whole) {
-        if (T.isAccessor(value) && value.$h === n && value.$o === at) return;
-        C.drop(n, at);
-        T.wipe(n, at, C.size);
-      }
       C.store(n, at, value);
       return;
     }
@@ -439,7 +477,7 @@ function makeRedBlackTree<K, V, I>(
 
     set(key: K, value: I): this {
       K.encode(key, this.#h);
-      if (trace(this.#h, this.$o)) replace(this.#h, this.$o, value);
+      if (trace(this.#h, this.$o)) replace(this.#h, this.$o, key, value);
       else insert(this.#h, this.$o, value);
       return this;
     }
@@ -510,10 +548,19 @@ function makeRedBlackTree<K, V, I>(
     }
 
     $assign(content: unknown): void {
-      if (content === this) return;
+      if (T.isSelf(content, this.#h, this.$o)) return;
       const all = [...(T.refuseContent(content, 'RedBlackTree', true) as Iterable<readonly [K, I]>)];
-      this.$drop();
-      for (const [key, value] of all) this.set(key, value);
+      T.replace(
+        this.#h,
+        this.$o,
+        HEADER,
+        [CHANGES],
+        this.size === 0,
+        (at) => new RedBlackTree(this.#h, at),
+        (into) => {
+          for (const [key, value] of all) into.set(key, value);
+        },
+      );
     }
 
     $drop(): void {
@@ -547,6 +594,11 @@ export function redBlackTree<T extends AnyKeyType, V, I>(
     size: TREE_HEADER,
     shape: { size: TREE_HEADER, key: keys.signature, value: value.describe },
     parts: [...referencesIn(key), value],
+    check: checkPairs(
+      'RedBlackTree',
+      (key, h) => keys.encode(key, h),
+      () => values.check,
+    ),
     make: () =>
       specialize(makeRedBlackTree<KeyOf<T>, V, I>)(
         keys,

@@ -3,6 +3,9 @@ import { TwzError } from '../../abi/errors.ts';
 import { PAGE, RIGHT, type Kind } from '../../abi/format.ts';
 import type { FotEntry, ObjectHandle, WasmView } from '../../abi/handle.ts';
 
+/** What it is made for. Without it, what may be referred to is not asked. */
+type ScratchHome = Pick<ObjectHandle, 'id' | 'kindName'> & Partial<Pick<ObjectHandle, 'demandTarget'>>;
+
 export class ScratchObject implements ObjectHandle {
   readonly id: ObjectHandle['id'];
   /** Nothing can name it. */
@@ -20,10 +23,12 @@ export class ScratchObject implements ObjectHandle {
   used = false;
   judged: object | undefined;
   entered: object | undefined;
+  readonly #home: ScratchHome;
   #end: number = PAGE;
 
   /** For content that shall go to `home`. */
-  constructor(home: Pick<ObjectHandle, 'id' | 'kindName'>, u8: Uint8Array = new Uint8Array(PAGE * 2)) {
+  constructor(home: ScratchHome, u8: Uint8Array = new Uint8Array(PAGE * 2)) {
+    this.#home = home;
     this.id = home.id;
     this.kindName = home.kindName;
     this.u8 = u8;
@@ -95,6 +100,15 @@ export class ScratchObject implements ObjectHandle {
 
   parts(): readonly ObjectHandle[] {
     return [];
+  }
+
+  demandTarget(target: ObjectHandle): void {
+    this.#home.demandTarget?.(target);
+  }
+
+  /** Nothing of it is stored. */
+  spoil(): void {
+    this.used = true;
   }
 
   referAs(from: ObjectHandle, index: number): number {

@@ -264,5 +264,6 @@ export const textDocument: CollectionType<TextDocument, string | TextDocument> =
   size: TEXT_HEADER,
   shape: { size: TEXT_HEADER },
   parts: [],
+  check: (content) => (content instanceof TextAccessor ? content : checked(content)),
   make: () => TextAccessor,
 });

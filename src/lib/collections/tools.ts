@@ -1,7 +1,7 @@
 /** What all collections use beside their own code. */
 import { TwzError } from '../../abi/errors.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
-import { unfit } from '../runtime.ts';
+import { isAccessor, unfit } from '../runtime.ts';
 import { poolObjects } from './pool.ts';
 
 /** What a collection takes up. */
@@ -42,6 +42,33 @@ export function damaged(h: ObjectHandle, at: number, error: unknown): unknown {
 export function refuseContent(content: unknown, kind: string, pairs: boolean): Iterable<unknown> {
   if (typeof content === 'object' && content !== null && Symbol.iterator in content) return content as Iterable<unknown>;
   return unfit(`a ${kind}`, content, pairs ? 'an iterable of [key, value]' : 'an iterable of elements');
+}
+
+type Check = (value: never, h: ObjectHandle) => unknown;
+
+/** Content for a map, read and checked. Another collection's is what it is. */
+export function checkPairs(
+  kind: string,
+  encode: (key: never, h: ObjectHandle) => void,
+  check: () => Check,
+): (content: unknown, h: ObjectHandle) => unknown {
+  return (content, h) => {
+    if (isAccessor(content)) return content;
+    const checked = check();
+    return Array.from(refuseContent(content, kind, true) as Iterable<readonly [never, never]>, ([key, value]) => {
+      encode(key, h);
+      return [key, checked(value, h)] as const;
+    });
+  };
+}
+
+/** The same for a sequence. */
+export function checkElements(kind: string, check: () => Check): (content: unknown, h: ObjectHandle) => unknown {
+  return (content, h) => {
+    if (isAccessor(content)) return content;
+    const checked = check();
+    return Array.from(refuseContent(content, kind, false) as Iterable<never>, (value) => checked(value, h));
+  };
 }
 
 const SHOWN = 100;

@@ -3,6 +3,7 @@
  * its own, and be referred to, as a struct can.
  */
 import { TwzError } from '../../abi/errors.ts';
+import type { ObjectHandle } from '../../abi/handle.ts';
 import type { AccessorClass, CursorClass, Emitter, ReaderClass } from '../emit.ts';
 import type { Field, FieldShape } from '../fields.ts';
 import { fingerprintOf } from '../fingerprint.ts';
@@ -40,6 +41,8 @@ export interface CollectionPlan {
   readonly shape: Omit<Extract<FieldShape, { kind: 'collection' }>, 'kind' | 'type' | 'collection'>;
   /** Fields inside, for schemas: structs and what is referred to. */
   readonly parts: readonly (object | undefined)[];
+  /** Throws what putting this content in would throw, and changes nothing; returns what was read of it. */
+  readonly check?: (content: unknown, h: ObjectHandle) => unknown;
   /** The class of the accessors, made on first use. */
   readonly make: () => AccessorClass;
 }
@@ -113,6 +116,11 @@ class Collection {
 
   store(emit: Emitter, at: string): string {
     return `new (${emit.struct(this)})(h, ${at}).$assign(v);`;
+  }
+
+  check(emit: Emitter): string {
+    const { check } = this.#plan;
+    return check === undefined ? '' : `v = ${emit.constant(check)}(v, h);`;
   }
 
   drop(emit: Emitter, at: string): string {

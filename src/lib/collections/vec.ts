@@ -14,7 +14,7 @@ import { CHUNKS_HEADER, chunksOf } from './chunks.ts';
 import { elementsOf, type Taken } from './elements.ts';
 import { specialize } from './specialize.ts';
 import { collectionType, type CollectionType } from './type.ts';
-import { inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
+import { checkElements, inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
 import { makeVec, type VecTools } from './vec-class.ts';
 
 /** A typed array that takes the elements of a Vec of numbers. */
@@ -125,6 +125,7 @@ export function vec<V, I>(element: Field<V, I>): CollectionType<Vec<V, I>, Itera
     size: CHUNKS_HEADER,
     shape: { size: CHUNKS_HEADER, value: element.describe },
     parts: [element],
+    check: checkElements('Vec', () => elements.check),
     make: () => specialize(makeVec<V, I>)(elements, chunksOf(elements.stride, 8), TOOLS),
   });
 }

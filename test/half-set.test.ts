@@ -26,13 +26,14 @@ import {
   struct,
   text,
   textDocument,
+  tuple,
   u32,
   u8,
   vec,
   type Infer,
 } from '../src/index.ts';
 import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
-import { blocksInUse, problems } from './evolved.ts';
+import { blocksInUse, message, problems } from './evolved.ts';
 import { Dice } from './evolution-world.ts';
 import { fails, Ground, onHosts } from './hosts.ts';
 
@@ -447,3 +448,36 @@ onHosts(
     assert.deepEqual(problems(ground.host, ground.directory), []);
   },
 );
+
+onHosts('T16: a prefix where keys have none is refused, and the message says which have, and what to give instead', (ground) => {
+  const Maps = struct('Maps', {
+    numbers: orderedMap(u32, u8),
+    tuples: orderedMap(tuple(text, u32), u8),
+    tree: redBlackTree(u32, u8),
+    texts: orderedMap(text, u8),
+    indexed: indexedMap(u32, Flat, { byA: index(u32, (each) => each.a) }),
+  });
+  const space = ground.open();
+  const maps = space.relaxed(() => space.create(Maps));
+  space.relaxed(() => {
+    for (const [i, key] of ['a', 'b', 'b', 'c'].entries()) maps.tuples.set([key, i], i);
+    for (const key of ['a', 'ab', 'b']) maps.texts.set(key, 1);
+  });
+  const refused: readonly [() => unknown, RegExp][] = [
+    [() => [...maps.numbers.keys({ prefix: 1 })], /keys of the type u32 have none; text, bytes and collations of text do.*\{ from, to \}/],
+    [
+      () => [...maps.tuples.keys({ prefix: ['b', 0] })],
+      /keys of the type tuple\(text,u32\).*from: \[part, least\], through: \[part, most\]/,
+    ],
+    [() => [...maps.tree.keys({ prefix: 1 })], /keys of the type u32/],
+    [() => [...maps.indexed.by.byA.range({ prefix: 1 })], /keys of the type u32/],
+  ];
+  for (const [i, [ask, pattern]] of refused.entries()) {
+    fails(i === 1 ? 'ValueMismatch' : 'OutOfRange', ask);
+    assert.match(message(ask), pattern);
+  }
+  // As the messages say.
+  assert.deepEqual([...maps.tuples.values({ from: ['b', 0], through: ['b', 0xffffffff] })], [1, 2]);
+  assert.deepEqual([...maps.texts.keys({ prefix: 'a' })], ['a', 'ab']);
+  space.close();
+});

@@ -17,7 +17,18 @@ import { assignTo, isAccessor, unfit } from '../runtime.ts';
 import type { Init, Instance, Struct, StructImage } from '../struct.ts';
 import { draftClass, Drafted, isWhole, viewOf, type FieldOf } from './drafts.ts';
 import type { Link } from './key-scratch.ts';
-import { KEY_MAX, keyCodec, referencesIn, SCRATCH, tuple, type AnyKeyType, type KeyCodec, type KeyOf, type KeyType } from './keys.ts';
+import {
+  KEY_MAX,
+  keyCodec,
+  referencesIn,
+  refusePrefix,
+  SCRATCH,
+  tuple,
+  type AnyKeyType,
+  type KeyCodec,
+  type KeyOf,
+  type KeyType,
+} from './keys.ts';
 import type { Range } from './ordered-cursor.ts';
 import { orderedMap, type OrderedMap } from './ordered-map.ts';
 import { TREE } from './ordered-search.ts';
@@ -143,7 +154,8 @@ class IndexPlan {
   readonly #index: Index<object, unknown>;
   readonly #codec: KeyCodec<unknown>;
   readonly #single: boolean;
-  readonly #prefixes: boolean;
+  /** What the index's own keys are, before they are parts of others. */
+  readonly #own: Pick<KeyCodec<unknown>, 'prefixes' | 'signature'>;
   readonly type: { readonly accessor: AccessorClass };
 
   constructor(name: string, declared: Index<object, unknown>) {
@@ -154,7 +166,7 @@ class IndexPlan {
     this.#single = !('kind' in declared.key && declared.key.kind === 'tuple');
     const codec: unknown = this.#single ? keyCodec(tuple(declared.key) as KeyType<readonly unknown[]>) : own;
     this.#codec = codec as KeyCodec<unknown>;
-    this.#prefixes = own.prefixes;
+    this.#own = own;
     this.signature = `${name}:${declared.unique ? 'unique ' : ''}${declared.multi ? 'multi ' : ''}${own.signature}`;
     const { links } = own;
     const key = links === 0 ? bytes : ({ kind: 'linkedBytes', links } as const);
@@ -220,7 +232,7 @@ class IndexPlan {
       if (next !== undefined) made.through = next;
     }
     if (prefix !== undefined) {
-      if (!this.#prefixes) unfit('prefix', prefix, 'given: only text and bytes have prefixes');
+      if (!this.#own.prefixes) refusePrefix(this.#own.signature, prefix);
       // Without the two zeros that end it.
       made.prefix = this.encode(prefix, home).slice(0, -2);
     }

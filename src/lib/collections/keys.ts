@@ -21,6 +21,20 @@ import { linkBytes, linkedBytesKey, linksOf, placeKey, referenceKey, type Linked
 
 export { KEY_MAX, SCRATCH, type KeyCodec, type Scratch } from './key-scratch.ts';
 
+/** Keys of a type that has no prefixes were asked for by one. */
+export function refusePrefix(signature: string, prefix: unknown): never {
+  const instead = signature.startsWith('tuple(')
+    ? 'for all tuples that begin with a part, give a range from it with the least of what follows: { from: [part, least], through: [part, most] }'
+    : 'give a range: { from, to }';
+  throw new TwzError(
+    typeof prefix === 'number' ? 'OutOfRange' : 'ValueMismatch',
+    `prefix: keys of the type ${signature} have none; text, bytes and collations of text do. Here ${instead}`,
+    {
+      field: 'prefix',
+    },
+  );
+}
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 

@@ -3,7 +3,7 @@ import { TwzError } from '../../abi/errors.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import { unfit } from '../runtime.ts';
 import { ByteView } from './byte-view.ts';
-import { SCRATCH, type KeyCodec, type Scratch } from './keys.ts';
+import { SCRATCH, refusePrefix, type KeyCodec, type Scratch } from './keys.ts';
 import type { OrderedTree } from './ordered-tree.ts';
 import type { Records } from './records.ts';
 import { specialize } from './specialize.ts';
@@ -18,7 +18,7 @@ export interface Range<K> {
   readonly to?: K;
   /** Up to this key, with it. */
   readonly through?: K;
-  /** Keys that begin so: text, bytes and collations. */
+  /** Keys that begin so: of text, bytes and collations alone. */
   readonly prefix?: K;
   /** From the last to the first. */
   readonly reverse?: boolean;
@@ -40,12 +40,14 @@ export type CursorClass<K, V> = new (h: ObjectHandle, o: number, range: Range<K>
 
 interface CursorTools {
   readonly unfit: typeof unfit;
+  readonly refusePrefix: typeof refusePrefix;
   readonly ByteView: typeof ByteView;
   readonly outOfRange: (what: string) => never;
 }
 
 const TOOLS: CursorTools = {
   unfit,
+  refusePrefix,
   ByteView,
   outOfRange(what) {
     throw new TwzError('OutOfRange', what);
@@ -61,7 +63,7 @@ function makeCursor<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, B: OrderedTree
 
   function demand(range: Range<K>): void {
     if (typeof range !== 'object' || range === null) T.unfit('a range', range, 'an object like {from, to}');
-    if (range.prefix !== undefined && !K.prefixes) T.unfit('prefix', range.prefix, 'given: only text and bytes have prefixes');
+    if (range.prefix !== undefined && !K.prefixes) T.refusePrefix(K.signature, range.prefix);
     if (range.limit !== undefined && !(range.limit >= 0)) T.unfit('limit', range.limit, 'a number from 0 on');
   }
 

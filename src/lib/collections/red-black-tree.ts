@@ -15,7 +15,17 @@ import type { Field } from '../fields.ts';
 import { INSPECT } from '../inspect.ts';
 import { unfit, wipe } from '../runtime.ts';
 import { ByteView } from './byte-view.ts';
-import { SCRATCH, keyCodec, referencesIn, type KeyCodec, type AnyKeyType, type KeyOf, type KeyType, type Scratch } from './keys.ts';
+import {
+  SCRATCH,
+  keyCodec,
+  referencesIn,
+  refusePrefix,
+  type KeyCodec,
+  type AnyKeyType,
+  type KeyOf,
+  type KeyType,
+  type Scratch,
+} from './keys.ts';
 import type { Range } from './ordered-cursor.ts';
 import { poolDestroy, poolObject, poolRelease } from './pool.ts';
 import { isSelf, replaceContent } from './replace.ts';
@@ -65,6 +75,7 @@ interface TreeTools {
   readonly unlink: typeof unlinkNode;
   readonly wipe: typeof wipe;
   readonly unfit: typeof unfit;
+  readonly refusePrefix: typeof refusePrefix;
   readonly damaged: typeof damaged;
   readonly refuseContent: typeof refuseContent;
   readonly isSelf: typeof isSelf;
@@ -85,6 +96,7 @@ const TOOLS: TreeTools = {
   unlink: unlinkNode,
   wipe,
   unfit,
+  refusePrefix,
   damaged,
   refuseContent,
   isSelf,

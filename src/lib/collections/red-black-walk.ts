@@ -1,7 +1,7 @@
 /** Walking through red-black trees: ranges, and walks that stay right while the tree changes. */
 import type { ObjectHandle } from '../../abi/handle.ts';
 import type { unfit } from '../runtime.ts';
-import type { KeyCodec, Scratch } from './keys.ts';
+import type { KeyCodec, Scratch, refusePrefix } from './keys.ts';
 import type { Range } from './ordered-cursor.ts';
 import type { damaged } from './tools.ts';
 
@@ -21,6 +21,7 @@ export type WalkClass<K> = new (h: ObjectHandle, o: number, range: Range<K>) => 
 
 export interface WalkTools {
   readonly unfit: typeof unfit;
+  readonly refusePrefix: typeof refusePrefix;
   readonly damaged: typeof damaged;
 }
 
@@ -87,7 +88,7 @@ export function makeWalk<K>(K: KeyCodec<K>, B: WalkedTree, S: Scratch, T: WalkTo
   function boundsOf(range: Range<K>): { starts: Bound[]; ends: Bound[] } {
     if (typeof range !== 'object' || range === null) T.unfit('a range', range, 'an object like {from, to}');
     const { from, after, to, through, prefix, limit } = range;
-    if (prefix !== undefined && !K.prefixes) T.unfit('prefix', prefix, 'given: only text and bytes have prefixes');
+    if (prefix !== undefined && !K.prefixes) T.refusePrefix(K.signature, prefix);
     if (limit !== undefined && !(limit >= 0)) T.unfit('limit', limit, 'a number from 0 on');
     const reverse = range.reverse === true;
     const low: Bound[] = [];

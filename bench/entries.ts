@@ -20,10 +20,15 @@ export interface Keys<K extends string | number> {
   readonly c: 'text' | 'integer';
 }
 
+/** A string that was put together is its parts until somebody looks into it. One that was read from somewhere, as keys are, is not. */
+function flat(text: string): string {
+  return text.charCodeAt(0) > 0 ? text : '';
+}
+
 /** user000012345: what an application would use. */
 export const TEXT: Keys<string> = {
   name: 'text keys',
-  of: (index) => `user${String(index).padStart(9, '0')}`,
+  of: (index) => flat(`user${String(index).padStart(9, '0')}`),
   hash: hashMap(text, bytes),
   ordered: orderedMap(text, bytes),
   lmdb: {},

@@ -1,5 +1,4 @@
 /** OrderedMap: a map in the order of its keys, over a B+-tree (ordered-tree.ts). */
-import { TwzError } from '../../abi/errors.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import type { AccessorClass } from '../emit.ts';
 import type { Field } from '../fields.ts';
@@ -7,10 +6,11 @@ import { INSPECT } from '../inspect.ts';
 import { ByteView } from './byte-view.ts';
 import { encodeBytes, keyCodec, referencesIn, type KeyCodec, type KeyOf, type KeyType, type AnyKeyType } from './keys.ts';
 import { cursorOf, type CursorClass, type OrderedCursor, type Range } from './ordered-cursor.ts';
+import { loadOf, type OrderedLoad } from './ordered-load.ts';
 import { TREE } from './ordered-search.ts';
 import { ORDERED_HEADER, treeOf, type OrderedTree } from './ordered-tree.ts';
 import { isSelf, replaceContent } from './replace.ts';
-import { made, recordsOf, valueCodec, type Records } from './records.ts';
+import { made as plain, recordsOf, valueCodec, type Records } from './records.ts';
 import { specialize } from './specialize.ts';
 import { checkPairs, inspectEntries, refuseContent, usageOf, type CollectionUsage } from './tools.ts';
 import { collectionType, type CollectionType } from './type.ts';
@@ -59,7 +59,6 @@ interface OrderedTools {
   readonly isSelf: typeof isSelf;
   readonly replace: typeof replaceContent;
   readonly usage: typeof usageOf;
-  readonly outOfOrder: (key: unknown) => never;
   readonly ByteView: typeof ByteView;
   readonly INSPECT: typeof INSPECT;
   readonly inspect: typeof inspectEntries;
@@ -74,9 +73,6 @@ const TOOLS: OrderedTools = {
   isSelf,
   replace: replaceContent,
   usage: usageOf,
-  outOfOrder(key) {
-    throw new TwzError('OutOfRange', `entries to load must ascend: ${String(key)} is not behind the last key`);
-  },
   ByteView,
   INSPECT,
   inspect: inspectEntries,
@@ -87,6 +83,7 @@ function makeOrderedMap<K, V, I>(
   R: Records<K, V, I>,
   B: OrderedTree<K, I>,
   Cursor: CursorClass<K, V>,
+  load: OrderedLoad<K, I>,
   T: OrderedTools,
 ): AccessorClass {
   return class OrderedMap {
@@ -171,14 +168,7 @@ function makeOrderedMap<K, V, I>(
     }
 
     load(entries: Iterable<readonly [K, I]>): void {
-      const h = this.#h;
-      const o = this.$o;
-      for (const [key, value] of entries) {
-        K.encode(key, h);
-        if (h.cold) h.warm();
-        if (!B.behindLast(h, o)) T.outOfOrder(key);
-        B.insert(h, o, value);
-      }
+      load(this.#h, this.$o, entries);
     }
 
     first(): [K, V] | undefined {
@@ -285,8 +275,10 @@ export function orderedMap<T extends AnyKeyType, V, I>(
     ),
     make() {
       const records = recordsOf(keys, values);
-      const tree = treeOf(keys, records, made(values));
-      return specialize(makeOrderedMap<KeyOf<T>, V, I>)(keys, records, tree, cursorOf(keys, records, tree), TOOLS);
+      const made = plain(values);
+      const tree = treeOf(keys, records, made);
+      const cursor = cursorOf(keys, records, tree);
+      return specialize(makeOrderedMap<KeyOf<T>, V, I>)(keys, records, tree, cursor, loadOf(keys, records, made, tree), TOOLS);
     },
   });
 }

@@ -58,8 +58,8 @@ export interface TreeSearch {
   /** Records of the lowest and highest keys: the fences of the nodes at the edges. 0 where unknown. */
   lowest: number;
   highest: number;
-  /** The scratch key is known to be above all others. */
-  above: boolean;
+  /** How many bytes the scratch key, which is above all others, shares with the highest; -1 where that is not known. */
+  above: number;
   /** Object of the record that was found. */
   record: ObjectHandle;
   readonly object: (h: ObjectHandle, o: number, address: number) => ObjectHandle;
@@ -247,7 +247,7 @@ function makeSearch<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, T: SearchTools
 
   function find(h: ObjectHandle, o: number): number {
     if (h.cold) h.warm();
-    F.above = false;
+    F.above = -1;
     try {
       if (descend(h, o)) return inLeaf(h, o);
       F.leafAddress = 0;
@@ -375,7 +375,7 @@ function makeSearch<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, T: SearchTools
     index: 0,
     lowest: 0,
     highest: 0,
-    above: false,
+    above: -1,
     record: T.nothing(),
     object,
     offset,

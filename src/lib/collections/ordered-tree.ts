@@ -104,7 +104,9 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
       descend(h, o);
       F.index = 0;
     } else {
-      if (!exact && !(F.above && fitsLast(h, o)) && limits(h, o, c)) widen(h, o, c);
+      // One that is put behind all others, shares with them what the nodes above it say, and has room in its leaf, is where it belongs.
+      const fits = F.above >= 0 && F.index < LEAF_MAX && !sharesMore(h, o, F.above);
+      if (!exact && !fits && limits(h, o, c)) widen(h, o, c);
       if (F.leaf.dv.getUint16(F.leafAt, true) === LEAF_MAX) splitLeaf(h, o, c);
     }
     const n = F.leaf;
@@ -117,13 +119,6 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     put16(n, at, count + 1);
     put(h, o, h.dv.getUint32(o, true) + 1);
     changed(h, o);
-  }
-
-  /** The scratch key is above all others. Nothing is to be done for it if its leaf has room, and it shares what all keys there share. */
-  function fitsLast(h: ObjectHandle, o: number): boolean {
-    if (F.index === 0 || F.index === LEAF_MAX) return false;
-    const c = F.leaf.dv.getUint32(F.leafAt + RECORDS + (F.index - 1) * 4, true);
-    return !sharesMore(h, o, R.shared(object(h, o, c), offset(c)));
   }
 
   /** Splits the full F.leaf of the last search, and puts `F.leaf` and `F.index` where the scratch key, of F.record `c`, belongs. */
@@ -448,7 +443,7 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
 
   /** Is the scratch key behind the last one? Then it can be inserted, at the end. */
   function behindLast(h: ObjectHandle, o: number): boolean {
-    F.above = false;
+    F.above = -1;
     if (!descendLast(h, o)) {
       F.leafAddress = 0;
       F.index = 0;
@@ -459,9 +454,8 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     F.index = count;
     if (count === 0) return true;
     const c = n.dv.getUint32(F.leafAt + RECORDS + (count - 1) * 4, true);
-    if (R.compare(object(h, o, c), offset(c)) >= 0) return false;
-    F.above = true;
-    return true;
+    F.above = R.above(object(h, o, c), offset(c));
+    return F.above >= 0;
   }
 
   function beyond(h: ObjectHandle, o: number): number {

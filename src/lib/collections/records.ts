@@ -140,8 +140,8 @@ export interface Records<K, V, I> {
   equals(h: ObjectHandle, at: number): boolean;
   /** Its key less the scratch key: negative, 0 or positive. */
   compare(h: ObjectHandle, at: number): number;
-  /** How many bytes its key and the scratch key have in common at their beginning. */
-  shared(h: ObjectHandle, at: number): number;
+  /** How many bytes the scratch key has in common, at its beginning, with this record's key, which it is above; -1 where it is not above. */
+  above(h: ObjectHandle, at: number): number;
   /** As `compare`, for a key of `length` bytes at `at`. */
   compareKey(h: ObjectHandle, at: number, length: number): number;
   /** Four bytes of the scratch key from byte `skip` on, as a big-endian number. */
@@ -222,7 +222,8 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
   const { compared } = K;
   const what = 'a value';
   /** The value that is being stored, encoded. */
-  let pending: Uint8Array = new Uint8Array(0);
+  const nothing = new Uint8Array(0);
+  let pending: Uint8Array = nothing;
   let buffer: Uint8Array = new Uint8Array(0);
 
   const keyLength = (h: ObjectHandle, at: number): number => (varKey ? h.dv.getUint32(at + KEY_LENGTH, true) : K.size);
@@ -304,7 +305,7 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
     const { length } = pending;
     if (length <= 64) for (let i = 0; i < length; i++) h.u8[at + i] = pending[i] as number;
     else h.u8.set(pending, at);
-    pending = new Uint8Array(0);
+    pending = nothing;
   }
 
   return {
@@ -362,19 +363,22 @@ function makeRecords<K, V, I>(K: KeyCodec<K>, V: ValueCodec<V, I>, S: Scratch, T
 
     compareKey,
 
-    shared(h, at) {
+    above(h, at) {
       const { dv } = h;
       const { length } = S;
       const stored = keyLength(h, at);
       const theirs = compared === undefined ? stored : compared(h, at + KEY, stored);
       const most = theirs < length ? theirs : length;
       for (let i = 0; i * 4 < most; i++) {
-        const differing = dv.getInt32(at + KEY + i * 4, true) ^ (words[i] as number);
-        if (differing === 0) continue;
-        const same = i * 4 + ((31 - Math.clz32(differing & -differing)) >>> 3);
-        return same < most ? same : most;
+        const a = dv.getInt32(at + KEY + i * 4, true);
+        const b = words[i] as number;
+        if (a === b) continue;
+        const first = Math.clz32((a ^ b) & -(a ^ b));
+        const same = i * 4 + ((31 - first) >>> 3);
+        if (same >= most) break;
+        return swap(a) < swap(b) ? same : -1;
       }
-      return most;
+      return length > theirs ? most : -1;
     },
 
     head(skip) {

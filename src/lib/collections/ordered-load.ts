@@ -22,7 +22,13 @@ const TOOLS = {
 
 type LoadTools = typeof TOOLS;
 
-function makeLoad<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V, I>, B: OrderedTree<I>, T: LoadTools): OrderedLoad<K, I> {
+function makeLoad<K, V, I>(
+  K: KeyCodec<K>,
+  R: Records<K, V, I>,
+  C: ValueCodec<V, I>,
+  B: OrderedTree<K, I>,
+  T: LoadTools,
+): OrderedLoad<K, I> {
   const { CHANGES, POOL, SKIP, HEADS, RECORDS, LEAF_MAX } = T.TREE;
   const F = B.search;
 
@@ -106,7 +112,7 @@ export function loadOf<K, V, I>(
   keys: KeyCodec<K>,
   records: Records<K, V, I>,
   values: ValueCodec<V, I>,
-  tree: OrderedTree<I>,
+  tree: OrderedTree<K, I>,
 ): OrderedLoad<K, I> {
   return specialize(makeLoad<K, V, I>)(keys, records, values, tree, TOOLS);
 }

@@ -40,19 +40,20 @@ async function together(tasks: readonly Task[]): Promise<number[]> {
 }
 
 /** Operations a second of all together, while all are at work. */
-function crowd(name: string, note: string | undefined, task: Task): Side {
+function crowd(name: string, note: string | undefined, processes: number, task: Task): Side {
   return {
     name,
     ...(note === undefined ? {} : { note }),
     measure: async () => {
-      const times = await together(Array.from({ length: PROCESSES }, () => task));
-      return (PROCESSES * task.count * 1e9) / Math.max(...times);
+      const times = await together(Array.from({ length: processes }, () => task));
+      return (processes * task.count * 1e9) / Math.max(...times);
     },
   };
 }
 
 async function run(context: Context): Promise<void> {
   const { directory } = context;
+  const processes = context.size(PROCESSES, 2);
   const records = context.size(100_000, 300);
   const path = join(directory, 'ours');
   const space = open(path);
@@ -82,8 +83,8 @@ async function run(context: Context): Promise<void> {
       name: `YCSB A, ${PROCESSES} processes, ${role}`,
       unit: 'ops/s',
       better: 'higher',
-      ours: crowd('hashMap', undefined, { kind: 'ours', path, role, records, count }),
-      peers: [{ side: absent ?? crowd('lmdb', note, { kind: 'lmdb', path: theirPath, role, records, count }), target: 3 }],
+      ours: crowd('hashMap', undefined, processes, { kind: 'ours', path, role, records, count }),
+      peers: [{ side: absent ?? crowd('lmdb', note, processes, { kind: 'lmdb', path: theirPath, role, records, count }), target: 3 }],
     });
   }
 
@@ -92,7 +93,7 @@ async function run(context: Context): Promise<void> {
   const spread =
     (task: Task): (() => Promise<number>) =>
     async () => {
-      const times = await together(Array.from({ length: PROCESSES }, () => task));
+      const times = await together(Array.from({ length: processes }, () => task));
       return Math.max(...times) / Math.min(...times);
     };
   await compare(context, 'sharing', {

@@ -88,9 +88,7 @@ export function writeDrafts(kernel: Kernel, handles: readonly Handle[]): void {
 /** The image shows the file from now on, so that it takes no memory of its own. */
 function showDraft(kernel: Kernel, h: Handle, file: File): void {
   const { slot } = h;
-  if (slot?.window.maps !== true) return;
-  // A copy that shows its original's file must not do so any longer, and takes no further mapping for that.
-  if (!h.fileMapped && kernel.mappings >= kernel.options.objectsMax) return;
+  if (slot?.window.maps !== true || kernel.mappings >= kernel.options.objectsMax) return;
   slot.window.mapPrivate(slot.at, h.size, file, 0);
   kernel.setMapped(h, true);
 }

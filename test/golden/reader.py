@@ -318,16 +318,9 @@ def sections(frame):
         name, version, lines = frame[at : at + 16].hex(), u64(frame, at + 24), u32(frame, at + 32)
         at += 40
         words = []
-        while lines > 0:
+        for _ in range(lines):
             head = u32(frame, at)
             at += 4
-            if head >> 24 == 0:
-                run = u32(frame, at)
-                words.append((head * 64, frame[at + 4 : at + 4 + run * 64]))
-                at += 4 + run * 64
-                lines -= run
-                continue
-            lines -= 1
             for bit in range(8):
                 if head >> 24 >> bit & 1:
                     words.append(((head & 0xFFFFFF) * 64 + bit * 8, frame[at : at + 8]))
@@ -342,14 +335,12 @@ def objects_of(directory):
     log = Log(directory, control)
     state, versions, stamped = {}, {}, set()
 
-    def load(name, end=".twz"):
-        path = f"{directory}/objects/{name[:2]}/{name}{end}"
+    def load(name):
+        path = f"{directory}/objects/{name[:2]}/{name}.twz"
         return bytearray(open(path, "rb").read()) if os.path.exists(path) else None
 
     for part in sorted(os.listdir(f"{directory}/objects")):
         for file in sorted(os.listdir(f"{directory}/objects/{part}")):
-            if not file.endswith(".twz"):
-                continue
             name = file.removesuffix(".twz")
             state[name] = load(name)
             versions[name] = u64(state[name], 72) if len(state[name]) >= PAGE else 0
@@ -361,9 +352,7 @@ def objects_of(directory):
                 if operation == 3:
                     state.pop(name, None)
                     continue
-                need(operation in (1, 2, 4), f"operation {operation}")
-                if operation == 4:
-                    state[name] = load(name, ".draft") or load(name)
+                need(operation in (1, 2), f"operation {operation}")
                 if operation == 2:
                     state[name] = bytearray(size)
                 need(name in state, f"the log changes object {name}, which has no file")
@@ -371,7 +360,7 @@ def objects_of(directory):
                 data.extend(bytes(max(0, size - len(data))))
                 del data[size:]
                 for at, word in words:
-                    data[at : at + len(word)] = word
+                    data[at : at + 8] = word
                 versions[name] = version
     objects = {name: Object(bytes(data), name, name in stamped) for name, data in sorted(state.items())}
     return control, log, objects, versions

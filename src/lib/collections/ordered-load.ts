@@ -22,7 +22,13 @@ const TOOLS = {
 
 type LoadTools = typeof TOOLS;
 
-function makeLoad<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V, I>, B: OrderedTree<K, I>, T: LoadTools): OrderedLoad<K, I> {
+function makeLoad<K, V, I>(
+  K: KeyCodec<K>,
+  R: Records<K, V, I>,
+  C: ValueCodec<V, I>,
+  B: OrderedTree<K, I>,
+  T: LoadTools,
+): OrderedLoad<K, I> {
   const { CHANGES, POOL, SKIP, HEADS, RECORDS, LEAF_MAX } = T.TREE;
   const F = B.search;
 

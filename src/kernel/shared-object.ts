@@ -213,7 +213,12 @@ export function wordsOf(h: Handle): Region {
     throw new TwzError('NotShared', `object ${h.id} is ${h.snapshot === undefined ? h.kindName : 'of a snapshot'}, not shared`, {
       id: h.id,
     });
-  h.region ??= new Region(h.kernel.host.futex, h.u8);
+  const { region, u8 } = h;
+  // While it is being made it grows, and may come to lie elsewhere.
+  const here = region?.u8.byteOffset === u8.byteOffset && region.u8.length === u8.length && region.u8.buffer === u8.buffer;
+  if (region !== undefined && here) return region;
+  region?.end();
+  h.region = new Region(h.kernel.host.futex, u8);
   return h.region;
 }
 

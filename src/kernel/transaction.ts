@@ -478,6 +478,8 @@ function settle(kernel: Kernel, h: Handle): void {
     return;
   }
   if (h.kind === KIND.shared) {
+    // Its bytes are everyone's from now on: there is nothing to undo.
+    h.appended = [];
     settleShared(kernel, h);
     shrink(h);
     return;

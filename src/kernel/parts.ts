@@ -46,6 +46,7 @@ export function copyWhole(from: Handle, options: CreateOptions): Handle {
   try {
     for (const each of whole) copies.set(each.id, copyObject(kernel, each, each === from ? options : { ...options, counted: true }));
     for (const copy of copies.values()) redirect(copy, copy.u8, copies);
+    for (const copy of copies.values()) for (const part of idsWith(copy, FOT_FLAG.part)) kernel.open(part).belongTo(copy);
     return copies.get(from.id) as Handle;
   } catch (error) {
     for (const copy of copies.values()) forsake(copy);

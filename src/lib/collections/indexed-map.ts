@@ -260,7 +260,11 @@ interface Whole<K> {
   readonly plans: readonly IndexPlan[];
 }
 
-type MapAt<K, V> = OrderedMap<K, V, unknown> & { $destroy(): void; $key(stored: Bytes): K | undefined };
+type MapAt<K, V> = OrderedMap<K, V, unknown> & {
+  $destroy(): void;
+  $key(stored: Bytes): K | undefined;
+  $value(stored: Bytes): V | undefined;
+};
 
 function mapAt<K, V>(type: { readonly accessor: AccessorClass }, h: ObjectHandle, o: number): MapAt<K, V> {
   const made: unknown = new type.accessor(h, o);
@@ -513,11 +517,13 @@ function makeIndexedMap<K>({ keys, type, base, plans }: Whole<K>): AccessorClass
       return found;
     }
 
-    /** Enters the record of a stored key, which was put there without it, in the indexes. */
-    $index(stored: Bytes): void {
-      const key = keys.links === 0 ? decodeKey(stored, 'a record') : this.#base.$key(stored);
-      const record = key === undefined ? undefined : this.get(key);
-      if (record !== undefined) this.#change(stored, new Map(), this.#entries(record, stored), () => undefined);
+    /** Enters the record of a stored key, which was put there without it, in the indexes. `home`: where the header will be. */
+    $index(stored: Bytes, home: ObjectHandle): void {
+      const record = this.#base.$value(stored);
+      if (record === undefined) return;
+      const entries: Entries = new Map();
+      for (const [i, plan] of plans.entries()) plan.collect(i, this.#view(record), stored, home, entries);
+      this.#change(stored, new Map(), entries, () => undefined);
     }
 
     reindex(): void {

@@ -116,6 +116,13 @@ function makeOrderedMap<K, V, I>(
       return at === 0 ? undefined : R.value(B.search.record, at);
     }
 
+    /** The value of the key that is stored as these bytes. */
+    $value(stored: Uint8Array): V | undefined {
+      T.encodeBytes(K, stored);
+      const at = B.find(this.#h, this.$o);
+      return at === 0 ? undefined : R.value(B.search.record, at);
+    }
+
     /** The key that is stored as these bytes. */
     $key(stored: Uint8Array): K | undefined {
       T.encodeBytes(K, stored);

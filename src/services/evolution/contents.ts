@@ -7,7 +7,7 @@ import { blob } from '../../lib/collections/blob.ts';
 import { CHUNKS_POOL } from '../../lib/collections/chunks.ts';
 import { hashMap, hashSet } from '../../lib/collections/hash-map.ts';
 import { NULL_LINK, type Link } from '../../lib/collections/key-scratch.ts';
-import { storedKey } from '../../lib/collections/keys.ts';
+import { keyCodec, storedKey, type KeyType } from '../../lib/collections/keys.ts';
 import { list } from '../../lib/collections/list.ts';
 import { orderedMap } from '../../lib/collections/ordered-map.ts';
 import { TREE } from '../../lib/collections/ordered-search.ts';
@@ -18,13 +18,13 @@ import { redBlackTree } from '../../lib/collections/red-black-tree.ts';
 import { textDocument } from '../../lib/collections/text-document.ts';
 import type { CollectionAccessor } from '../../lib/collections/type.ts';
 import { vec } from '../../lib/collections/vec.ts';
-import { bytes, text, type Field, type FieldShape } from '../../lib/fields.ts';
+import { bytes, text, u32, type Field, type FieldShape } from '../../lib/fields.ts';
 import type { AccessorClass } from '../../lib/emit.ts';
 import { TwzError } from '../../abi/errors.ts';
 import { entryAt, readEntry } from '../../kernel/fot.ts';
 import { Handle } from '../../kernel/object.ts';
 import { alignOf, type ObjectSchema, type Shape } from '../check/schema.ts';
-import { keyTypeOf } from '../key-types.ts';
+import { indexesOf, keyTypeOf } from '../key-types.ts';
 
 export type CollectionShape = Extract<Shape, { kind: 'collection' }>;
 
@@ -171,7 +171,7 @@ export class Contents {
     if ((low === 0 && index === 0) || !(h instanceof Handle)) return NULL_LINK;
     const entry = index === 0 ? undefined : readEntry(h, index, entryAt(h, index)).id;
     const target = entry === undefined ? h : h.kernel.handle(entry);
-    if (target !== this.#home && target.isPart)
+    if (target.isPart)
       throw new TwzError('NotSupported', `${this.#shape.type}: a key refers to a place in ${target.id}, which is a part of an object`, {
         id: h.id,
       });
@@ -257,11 +257,24 @@ export class Contents {
 
   /** Gives back what it has beside its header, and its members. What its values own is not looked at. */
   release(h: ObjectHandle, at: number): void {
-    const { collection, size } = this.#shape;
-    for (let header = at; header < at + size; header += collection === 'IndexedMap' ? ORDERED_HEADER : size) this.#open(h, header).$drop();
+    this.#open(h, at).$drop();
+    for (const [i, type] of indexTypes(this.#shape).entries()) {
+      const map: unknown = new type.accessor(h, at + (i + 1) * ORDERED_HEADER);
+      (map as CollectionAccessor).$drop();
+    }
     // An empty one may have kept an object to go on with.
     for (const pool of this.pools) poolDestroy(h, at + pool);
   }
+}
+
+/** The maps behind the indexes of an indexed map. */
+function indexTypes({ collection, type }: CollectionShape): Made[] {
+  if (collection !== 'IndexedMap') return [];
+  return (indexesOf(type) ?? []).map(({ unique, key }) => {
+    const { links } = keyCodec(keyTypeOf(key) as KeyType<unknown>);
+    const keys = links === 0 ? bytes : ({ kind: 'linkedBytes', links } as const);
+    return unique ? orderedMap(keys, bytes) : orderedMap(keys, u32);
+  });
 }
 
 const NO_KEY = new Uint8Array(0);

@@ -366,8 +366,8 @@ export class Conversion {
     ofObject.add(at);
   }
 
-  /** Fills the newer collection at `to` of `h` from the older one, an entry each time it is asked. */
-  *fill(operation: CollectionOperation, from: Handle, at: number, h: Handle, to: number): Generator<void> {
+  /** Fills the newer collection at `to` of `h` from the older one, an entry each time it is asked. `last`: where its header will be. */
+  *fill(operation: CollectionOperation, from: Handle, at: number, h: Handle, to: number, last = h): Generator<void> {
     const { oldSchema, freshSchema, old, fresh, value, type } = operation;
     const older = contentsOf(oldSchema, old);
     const newer = contentsOf(freshSchema, fresh);
@@ -381,7 +381,7 @@ export class Conversion {
     };
     const whole = fresh.collection === 'IndexedMap' ? indexingAt(type, h, to) : undefined;
     for (const key of newer.fill(h, to, older, from, at, convert)) {
-      whole?.$index(key);
+      whole?.$index(key, last);
       yield;
     }
   }
@@ -652,7 +652,7 @@ export function keepsPlaces({ value, indexed, old, fresh, oldSchema, freshSchema
 
 /** An indexed map, which enters a record that was stored without it in its indexes. */
 interface Indexing {
-  $index(key: Uint8Array): void;
+  $index(key: Uint8Array, home: ObjectHandle): void;
 }
 
 function indexingAt(type: CollectionOperation['type'], h: Handle, at: number): Indexing {

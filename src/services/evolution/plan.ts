@@ -7,8 +7,8 @@
 import { migrationsTo, type Migration } from '../../lib/evolution.ts';
 import { structsOf, type StructImage } from '../../lib/struct.ts';
 import type { CollectionShape } from './contents.ts';
-import { parseSchema, signatureOf, type ObjectSchema, type Shape, type StructField, type StructShape } from '../check/schema.ts';
-import { referredBy } from '../key-types.ts';
+import { parseSchema, type ObjectSchema, type Shape, type StructField, type StructShape } from '../check/schema.ts';
+import { indexesOf, referredBy } from '../key-types.ts';
 
 /** One piece of a struct, from its offset in the older to its offset in the newer one. */
 export type Operation =
@@ -185,7 +185,7 @@ export class Pairing {
       case 'oneOf':
         return b.kind === 'oneOf' && a.values.join('\0') === b.values.join('\0');
       case 'collection':
-        return b.kind === 'collection' && sameKind(a, b) && this.#alikeValues(a, b) && this.indexes(a) === this.indexes(b);
+        return b.kind === 'collection' && sameKind(a, b) && this.#alikeValues(a, b) && indexesIn(a) === indexesIn(b);
       default:
         return a.type === b.type;
     }
@@ -193,17 +193,6 @@ export class Pairing {
 
   #alikeValues({ value: a }: CollectionShape, { value: b }: CollectionShape): boolean {
     return a === undefined || b === undefined ? a === b : this.alike(a, b);
-  }
-
-  /** The indexes of an indexed map, as its type names them. */
-  indexes({ collection, type, key, value }: CollectionShape): string {
-    if (collection !== 'IndexedMap' || value === undefined) return '';
-    for (const schema of [this.stored, this.own]) {
-      const signature = schema.types.has(value.type) ? signatureOf(schema, value.type) : undefined;
-      const head = `IndexedMap<${key},${signature};`;
-      if (signature !== undefined && type.startsWith(head)) return type.slice(head.length, -1);
-    }
-    return type;
   }
 
   alikeStructs(a: StructShape, b: StructShape): boolean {
@@ -499,7 +488,7 @@ class Planner {
     }
     if (old.collection === 'Graph') return value;
     if (!isProgramType(field)) return undefined;
-    const indexed = this.#pairing.indexes(old) !== this.#pairing.indexes(fresh);
+    const indexed = indexesIn(old) !== indexesIn(fresh);
     const schemas = { oldSchema: sides.old, freshSchema: sides.fresh };
     const operation: CollectionOperation = { kind: 'collection', from: 0, to: 0, old, fresh, ...schemas, value, type: field, indexed };
     if (sides.old === this.#pairing.stored) this.#collections.set(old, operation);
@@ -520,6 +509,11 @@ function isProgramType(field: object | undefined): field is Pick<StructImage, 'a
 
 function placedAt(operation: Operation, from: number, to: number): Operation {
   return { ...operation, from: operation.from + from, to: operation.to + to };
+}
+
+/** The indexes of an indexed map, as its type names them. */
+function indexesIn({ type }: CollectionShape): string {
+  return JSON.stringify(indexesOf(type) ?? '');
 }
 
 /** The same in all but their values and their indexes. */

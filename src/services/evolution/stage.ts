@@ -74,7 +74,7 @@ export class Staging {
       return [made, place] as const;
     });
     this.#homes.push(home);
-    this.#inBatches(this.#conversion.fill(operation, this.#h, at, home, header));
+    this.#inBatches(this.#conversion.fill(operation, this.#h, at, home, header, this.#h));
     this.#conversion.stage(at, { operation, home, at: header });
   }
 

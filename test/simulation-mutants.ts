@@ -20,6 +20,24 @@ export interface Mutant {
 }
 
 export const MUTANTS: readonly Mutant[] = [
+  // Drafts.
+  { name: 'draft-unsynced', file: 'drafts.js', from: 'host.sync(file);', to: '' },
+  { name: 'draft-unnamed', file: 'drafts.js', from: '}\n        host.syncDirectory(parentOf(kernel.path(h.id)));', to: '}' },
+  { name: 'draft-nowhere', file: 'drafts.js', from: 'host.syncDirectory(above);', to: '' },
+  { name: 'draft-not-adopted', file: 'recovery.js', from: 'adoptDraft(kernel, h.id);', to: '' },
+  {
+    name: 'draft-adopted-before-log',
+    file: 'drafts.js',
+    from: 'kernel.log.sync();\n        adoptDraft(kernel, h.id);',
+    to: 'adoptDraft(kernel, h.id);',
+  },
+  { name: 'draft-recovered-before-log', file: 'recovery.js', from: 'this.#keepLog();\n            adoptDraft(', to: 'adoptDraft(' },
+  {
+    name: 'draft-placed-unnamed',
+    file: 'drafts.js',
+    from: 'adoptDraft(kernel, h.id);\n        host.syncDirectory(parentOf(kernel.path(h.id)));',
+    to: 'adoptDraft(kernel, h.id);',
+  },
   // The log.
   { name: 'segment-unsynced', file: 'segments.js', from: 'host.sync(file);\n            host.rename(', to: 'host.rename(' },
   {
@@ -73,7 +91,7 @@ export const MUTANTS: readonly Mutant[] = [
     from: 'return;\n        log.sync();\n        for (const [id, lsn] of this.#removed)',
     to: 'return;\n        for (const [id, lsn] of this.#removed)',
   },
-  { name: 'removal-unsynced', file: 'checkpoint.js', from: "this.#unsynced.add(path.slice(0, path.lastIndexOf('/')));", to: '' },
+  { name: 'removal-unsynced', file: 'checkpoint.js', from: 'this.#unsynced.add(parentOf(path));', to: '' },
   {
     name: 'inherited-files-unsynced',
     file: 'checkpoint.js',

@@ -33,7 +33,7 @@ export const FRAME_COMMIT = 1;
 export const FRAME_MAX = 1 << 20;
 
 export const SECTION = { id: 0, operation: 16, size: 20, version: 24, lines: 32, header: 40 } as const;
-export const OPERATION = { change: 1, create: 2, remove: 3, share: 4 } as const;
+export const OPERATION = { change: 1, create: 2, remove: 3, adopt: 4 } as const;
 
 /** Which points of which backups were taken of this very directory. docs/formats/backup.md */
 export const BACKUPS_FILE = 'backups.json';

@@ -1,5 +1,5 @@
 /** Brings what was committed of one object to its file. The log must be durable past all of it. */
-import { META, PAGE } from '../abi/format.ts';
+import { LINE_WORDS, META, PAGE } from '../abi/format.ts';
 import type { File } from '../host/host.ts';
 import { headerChecksum, type Kernel } from './kernel.ts';
 import type { Handle } from './object.ts';
@@ -69,11 +69,17 @@ function detachCopies(h: Handle, pages: readonly number[]): void {
   }
 }
 
-/** The metadata page with the current version and its checksum. */
-export function stampedHeader(h: Handle): Uint8Array {
+/** The metadata page with the current version, or another, and its checksum. */
+export function stampedHeader(h: Handle, version = h.version): Uint8Array {
   const words = h.raw === undefined ? h.words.slice(0, PAGE / 4) : h.raw.base(0).slice();
-  words[META.version >> 2] = h.version | 0;
-  words[(META.version >> 2) + 1] = Math.floor(h.version / 2 ** 32);
+  words[META.version >> 2] = version | 0;
+  words[(META.version >> 2) + 1] = Math.floor(version / 2 ** 32);
   words[META.checksum >> 2] = headerChecksum(words);
   return new Uint8Array(words.buffer, 0, PAGE);
+}
+
+/** Stores a run of the log: lines as they are, from a word on. */
+export function storeRun(h: Handle, line: number, count: number, from: Int32Array, at: number): void {
+  h.words.set(from.subarray(at, at + count * LINE_WORDS), line * LINE_WORDS);
+  for (let page = line >>> 6; page <= (line + count - 1) >>> 6; page++) h.addPending(page);
 }

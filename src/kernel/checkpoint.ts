@@ -17,6 +17,7 @@ import { LIVE } from '../abi/live-format.ts';
 import type { File } from '../host/host.ts';
 import { applyChange } from './apply.ts';
 import { readControl, writeControl, type Control } from './control.ts';
+import { adoptDraft } from './drafts.ts';
 import type { Kernel } from './kernel.ts';
 import type { Live } from './live.ts';
 import type { Handle } from './object.ts';
@@ -35,6 +36,10 @@ const SHORT_MS = 30;
 const LONG_MS = 5000;
 const napWord = new Int32Array(new SharedArrayBuffer(4));
 
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/'));
+}
+
 export class Checkpointer {
   readonly #kernel: Kernel;
   readonly #file: File;
@@ -42,6 +47,8 @@ export class Checkpointer {
   #changed = new Set<Handle>();
   /** With the LSN behind the removal. */
   readonly #removed = new Map<ObjectId, number>();
+  /** Objects that others committed in drafts, since the last checkpoint. */
+  readonly #adopted = new Set<ObjectId>();
   /** An earlier process may have changed files and names, and died before it synced them: nobody knows which. */
   #inherited: boolean;
   #running = false;
@@ -80,6 +87,12 @@ export class Checkpointer {
   /** It was removed, and is there again. */
   exists(id: ObjectId): void {
     this.#removed.delete(id);
+  }
+
+  /** Another process committed it, in a draft. */
+  adopted(id: ObjectId): void {
+    this.#removed.delete(id);
+    this.#adopted.add(id);
   }
 
   /** Deleted, and its file not yet removed. */
@@ -438,8 +451,11 @@ export class Checkpointer {
   /** `seen`: everybody has followed the log so far. */
   #applyRemovals(seen: number): void {
     const { host, log } = this.#kernel;
-    if (this.#removed.size === 0) return;
+    if (this.#removed.size === 0 && this.#adopted.size === 0) return;
     log.sync();
+    // Who committed it may have died before it put the file in its place.
+    for (const id of this.#adopted) if (adoptDraft(this.#kernel, id)) this.#unsynced.add(parentOf(this.#kernel.path(id)));
+    this.#adopted.clear();
     for (const [id, lsn] of this.#removed) {
       if (lsn > seen) continue;
       const path = this.#kernel.path(id);
@@ -447,7 +463,7 @@ export class Checkpointer {
       // An object that came and went between two checkpoints never had a file.
       if (host.exists(path)) {
         host.remove(path);
-        this.#unsynced.add(path.slice(0, path.lastIndexOf('/')));
+        this.#unsynced.add(parentOf(path));
       }
       this.#removed.delete(id);
     }

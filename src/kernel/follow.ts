@@ -18,6 +18,8 @@ import { readId, type ObjectId } from '../abi/id.ts';
 import { LIVE } from '../abi/live-format.ts';
 import { FRAME, FRAME_COMMIT, FRAME_MAX, OPERATION, SECTION, SEGMENT_HEADER } from '../abi/log-format.ts';
 import { UNKNOWN } from './allocator.ts';
+import { storeRun } from './apply.ts';
+import { helpDraft } from './drafts.ts';
 import type { Kernel } from './kernel.ts';
 import type { Live } from './live.ts';
 import type { Handle } from './object.ts';
@@ -197,9 +199,8 @@ export class Follower {
     const id = this.#id(words, at);
     const operation = words[at + 4] as number;
     let h = kernel.handles.get(id);
-    // It is in its file, and everyone's from there on.
-    if (operation === OPERATION.share) {
-      if (h !== undefined && h.slot === undefined) h.state = 'live';
+    if (operation === OPERATION.adopt) {
+      this.#adopt(id);
       return skip(words, at, end);
     }
     // Snapshots keep what is mapped as it was.
@@ -207,6 +208,17 @@ export class Follower {
     if (h?.slot !== undefined && h.state === 'live') return this.#change(h, words, at, end, frameEnd);
     this.#note(id, h, operation, position, frameEnd);
     return skip(words, at, end);
+  }
+
+  /** It is in its file. Who committed it is about to put that in its place, or died before. */
+  #adopt(id: ObjectId): void {
+    const kernel = this.#kernel;
+    this.foreign.delete(id);
+    kernel.checkpointer.adopted(id);
+    const h = kernel.handle(id);
+    if (h.slot !== undefined) return;
+    h.state = 'live';
+    h.createdAt = kernel.commits + 1;
   }
 
   #mapForSnapshots(id: ObjectId): Handle | undefined {
@@ -285,7 +297,17 @@ export class Follower {
     for (let left = from[section + 8] as number; left > 0; left--) {
       const head = from[at++] as number;
       const line = head & 0xffffff;
-      if (at > end || (line + 1) * LINE > h.size) throw this.#corrupt(h.lastLsn, `line ${line} lies outside object ${h.id}`);
+      const run = head >>> 24 === 0 ? (from[at++] as number) : 0;
+      if (run < 0 || at + run * LINE_WORDS > end || (line + Math.max(1, run)) * LINE > h.size)
+        throw this.#corrupt(h.lastLsn, `line ${line} lies outside object ${h.id}`);
+      if (run > 0) {
+        // Pages that were added at the end: no snapshot shows them.
+        storeRun(h, line, run, from, at);
+        for (let page = line >>> 6; page <= (line + run - 1) >>> 6; page++) kernel.detach(h, page);
+        at += run * LINE_WORDS;
+        left -= run - 1;
+        continue;
+      }
       if (line < HEADER_LINES) before ??= TYPE_WORDS.map((word) => words[word]);
       if (size > 0) for (const snapshot of kernel.snapshots) snapshot.keepLine(h, line);
       for (let mask = head >>> 24, to = line * LINE_WORDS; mask !== 0; mask >>>= 1, to += 2) {
@@ -416,6 +438,12 @@ function skip(words: Int32Array, section: number, end: number): number {
   let at = section + SECTION_WORDS;
   for (let left = words[section + 8] as number; left > 0 && at <= end; left--) {
     let bits = (words[at++] as number) >>> 24;
+    if (bits === 0) {
+      const run = words[at++] as number;
+      if (!(run > 0)) return end + 1;
+      at += run * LINE_WORDS;
+      left -= run - 1;
+    }
     for (; bits !== 0; bits &= bits - 1) at += 2;
   }
   return at;
@@ -427,7 +455,15 @@ function apply(h: Handle, from: Int32Array): void {
   for (let left = from[8] as number; left > 0; left--) {
     const head = from[at++] as number;
     const line = head & 0xffffff;
-    if ((line + 1) * LINE > h.size) throw new TwzError('LogCorrupt', `line ${line} lies outside object ${h.id}`, { id: h.id });
+    const run = head >>> 24 === 0 ? (from[at++] as number) : 0;
+    if (run < 0 || (line + Math.max(1, run)) * LINE > h.size)
+      throw new TwzError('LogCorrupt', `line ${line} lies outside object ${h.id}`, { id: h.id });
+    if (run > 0) {
+      storeRun(h, line, run, from, at);
+      at += run * LINE_WORDS;
+      left -= run - 1;
+      continue;
+    }
     for (let mask = head >>> 24, to = line * LINE_WORDS; mask !== 0; mask >>>= 1, to += 2) {
       if ((mask & 1) === 0) continue;
       words[to] = from[at] as number;
@@ -449,6 +485,7 @@ function createImage(kernel: Kernel, h: Handle, size: number): void {
 function showFile(kernel: Kernel, h: Handle, size: number): void {
   const { host } = kernel;
   const path = kernel.path(h.id);
+  if (!host.exists(path)) helpDraft(kernel, h.id);
   const file = host.open(path, 'read');
   try {
     const length = Math.min(size, Math.floor(host.length(file) / PAGE) * PAGE);

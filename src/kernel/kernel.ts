@@ -13,6 +13,7 @@ import { crc32c } from '../abi/crc32c.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
 import type { Host, Lock, Timer } from '../host/host.ts';
 import { Checkpointer } from './checkpoint.ts';
+import { helpDraft } from './drafts.ts';
 import { Follower } from './follow.ts';
 import { bindsId, contentNonce } from './identity.ts';
 import { wasDeleted } from './lifetime.ts';
@@ -21,7 +22,7 @@ import type { Log } from './log.ts';
 import { CLEAN, Handle } from './object.ts';
 import { openSpace, type Door } from './door.ts';
 import type { Recovery } from './recovery.ts';
-import { helpDraft, keepShared, leaveShared, showShared } from './shared-object.ts';
+import { keepShared, leaveShared, showShared } from './shared-object.ts';
 import type { Snapshot } from './snapshot.ts';
 import { enlist, FrameWriter, Transaction } from './transaction.ts';
 import { Windows, type Slot } from './windows.ts';
@@ -302,7 +303,7 @@ export class Kernel {
       return this.host.readFile(this.path(h.id), SMALL);
     } catch (error) {
       if (!isTwzError(error, 'FileMissing')) throw error;
-      // Another process committed a shared object, and is about to put it in its place.
+      // Another process committed it, and is about to put it in its place.
       if (helpDraft(this, h.id)) return this.host.readFile(this.path(h.id), SMALL);
       if (wasDeleted(this, h.id)) throw new TwzError('ObjectDeleted', `object ${h.id} was deleted`, { id: h.id });
       throw new TwzError('ObjectMissing', `object ${h.id} is not in the space`, { id: h.id });

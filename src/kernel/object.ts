@@ -121,6 +121,8 @@ export class Handle implements ObjectHandle {
   appended: number[] = [];
   /** Where it was before the running transaction shortened it; logged as if made anew. */
   former: Former | undefined;
+  /** The transaction being committed wrote it to a draft. */
+  adopted = false;
   /** The transaction being committed put something of it into the log. */
   logged = false;
   lines: Int32Array = NO_WORDS;

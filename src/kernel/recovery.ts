@@ -12,13 +12,13 @@ import { readId, type ObjectId } from '../abi/id.ts';
 import { FRAME, FRAME_COMMIT, FRAME_MAX, OPERATION, SECTION, SEGMENT_HEADER } from '../abi/log-format.ts';
 import type { File, Host } from '../host/host.ts';
 import { encodeControl, readControl, type Control } from './control.ts';
-import { applyChange } from './apply.ts';
+import { applyChange, storeRun } from './apply.ts';
 import type { Live } from './live.ts';
 import { Log, type LogPosition } from './log.ts';
 import { segmentName } from './segments.ts';
 import type { Kernel } from './kernel.ts';
 import type { Handle } from './object.ts';
-import { adoptDraft, removeDrafts } from './shared-object.ts';
+import { adoptDraft, isDraft, removeDrafts } from './drafts.ts';
 
 export interface Recovery {
   /** Bytes of log that were replayed. */
@@ -367,13 +367,17 @@ class Replay {
     return this.#touched.size;
   }
 
+  /** No file is ahead of what a power failure leaves of the log. */
+  #keepLog(): void {
+    if (!this.spilled) this.#kernel.host.syncAll(this.#kernel.directory);
+    this.spilled = true;
+  }
+
   /** Brings the images to their files and unmaps them. False where there are none. */
   spill(): boolean {
     const kernel = this.#kernel;
     let left = false;
-    // No file is ahead of what a power failure leaves of the log.
-    if (!this.spilled) kernel.host.syncAll(kernel.directory);
-    this.spilled = true;
+    this.#keepLog();
     for (const h of this.#touched.values()) {
       if (h.state !== 'live' || h.slot === undefined || h.pins > 0 || h.pendingPages.length === 0) continue;
       if (this.#kernel.sound(h)) {
@@ -435,7 +439,7 @@ class Replay {
     if (operation === OPERATION.create) this.#create(h, size);
     else if (operation === OPERATION.remove) this.#remove(h);
     else if (operation === OPERATION.change) this.#open(h, size);
-    else if (operation === OPERATION.share) this.#share(h);
+    else if (operation === OPERATION.adopt) this.#adopt(h);
     else throw this.#bad(words, frame, `unknown operation ${operation}`);
     h.version = ((words[at + 6] as number) >>> 0) + (words[at + 7] as number) * 2 ** 32;
     return this.#lines(words, frame, at, end, h);
@@ -448,7 +452,15 @@ class Replay {
     for (let left = from[section + 8] as number; left > 0; left--) {
       const head = from[at++] as number;
       const line = head & 0xffffff;
-      if (at > end || (store && (line + 1) * LINE > h.size)) throw this.#bad(from, frame, `line ${line} lies outside object ${h.id}`);
+      const run = head >>> 24 === 0 ? (from[at++] as number) : 0;
+      const outside = run < 0 || at + run * LINE_WORDS > end || (store && (line + Math.max(1, run)) * LINE > h.size);
+      if (outside) throw this.#bad(from, frame, `line ${line} lies outside object ${h.id}`);
+      if (run > 0) {
+        if (store) storeRun(h, line, run, from, at);
+        at += run * LINE_WORDS;
+        left -= run - 1;
+        continue;
+      }
       for (let mask = head >>> 24, to = line * LINE_WORDS; mask !== 0; mask >>>= 1, to += 2) {
         if ((mask & 1) === 0) continue;
         if (store) {
@@ -469,10 +481,15 @@ class Replay {
     this.#kernel.link(h);
   }
 
-  /** A shared object is in its file, whole; its name may be that of a draft yet. */
-  #share(h: Handle): void {
-    adoptDraft(this.#kernel, h.id);
-    h.state = this.#kernel.host.exists(this.#kernel.path(h.id)) ? 'live' : 'missing';
+  /** It is in its file, whole; the name may be that of a draft yet. */
+  #adopt(h: Handle): void {
+    const kernel = this.#kernel;
+    this.#remove(h);
+    if (isDraft(kernel, h.id)) {
+      this.#keepLog();
+      adoptDraft(kernel, h.id);
+    }
+    h.state = kernel.host.exists(kernel.path(h.id)) ? 'live' : 'missing';
   }
 
   #remove(h: Handle): void {

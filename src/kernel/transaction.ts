@@ -16,15 +16,16 @@
  * other transactions kept out. So each object changes in one order everywhere, and nobody waits for anybody in a circle.
  */
 import { TwzError } from '../abi/errors.ts';
-import { KIND, LINE_WORDS, RIGHT } from '../abi/format.ts';
+import { KIND, LINE, LINE_WORDS, PAGE, RIGHT } from '../abi/format.ts';
 import { STRIPES } from '../abi/live-format.ts';
 import { FRAME, OPERATION, SECTION } from '../abi/log-format.ts';
+import { dropDraft, isLarge, placeDraft, writeDrafts } from './drafts.ts';
 import { forgetCounts, settleCounts } from './fot.ts';
 import type { Kernel } from './kernel.ts';
 import type { Live } from './live.ts';
 import type { Log } from './log.ts';
 import { CLEAN, type Handle } from './object.ts';
-import { demandUnshared, draftShared, dropDraft, settleShared } from './shared-object.ts';
+import { beginRuns, demandUnshared, settleShared } from './shared-object.ts';
 import { forgetFormer, restoreFormer } from './shorten.ts';
 
 /** Worst case of a line in the log: its header and all of it. */
@@ -32,6 +33,19 @@ const LINE_BYTES = 4 + LINE_WORDS * 4;
 const SECTION_WORDS = SECTION.header >> 2;
 /** How often a transaction that others got in the way of is tried beside them. */
 const TRIES = 4;
+
+const PAGE_LINES = PAGE / LINE;
+/** From so many lines on they are logged as they are: they are copied faster than they are looked at. */
+const RUN_MIN = 8 * PAGE_LINES;
+
+/** Is there something in most lines of the page that begins with this line? Going by some of them. */
+function isFull(words: Int32Array, line: number): boolean {
+  let something = 0;
+  for (let i = line * LINE_WORDS; i < (line + PAGE_LINES) * LINE_WORDS; i += 4 * LINE_WORDS) {
+    if (((words[i] as number) | (words[i + 1] as number) | (words[i + 8] as number) | (words[i + 9] as number)) !== 0) something++;
+  }
+  return something > PAGE_LINES / 8;
+}
 
 /** The running transaction. One a kernel, used again and again: a transaction allocates nothing. */
 export class Transaction {
@@ -266,14 +280,24 @@ function commit(kernel: Kernel, transaction: Transaction): void {
     return;
   }
   let bytes = FRAME.header;
+  let adopted: Handle[] | undefined;
   for (const h of transaction.handles) {
     if (h.fotChanged.length > 0 && h.state === 'live') settleCounts(h);
-    if (!h.volatile) bytes += SECTION.header + linesToLog(h) * LINE_BYTES;
+    const lines = linesToLog(h);
+    if (h.fresh && h.state === 'live' && (h.kind === KIND.shared || isLarge(kernel, h, lines))) {
+      (adopted ??= []).push(h);
+      bytes += SECTION.header;
+    } else if (!h.volatile) bytes += SECTION.header + lines * LINE_BYTES;
   }
   // What does not fit one frame takes a header and a section more for each further one.
   bytes += Math.ceil(bytes / (kernel.log.frameMax / 2)) * (FRAME.header + SECTION.header);
   const { log } = kernel;
-  draftShared(kernel, transaction.handles);
+  if (adopted !== undefined) {
+    // A space that has files of objects has a segment.
+    reserve(log, bytes);
+    for (const h of adopted) if (h.kind === KIND.shared) beginRuns(kernel, h);
+    writeDrafts(kernel, adopted);
+  }
   if (kernel.snapshots.size > 0)
     for (const snapshot of kernel.snapshots) {
       for (const h of transaction.handles) {
@@ -297,13 +321,20 @@ function commit(kernel: Kernel, transaction: Transaction): void {
   kernel.follower?.committed(from, to);
 }
 
-/** How many lines of it may go into the log, at most. A shared object's bytes are in its file. */
-function linesToLog(h: Handle): number {
-  return h.kind === KIND.shared ? 0 : h.whole ? h.size >>> 6 : h.count + appendedLines(h);
+function reserve(log: Log, bytes: number): void {
+  log.enter();
+  try {
+    log.reserve(bytes);
+  } finally {
+    log.leave();
+  }
 }
 
-function appendedLines({ appended }: Handle): number {
-  let lines = 0;
+/** How many lines of it were stored to, at most. A shared object's bytes are in its file. */
+function linesToLog({ appended, kind, whole, size, count }: Handle): number {
+  if (kind === KIND.shared) return 0;
+  if (whole) return size >>> 6;
+  let lines = count;
   for (let i = 0; i < appended.length; i += 2) lines += (appended[i + 1] as number) - (appended[i] as number);
   return lines;
 }
@@ -384,10 +415,9 @@ export class FrameWriter {
   #object(h: Handle): void {
     const removed = h.state === 'deleting';
     const anew = h.fresh || h.former !== undefined;
-    const create = h.kind === KIND.shared ? OPERATION.share : OPERATION.create;
-    this.#begin(h, removed ? OPERATION.remove : anew ? create : OPERATION.change);
+    this.#begin(h, removed ? OPERATION.remove : h.adopted ? OPERATION.adopt : anew ? OPERATION.create : OPERATION.change);
     const frame = this.#frame;
-    if (!removed && h.kind !== KIND.shared) this.#lines(h, anew);
+    if (!removed && !h.adopted) this.#lines(h, anew);
     this.#finish();
     h.logged = this.#count > 0 || removed || h.fresh || h.size !== h.sizeBefore || this.#frame !== frame;
     if (!h.logged) {
@@ -404,7 +434,7 @@ export class FrameWriter {
     const { lines, appended, count } = h;
     if (anew) for (let i = 0; i < count; i++) this.#range(h, lines[i] as number, (lines[i] as number) + 1);
     else for (let i = 0; i < count; i++) this.#line(h, lines[i] as number, i);
-    for (let i = 0; i < appended.length; i += 2) this.#range(h, appended[i] as number, appended[i + 1] as number);
+    for (let i = 0; i < appended.length; i += 2) this.#appended(h, appended[i] as number, appended[i + 1] as number);
   }
 
   /** The section of an object goes on in a further frame. */
@@ -437,6 +467,41 @@ export class FrameWriter {
     out[head] = (mask << 24) | line;
     this.#at = at;
     this.#count++;
+  }
+
+  /** Lines of whole pages that were zeros before. */
+  #appended(h: Handle, first: number, end: number): void {
+    for (let line = first; line < end;) {
+      let full = line;
+      while (full < end && isFull(h.words, full)) full += PAGE_LINES;
+      if (full - line >= RUN_MIN) this.#run(h, line, full);
+      else {
+        full = Math.max(full, line + PAGE_LINES);
+        this.#range(h, line, full);
+      }
+      line = full;
+    }
+  }
+
+  /** Lines as they are, in one piece for each frame that they reach into. */
+  #run(h: Handle, first: number, end: number): void {
+    for (let line = first; line < end;) {
+      const room = Math.floor((this.#limit - this.#at - 2) / LINE_WORDS);
+      const count = Math.min(end - line, room);
+      if (count < 2) {
+        // A run of one line would be longer than the line by itself.
+        this.#range(h, line, line + 1);
+        line++;
+        continue;
+      }
+      const out = this.#words;
+      out[this.#at] = line;
+      out[this.#at + 1] = count;
+      out.set(h.words.subarray(line * LINE_WORDS, (line + count) * LINE_WORDS), this.#at + 2);
+      this.#at += 2 + count * LINE_WORDS;
+      this.#count += count;
+      line += count;
+    }
   }
 
   /** The words of lines that were zeros before. */
@@ -477,10 +542,8 @@ function settle(kernel: Kernel, h: Handle): void {
     kernel.checkpointer.removed(h.id, lsn);
     return;
   }
-  if (h.kind === KIND.shared) {
-    // Its bytes are everyone's from now on: there is nothing to undo.
-    h.appended = [];
-    settleShared(kernel, h);
+  if (h.adopted || h.kind === KIND.shared) {
+    if (h.adopted) settleAdopted(kernel, h, lsn);
     shrink(h);
     return;
   }
@@ -522,6 +585,22 @@ function settle(kernel: Kernel, h: Handle): void {
   h.count = 0;
 }
 
+/** It is in its file, whole. */
+function settleAdopted(kernel: Kernel, h: Handle, lsn: number): void {
+  h.version = 1;
+  h.lastLsn = lsn;
+  h.createdAt = kernel.commits;
+  h.fresh = false;
+  h.whole = false;
+  h.adopted = false;
+  h.count = 0;
+  h.appended = [];
+  h.dirty = CLEAN;
+  h.fileSize = h.size;
+  placeDraft(kernel, h);
+  if (h.kind === KIND.shared) settleShared(kernel, h);
+}
+
 /** A large transaction leaves large arrays; they are not worth keeping. */
 function shrink(h: Handle): void {
   if (h.lines.length <= 4096) return;
@@ -539,6 +618,7 @@ function discard(kernel: Kernel, h: Handle): void {
   h.pending = new Uint8Array(0);
   h.count = 0;
   h.appended = [];
+  h.adopted = false;
   h.fresh = false;
   h.whole = false;
   h.verified = false;

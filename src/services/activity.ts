@@ -73,7 +73,7 @@ export class ActivityMeter {
         heat.lines += lines * share;
         heat.version = version;
         heat.size = size;
-        if (operation === 'create') created++;
+        if (operation === 'create' || operation === 'adopt') created++;
         if (operation !== 'remove') continue;
         removed++;
         this.#heat.delete(id);

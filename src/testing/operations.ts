@@ -89,7 +89,9 @@ const BULK_MAX = 50_000;
 
 /** A transaction of several frames, which may go on in the next segment of the log. */
 export function storeBulk(o: Operations): void {
-  const doc = o.doc();
+  // A new one is so large that it goes around the log.
+  const made = o.random.chance(0.5) ? createDoc(o) : undefined;
+  const doc = made ?? o.doc();
   if (doc === undefined) return;
   const body = o.random.bytes(BULK_MIN + o.random.below(BULK_MAX - BULK_MIN));
   o.trace.push(`body ${doc.id} ${body.length}`);
@@ -114,15 +116,15 @@ const EMPTY_VALUES: DocModel['values'] = {
   big: 0,
 };
 
-function createDoc(o: Operations): void {
-  if (o.world.objects.size >= OBJECTS_MAX) return;
+function createDoc(o: Operations): DocModel | undefined {
+  if (o.world.objects.size >= OBJECTS_MAX) return undefined;
   const title = o.text();
   const count = o.random.u32();
   const counted = o.random.chance(0.3);
   const { id } = objectOf(o.space.create(Doc, { title, count }, { counted }));
   o.universe.set(id, 'doc');
   o.trace.push(`create ${id}`);
-  o.world.objects.set(id, {
+  const doc: DocModel = {
     kind: 'doc',
     id,
     ties: [],
@@ -134,7 +136,9 @@ function createDoc(o: Operations): void {
     pick: undefined,
     peer: { to: 'nothing' },
     any: undefined,
-  });
+  };
+  o.world.objects.set(id, doc);
+  return doc;
 }
 
 function touchValues(o: Operations): void {

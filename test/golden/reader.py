@@ -318,9 +318,16 @@ def sections(frame):
         name, version, lines = frame[at : at + 16].hex(), u64(frame, at + 24), u32(frame, at + 32)
         at += 40
         words = []
-        for _ in range(lines):
+        while lines > 0:
             head = u32(frame, at)
             at += 4
+            if head >> 24 == 0:
+                run = u32(frame, at)
+                words.append((head * 64, frame[at + 4 : at + 4 + run * 64]))
+                at += 4 + run * 64
+                lines -= run
+                continue
+            lines -= 1
             for bit in range(8):
                 if head >> 24 >> bit & 1:
                     words.append(((head & 0xFFFFFF) * 64 + bit * 8, frame[at : at + 8]))
@@ -335,12 +342,14 @@ def objects_of(directory):
     log = Log(directory, control)
     state, versions, stamped = {}, {}, set()
 
-    def load(name):
-        path = f"{directory}/objects/{name[:2]}/{name}.twz"
+    def load(name, end=".twz"):
+        path = f"{directory}/objects/{name[:2]}/{name}{end}"
         return bytearray(open(path, "rb").read()) if os.path.exists(path) else None
 
     for part in sorted(os.listdir(f"{directory}/objects")):
         for file in sorted(os.listdir(f"{directory}/objects/{part}")):
+            if not file.endswith(".twz"):
+                continue
             name = file.removesuffix(".twz")
             state[name] = load(name)
             versions[name] = u64(state[name], 72) if len(state[name]) >= PAGE else 0
@@ -352,7 +361,9 @@ def objects_of(directory):
                 if operation == 3:
                     state.pop(name, None)
                     continue
-                need(operation in (1, 2), f"operation {operation}")
+                need(operation in (1, 2, 4), f"operation {operation}")
+                if operation == 4:
+                    state[name] = load(name, ".draft") or load(name)
                 if operation == 2:
                     state[name] = bytearray(size)
                 need(name in state, f"the log changes object {name}, which has no file")
@@ -360,7 +371,7 @@ def objects_of(directory):
                 data.extend(bytes(max(0, size - len(data))))
                 del data[size:]
                 for at, word in words:
-                    data[at : at + 8] = word
+                    data[at : at + len(word)] = word
                 versions[name] = version
     objects = {name: Object(bytes(data), name, name in stamped) for name, data in sorted(state.items())}
     return control, log, objects, versions

@@ -274,7 +274,7 @@ class Tracer {
       return;
     }
     out.line(`${out.paint('bold', String(lsn))}  ${size(bytes)}  ${plural(objects.length, 'object')}`);
-    const colours = { create: 'green', share: 'green', change: 'cyan', remove: 'red' } as const;
+    const colours = { create: 'green', adopt: 'green', change: 'cyan', remove: 'red' } as const;
     for (const { id, operation, version, lines, fields, name, type } of wanted) {
       const what =
         fields.length === 0

@@ -94,7 +94,7 @@ export class SpaceImage {
       BACKUPS_FILE,
       `${BACKUPS_FILE}.draft`,
       'space.draft',
-      // New shared objects before their transaction is committed; the next opening removes what is left of them.
+      // New objects before their transaction is committed; the next opening removes what is left of them.
       'drafts',
     ]);
     for (const name of this.list('') ?? []) {
@@ -157,7 +157,7 @@ export class SpaceImage {
 
   #scanObjectFile(shelf: string, name: string): void {
     const path = `${shelf}/${name}`;
-    // A shared object that is being created.
+    // One that is being created.
     if (name.endsWith('.draft') && isId(name.slice(0, -6))) return;
     const id = name.endsWith('.twz') ? name.slice(0, -4) : '';
     if (!isId(id)) {
@@ -243,7 +243,7 @@ export class SpaceImage {
     const ids = new Set(this.files.keys());
     for (const [id, sections] of this.#pending) {
       if (sections[0]?.operation === 'remove') ids.delete(id);
-      else if (sections[0]?.operation === 'create' || (sections[0]?.operation === 'share' && this.#drafted(id))) ids.add(id);
+      else if (sections[0]?.operation === 'create' || (sections[0]?.operation === 'adopt' && this.#drafted(id))) ids.add(id);
     }
     return [...ids].sort();
   }
@@ -251,7 +251,7 @@ export class SpaceImage {
   /** IDs that the log changes though they are neither in a file nor created by it. */
   *withoutFile(): Generator<ObjectId> {
     for (const [id, sections] of this.#pending)
-      if ((sections[0]?.operation === 'change' || (sections[0]?.operation === 'share' && !this.#drafted(id))) && !this.files.has(id))
+      if ((sections[0]?.operation === 'change' || (sections[0]?.operation === 'adopt' && !this.#drafted(id))) && !this.files.has(id))
         yield id;
   }
 
@@ -275,7 +275,7 @@ export class SpaceImage {
     return this.#pending.get(id)?.[0]?.operation === 'remove';
   }
 
-  /** A committed shared object may be a draft by its name yet. */
+  /** What the log adopts may be a draft by its name yet. */
   #draft(id: ObjectId): string {
     return `${this.directory}/${objectPath(id).replace(/twz$/, 'draft')}`;
   }
@@ -288,7 +288,7 @@ export class SpaceImage {
   file(id: ObjectId): Uint8Array | undefined {
     const path = this.files.get(id);
     if (path !== undefined) return readWhole(this.host, `${this.directory}/${path}`, OBJECT_SIZE_MAX + PAGE);
-    if (this.#pending.get(id)?.[0]?.operation !== 'share' || !this.#drafted(id)) return undefined;
+    if (this.#pending.get(id)?.[0]?.operation !== 'adopt' || !this.#drafted(id)) return undefined;
     return readWhole(this.host, this.#draft(id), OBJECT_SIZE_MAX + PAGE);
   }
 
@@ -300,7 +300,7 @@ export class SpaceImage {
     const created = first?.operation === 'create';
     const file = created ? new Uint8Array(0) : this.file(id);
     if (file === undefined) return undefined;
-    if (first === undefined || first.operation === 'share') return { bytes: file, stamped: true };
+    if (first === undefined || (first.operation === 'adopt' && sections.length === 1)) return { bytes: file, stamped: true };
     const size = sections.reduce((most, section) => Math.max(most, section.size), 0);
     const bytes = new Uint8Array(Math.max(size, file.length));
     bytes.set(file);

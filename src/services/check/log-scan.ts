@@ -3,13 +3,14 @@
  * the position is not known, the first frame of the oldest segment is taken on trust and the chain must hold from there.
  */
 import { crc32c } from '../../abi/crc32c.ts';
+import { LINE } from '../../abi/format.ts';
 import {
+  OPERATION,
   FRAME,
   FRAME_COMMIT,
   FRAME_MAX,
   LOG_FORMAT,
   LOG_MAGIC,
-  OPERATION,
   SECTION,
   SEGMENT,
   SEGMENT_HEADER,
@@ -141,12 +142,14 @@ const bitsOf = (mask: number): number => {
 /** Where the lines end, or undefined where one is not well formed or outside the object. */
 function endOfLines(dv: DataView, start: number, lines: number, size: number): number | undefined {
   let at = start;
-  for (let i = 0; i < lines; i++) {
-    if (at + 4 > dv.byteLength) return undefined;
+  for (let left = lines; left > 0;) {
+    if (at + 8 > dv.byteLength) return undefined;
     const head = dv.getUint32(at, true);
     const mask = head >>> 24;
-    if (mask === 0 || ((head & 0xffffff) + 1) * 64 > size) return undefined;
-    at += 4 + bitsOf(mask) * 8;
+    const run = mask === 0 ? dv.getUint32(at + 4, true) : 1;
+    if (run === 0 || run > left || ((head & 0xffffff) + run) * LINE > size) return undefined;
+    at += mask === 0 ? 8 + run * LINE : 4 + bitsOf(mask) * 8;
+    left -= run;
   }
   return at <= dv.byteLength ? at : undefined;
 }
@@ -155,9 +158,16 @@ function endOfLines(dv: DataView, start: number, lines: number, size: number): n
 export function eachWord(section: LogSection, visit: (at: number, bytes: Uint8Array) => void): void {
   const dv = view(section.body);
   let at = 0;
-  for (let i = 0; i < section.lines; i++) {
+  for (let left = section.lines; left > 0; left--) {
     const head = dv.getUint32(at, true);
     at += 4;
+    if (head >>> 24 === 0) {
+      const run = dv.getUint32(at, true);
+      for (let i = 4; i < 4 + run * LINE; i += 8) visit((head & 0xffffff) * LINE + i - 4, section.body.subarray(at + i, at + i + 8));
+      at += 4 + run * LINE;
+      left -= run - 1;
+      continue;
+    }
     for (let bit = 0; bit < 8; bit++) {
       if ((head & (1 << (24 + bit))) === 0) continue;
       visit((head & 0xffffff) * 64 + bit * 8, section.body.subarray(at, at + 8));

@@ -8,7 +8,7 @@ import { isTwzError } from '../src/abi/errors.ts';
 import type { Host } from '../src/host/host.ts';
 import { LinuxHost } from '../src/host/linux/linux.ts';
 import { PowerLoss, SimulatedHost } from '../src/host/simulated/simulated.ts';
-import { open, ref, struct, text, u32, vec, type Infer, type Space } from '../src/index.ts';
+import { counter, mutex, open, ref, struct, text, u32, vec, type Infer, type Space } from '../src/index.ts';
 import { checkSpace } from '../src/services/check.ts';
 import { dumpSpace } from '../src/services/dump.ts';
 import { fails, objectFile, onHosts } from './hosts.ts';
@@ -65,6 +65,7 @@ onHosts('T12 what is not covered by a transaction is refused by name, and the ob
   const before = object.export();
   space.relaxed(() => {
     fails('SharedFixed', () => object.allocate(64));
+    fails('SharedFixed', () => object.free(object.rootOffset));
     fails('SharedFixed', () => space.make(Board, board));
     fails('SharedFixed', () => (board.title = 'another and longer'));
     fails('SharedFixed', () => space.tie(board, holder));
@@ -231,3 +232,20 @@ onHosts(
   },
   ['linux'],
 );
+
+onHosts('T12 a lock that is initialized before its object has grown to its size is the one that others see', (ground) => {
+  const space = ground.open();
+  const Locked = struct('Locked', { permits: counter, lock: mutex, title: text });
+  const locked = space.relaxed(() => {
+    const made = space.create(Locked, {}, { kind: 'shared' });
+    Reflect.set(made, 'permits', 3);
+    // It moves.
+    made.title = 'long '.repeat(20_000);
+    return made;
+  });
+  assert.equal(locked.permits.value, 3);
+  assert.ok(locked.lock.tryLock());
+  locked.lock.unlock();
+  assert.equal(space.get(space.object(locked).id, Locked).permits.value, 3);
+  space.close();
+});

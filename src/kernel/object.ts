@@ -385,6 +385,7 @@ export class Handle implements ObjectHandle {
 
   release(at: number): void {
     if (this.cold) this.warm();
+    if (this.kind === KIND.shared) demandUnshared(this, 'giving blocks back');
     if (this.held === undefined || !this.held.has(at)) releaseBlock(this, at);
   }
 

@@ -76,7 +76,7 @@ export class Live {
     this.#windows = windows;
     this.patience = patience;
     const path = `${directory}/live`;
-    const slot = windows.take(LIVE.size);
+    const slot = windows.takeOwn(LIVE.size);
     assert(slot !== undefined, 'no slot for the live file');
     this.#slot = slot;
     this.#file = host.open(path, first ? 'create' : 'write');

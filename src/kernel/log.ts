@@ -117,7 +117,7 @@ export class Log implements Mender {
     this.#lastSync = host.now();
 
     const path = `${directory}/tail`;
-    const slot: Slot | undefined = windows.take(this.#tailSize);
+    const slot: Slot | undefined = windows.takeOwn(this.#tailSize);
     assert(slot !== undefined, 'no slot for the log tail');
     try {
       let mapped = false;

@@ -15,6 +15,8 @@ export interface Slot {
   readonly window: Window;
   readonly at: number;
   readonly order: number;
+  /** It is an object's. */
+  readonly counted: boolean;
 }
 
 class Buddy {
@@ -63,7 +65,7 @@ export class Windows {
   readonly #host: Host;
   readonly #buddies: Buddy[] = [];
   readonly #max: number;
-  /** Bytes of slots in use. */
+  /** Bytes of slots that objects have. */
   used = 0;
 
   /** At most `max` windows are opened. */
@@ -72,15 +74,24 @@ export class Windows {
     this.#max = max;
   }
 
-  /** A slot for `length` bytes, or undefined when the windows are full and something must be evicted first. */
+  /** A slot for `length` bytes of an object, or undefined when the windows are full and something must be evicted first. */
   take(length: number): Slot | undefined {
+    return this.#take(length, true);
+  }
+
+  /** A slot for what the kernel keeps mapped for itself. */
+  takeOwn(length: number): Slot | undefined {
+    return this.#take(length, false);
+  }
+
+  #take(length: number, counted: boolean): Slot | undefined {
     const order = Math.max(MIN_ORDER, Math.ceil(Math.log2(length)));
     for (;;) {
       for (const buddy of this.#buddies) {
         const at = buddy.take(order);
         if (at === undefined) continue;
-        this.used += 2 ** order;
-        return { window: buddy.window, at, order };
+        if (counted) this.used += 2 ** order;
+        return { window: buddy.window, at, order, counted };
       }
       if (this.#buddies.length >= this.#max) return undefined;
       const window = this.#host.openWindow();
@@ -96,7 +107,7 @@ export class Windows {
     for (const buddy of this.#buddies) {
       if (buddy.window !== slot.window) continue;
       buddy.give(slot.at, slot.order);
-      this.used -= 2 ** slot.order;
+      if (slot.counted) this.used -= 2 ** slot.order;
       return;
     }
     assert(false, 'slot of an unknown window');

@@ -366,16 +366,24 @@ function makeGraph<N, NI, E, EI>(
       if (isSelf(content, this.#h, this.$o)) return;
       if (typeof content !== 'object' || content === null || !('nodes' in content)) unfit('a Graph', content, 'an object {nodes, edges}');
       const { size, counters } = headerOf();
+      const isNew = this.#parts.nextNode === 0 && this.#parts.nextEdge === 0;
       replaceContent(
         this.#h,
         this.$o,
         size,
         counters,
-        false,
+        isNew,
         (at) => new Graph(this.#h, at),
         (into) => {
-          if ('addEdge' in content) into.#copy(content as DirectedGraph<NI, NI, EI, EI>);
-          else into.#fill(content as GraphContent<NI, EI>);
+          const parts = into.#parts;
+          try {
+            if ('addEdge' in content) into.#copy(content as DirectedGraph<NI, NI, EI, EI>);
+            else into.#fill(content as GraphContent<NI, EI>);
+          } catch (error) {
+            parts.nextNode = 0;
+            parts.nextEdge = 0;
+            throw error;
+          }
         },
       );
     }

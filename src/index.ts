@@ -103,4 +103,6 @@ export type { BackupOptions, BackupReport } from './services/backup.ts';
 export type { Migrated, MigrateOptions } from './services/evolution/all.ts';
 export { Names, type NameEntry, type SetOptions } from './services/naming.ts';
 export { createPort, openPort, Port, portBytes, type PortMessage, type PortOptions } from './services/port.ts';
+export { Watch, type WatchOptions } from './services/watch.ts';
+export type { WatchEnd } from './kernel/watch.ts';
 export { open, Snapshot, Space, type OpenOptions, type SpaceStat, type Target } from './space.ts';

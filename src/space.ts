@@ -24,6 +24,7 @@ import { defragment, type Defragmented } from './services/defragment.ts';
 import { migrateAll, type Migrated, type MigrateOptions } from './services/evolution/all.ts';
 import { installEvolution } from './services/evolution/open.ts';
 import { Names } from './services/naming.ts';
+import { Watch, type WatchOptions } from './services/watch.ts';
 
 export interface OpenOptions {
   /** Make the space where the directory holds none (default true). */
@@ -356,6 +357,27 @@ export class Space {
    */
   backup(directory: string, options: BackupOptions = {}): Promise<BackupReport> {
     return backupSpace(this.#kernel, directory, options);
+  }
+
+  /**
+   * Tells of changes of an object, by any process; parts that its collections go on in count as it. The listener is called when the event
+   * loop comes round: once for all changes until then, and again for what comes after. Without a listener, iterate over the watch.
+   * Not for shared objects (NotSupported): `threadSync` watches their words.
+   */
+  watch<T extends Target>(target: T, listener: (target: T) => unknown): Watch<T>;
+  watch<T extends Target, V = T>(target: T, options?: WatchOptions<T, V>, listener?: (value: V) => unknown): Watch<V>;
+  watch<T extends Target, V>(
+    target: T,
+    options: WatchOptions<T, V> | ((target: T) => unknown) = {},
+    listener?: (value: V) => unknown,
+  ): Watch<V> {
+    if (typeof options === 'function') return this.watch<T, V>(target, {}, () => options(target));
+    const h = handleOf(this.#kernel, target);
+    if (h.cold) h.warm();
+    if (h.kind === KIND.shared)
+      throw new TwzError('NotSupported', `object ${h.id} is shared: watch its words, by threadSync`, { id: h.id });
+    if (h.snapshot !== undefined) throw new TwzError('NotSupported', `object ${h.id} is of a snapshot: it does not change`, { id: h.id });
+    return new Watch<V>(target, (watcher) => this.#kernel.watch(h, watcher), options, listener);
   }
 
   // --- facts and end ------------------------------------------------------------------------------------------------------

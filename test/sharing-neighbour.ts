@@ -23,6 +23,11 @@ const deeds: Readonly<Record<string, (...args: readonly string[]) => unknown>> =
       counter.n += Number(n);
       return counter.n;
     }),
+  /** As many transactions. */
+  spree: (name = '', n = '1') => {
+    for (let i = 0; i < Number(n); i++) here().relaxed(() => void here().names.get(name, Counter).n++);
+    return Number(n);
+  },
   put: (key = '', value = '') => here().relaxed(() => void here().names.get('/shelf', Shelf).set(key, value)) ?? 'put',
   fill: (name = '', from = '0', to = '0', value = '0') =>
     here().relaxed(() => {

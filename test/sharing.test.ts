@@ -1,55 +1,14 @@
 /** T10, T13: one space, open in several processes and threads at once. */
 import assert from 'node:assert/strict';
-import { spawn, type ChildProcess } from 'node:child_process';
 import * as fs from 'node:fs';
-import { createInterface } from 'node:readline';
 import { test, type TestContext } from 'node:test';
-import { fileURLToPath } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { checkSpace } from '../src/services/check.ts';
 import { isTwzError, offsetOf, type Infer, type Space } from '../src/index.ts';
 import { crowd } from '../src/testing/crowd-run.ts';
 import { Ground, fails } from './hosts.ts';
+import { Neighbour } from './neighbour.ts';
 import { Big, Counter, Shelf } from './sharing-types.ts';
-
-const NEIGHBOUR = fileURLToPath(new URL('sharing-neighbour.js', import.meta.url));
-
-/** A process that does as it is told. */
-class Neighbour {
-  readonly process: ChildProcess;
-  readonly #lines: string[] = [];
-  #waiting: ((line: string) => void) | undefined;
-
-  constructor(t: TestContext, directory: string) {
-    const child = spawn(process.execPath, [NEIGHBOUR, directory], { stdio: ['pipe', 'pipe', 'inherit'] });
-    this.process = child;
-    createInterface({ input: child.stdout }).on('line', (line) => {
-      const waiting = this.#waiting;
-      this.#waiting = undefined;
-      if (waiting === undefined) this.#lines.push(line);
-      else waiting(line);
-    });
-    t.after(() => this.kill());
-  }
-
-  async does(...words: readonly (string | number)[]): Promise<unknown> {
-    this.process.stdin?.write(`${words.join(' ')}\n`);
-    return JSON.parse(await this.#line());
-  }
-
-  #line(): Promise<string> {
-    const line = this.#lines.shift();
-    return line === undefined ? new Promise((resolve) => (this.#waiting = resolve)) : Promise.resolve(line);
-  }
-
-  kill(): Promise<void> {
-    if (this.process.exitCode !== null || this.process.signalCode !== null) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.process.once('close', () => resolve());
-      this.process.kill('SIGKILL');
-    });
-  }
-}
 
 function shared(name: string, body: (ground: Ground, t: TestContext) => void | Promise<void>): void {
   test(name, (t) => body(new Ground('linux', t), t));

@@ -10,7 +10,7 @@
  * LSNs are f64: whole numbers below 2^53, stored and loaded in one piece.
  */
 export const LIVE_MAGIC = 0x565a5754; // "TWZV"
-export const LIVE_FORMAT = 1;
+export const LIVE_FORMAT = 2;
 
 /** Byte offsets. Locks lie on cache lines of their own. */
 export const LIVE = {
@@ -30,6 +30,8 @@ export const LIVE = {
   sole: 28,
   /** 1: somebody would join, and waits for `sole` to become 0. */
   knock: 32,
+  /** 1: somebody sleeps until `commits` changes. Whoever raises it takes this back, and wakes all. */
+  watched: 36,
   /** The log's append lock. */
   append: 64,
   /** Held by who runs alone. */

@@ -198,6 +198,8 @@ export class Follower {
     const kernel = this.#kernel;
     const id = this.#id(words, at);
     const operation = words[at + 4] as number;
+    if (operation === OPERATION.remove) kernel.watches?.removed(id);
+    else kernel.watches?.changed(id);
     let h = kernel.handles.get(id);
     if (operation === OPERATION.adopt) {
       this.#adopt(id);

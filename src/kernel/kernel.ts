@@ -25,6 +25,7 @@ import type { Recovery } from './recovery.ts';
 import { keepShared, leaveShared, showShared } from './shared-object.ts';
 import type { Snapshot } from './snapshot.ts';
 import { enlist, FrameWriter, Transaction } from './transaction.ts';
+import { Watches, type Watcher } from './watch.ts';
 import { Windows, type Slot } from './windows.ts';
 
 export interface KernelOptions {
@@ -64,6 +65,7 @@ export class Kernel {
   readonly handles = new Map<ObjectId, Handle>();
   readonly snapshots = new Set<Snapshot>();
   readonly resolvers = new Map<string, Resolver>();
+  watches: Watches | undefined;
   /** Leases that stay with this process, and for how many objects with raw views. */
   readonly stuck = new Map<number, number>();
   /** Handles with raw views. */
@@ -189,6 +191,14 @@ export class Kernel {
   detach(h: Handle, page: number): void {
     for (const snapshot of this.snapshots) snapshot.detach(h.id, page);
     if (h.copies !== undefined) for (const copy of h.copies) if (copy.fileMapped) copy.detach(page);
+  }
+
+  /** Tells the watcher of each change of the object and its parts. Returns how to end that. */
+  watch(h: Handle, watcher: Watcher): () => void {
+    this.idle('a watch');
+    this.catchUp();
+    this.watches ??= new Watches(this);
+    return this.watches.add(h, watcher);
   }
 
   // --- handles ------------------------------------------------------------------------------------------------------------
@@ -640,6 +650,7 @@ export class Kernel {
     if (this.closed) return;
     for (const snapshot of this.snapshots) snapshot.close();
     this.closed = true;
+    this.watches?.close();
     for (const h of this.handles.values()) {
       h.region?.end();
       h.hide();

@@ -198,6 +198,14 @@ export class Live {
   /** Makes all look for news. */
   announce(): void {
     Atomics.add(this.i32, LIVE.commits >> 2, 1);
+    this.rouse();
+  }
+
+  /** After `commits` was raised: wakes who sleeps until then. */
+  rouse(): void {
+    const watched = LIVE.watched >> 2;
+    if (Atomics.load(this.i32, watched) !== 0 && Atomics.exchange(this.i32, watched, 0) !== 0)
+      this.#window.wake(this.#base + LIVE.commits, 1 << 30);
   }
 
   // --- the others -----------------------------------------------------------------------------------------------------------------

@@ -153,6 +153,7 @@ export class Log implements Mender {
     if (this.#live === undefined || this.#live.sole || --this.#depth > 0) return;
     this.#store(this.#live);
     this.#live.give(LIVE.append >> 2);
+    this.#live.rouse();
   }
 
   #load({ i32, f64 }: Live): void {
@@ -204,6 +205,7 @@ export class Log implements Mender {
       this.#host.write(this.#segments.get(this.#segments.sequenceOf(this.end)).file, new Uint8Array(FRAME.header), offset);
     Atomics.add(live.i32, LIVE.turn >> 2, 2 - (Atomics.load(live.i32, LIVE.turn >> 2) & 1));
     this.#store(live);
+    live.rouse();
   }
 
   /** The tail begins anew, once all that is in it is in its segment. */

@@ -540,6 +540,7 @@ function settle(kernel: Kernel, h: Handle): void {
     h.state = 'deleted';
     discard(kernel, h);
     kernel.checkpointer.removed(h.id, lsn);
+    kernel.watches?.removed(h.id);
     return;
   }
   if (h.adopted || h.kind === KIND.shared) {
@@ -547,6 +548,7 @@ function settle(kernel: Kernel, h: Handle): void {
     shrink(h);
     return;
   }
+  if (h.logged || h.volatile) kernel.watches?.changed(h.id);
   // Stores that changed nothing are no commit of this object.
   if (!h.volatile && h.logged) {
     kernel.checkpointer.changed(h);

@@ -1,0 +1,44 @@
+/** Another process in the space of a test. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import type { TestContext } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const NEIGHBOUR = fileURLToPath(new URL('sharing-neighbour.js', import.meta.url));
+
+/** A process that does as it is told: see sharing-neighbour.ts. */
+export class Neighbour {
+  readonly process: ChildProcess;
+  readonly #lines: string[] = [];
+  #waiting: ((line: string) => void) | undefined;
+
+  constructor(t: TestContext, directory: string) {
+    const child = spawn(process.execPath, [NEIGHBOUR, directory], { stdio: ['pipe', 'pipe', 'inherit'] });
+    this.process = child;
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      const waiting = this.#waiting;
+      this.#waiting = undefined;
+      if (waiting === undefined) this.#lines.push(line);
+      else waiting(line);
+    });
+    t.after(() => this.kill());
+  }
+
+  async does(...words: readonly (string | number)[]): Promise<unknown> {
+    this.process.stdin?.write(`${words.join(' ')}\n`);
+    return JSON.parse(await this.#line());
+  }
+
+  #line(): Promise<string> {
+    const line = this.#lines.shift();
+    return line === undefined ? new Promise((resolve) => (this.#waiting = resolve)) : Promise.resolve(line);
+  }
+
+  kill(): Promise<void> {
+    if (this.process.exitCode !== null || this.process.signalCode !== null) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.process.once('close', () => resolve());
+      this.process.kill('SIGKILL');
+    });
+  }
+}

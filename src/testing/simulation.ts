@@ -85,7 +85,7 @@ export class Simulation {
   #acknowledged = 0;
   /** The model of the transaction that is being committed. */
   #draft: World | undefined;
-  /** False while a space is opened after a crash: how much was lost is not known yet. */
+  /** False while a space is opened, and looked at, after a crash: how much was lost is not known yet. */
   #found = true;
   /** Counts lives: what was promised in an earlier one is of no account. */
   #life = 0;
@@ -353,7 +353,6 @@ export class Simulation {
     this.#watch();
     this.#found = false;
     this.#open();
-    this.#found = true;
     const what = powerLost ? `power lost, plan ${JSON.stringify(plan)}` : 'process died';
     const text = observe(this.#live(), this.#universe).join('\n');
     // Two states may read alike, and differ in objects that only the kernel knows.
@@ -364,6 +363,8 @@ export class Simulation {
     else if (index >= allowed.first) this.#states = this.#states.slice(0, index + 1);
     else throw new Misfit(`${what}; found ${index}, expected ${allowed.first} to ${allowed.last}:\n${difference(this.#now().text, text)}`);
     this.#draft = undefined;
+    // Not before: to look at many objects makes room for them, which may bring the log to the disk.
+    this.#found = true;
     // What was found beyond the acknowledged is promised to nobody: it may have come from the log's tail, and be lost the next time.
     this.#tell(`${what}: ${this.#committed} found`);
     this.#compareLive();

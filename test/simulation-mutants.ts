@@ -88,8 +88,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'removal-before-log',
     file: 'checkpoint.js',
-    from: 'return;\n        log.sync();\n        for (const [id, lsn] of this.#removed)',
-    to: 'return;\n        for (const [id, lsn] of this.#removed)',
+    from: 'return;\n        log.sync();\n        // Who committed',
+    to: 'return;\n        // Who committed',
   },
   { name: 'removal-unsynced', file: 'checkpoint.js', from: 'this.#unsynced.add(parentOf(path));', to: '' },
   {

@@ -20,12 +20,12 @@ import type { Handle } from './object.ts';
 import { wholeOf } from './parts.ts';
 
 /** Why nothing more will be told. */
-export type WatchEnd = 'closed' | 'deleted' | 'spaceClosed';
+export type WatchEnd = 'closed' | 'deleted' | 'spaceClosed' | 'lost';
 
 export interface Watcher {
   /** Something of the object has changed, once or more often. */
   changed(): void;
-  /** It was deleted, or the space closed, or cannot be followed any more. */
+  /** It was deleted, or the space closed, or, with the error, cannot be followed any more. */
   ended(why: WatchEnd, error?: TwzError): void;
 }
 
@@ -126,7 +126,7 @@ export class Watches {
         watching.watcher.changed();
       } catch (error) {
         // It is nobody's to catch; the others are told all the same.
-        queueMicrotask(() => {
+        this.#kernel.host.soon(() => {
           throw error;
         });
       }
@@ -186,7 +186,7 @@ export class Watches {
     if (!isTwzError(error)) throw error;
     for (const watching of this.#all) {
       this.#remove(watching);
-      watching.watcher.ended('closed', error);
+      watching.watcher.ended('lost', error);
     }
   }
 

@@ -31,8 +31,10 @@ function kept(value: unknown): unknown {
 
 /** Something watches an object until it is closed, or the object or the space is gone. Close it, or let `using` do it. */
 export class Watch<V> implements AsyncIterable<V>, Disposable {
-  /** Resolves when nothing more will be told. Rejects where others' changes cannot be followed any more, with LogCorrupt and the like. */
+  /** Resolves when nothing more will be told: `lost` where others' changes cannot be followed any more, and `error` says why. */
   readonly ended: Promise<WatchEnd>;
+  /** LogCorrupt and the like, where others cannot be followed. An iteration throws it. */
+  error: TwzError | undefined;
   readonly #target: unknown;
   readonly #of: ((target: never) => V) | undefined;
   readonly #listener: ((value: V) => unknown) | undefined;
@@ -42,10 +44,8 @@ export class Watch<V> implements AsyncIterable<V>, Disposable {
   #last: unknown;
   #news = false;
   #end: WatchEnd | undefined;
-  #error: TwzError | undefined;
   #waiting: (() => void) | undefined;
   #resolve: (why: WatchEnd) => void = () => undefined;
-  #reject: (error: unknown) => void = () => undefined;
 
   /** Use `space.watch`. */
   constructor(
@@ -59,12 +59,7 @@ export class Watch<V> implements AsyncIterable<V>, Disposable {
     this.#of = of;
     this.#listener = listener;
     this.#signal = signal;
-    this.ended = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
-    // Whoever does not look at it need not.
-    this.ended.catch(() => undefined);
+    this.ended = new Promise((resolve) => (this.#resolve = resolve));
     if (of !== undefined) this.#last = kept(this.#value());
     this.#stop = start({ changed: () => this.#changed(), ended: (why, error) => this.#finish(why, error) });
     signal?.addEventListener('abort', this.#onAbort, { once: true });
@@ -97,10 +92,9 @@ export class Watch<V> implements AsyncIterable<V>, Disposable {
   #finish(why: WatchEnd, error?: TwzError): void {
     if (this.#end !== undefined) return;
     this.#end = why;
-    this.#error = error;
+    this.error = error;
     this.#signal?.removeEventListener('abort', this.#onAbort);
-    if (error === undefined) this.#resolve(why);
-    else this.#reject(error);
+    this.#resolve(why);
     this.#waiting?.();
   }
 
@@ -123,7 +117,7 @@ export class Watch<V> implements AsyncIterable<V>, Disposable {
           this.#waiting = undefined;
         }
         if (this.#end !== undefined) {
-          if (this.#error !== undefined) throw this.#error;
+          if (this.error !== undefined) throw this.error;
           return;
         }
         const told = this.#look();

@@ -104,6 +104,7 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
       descend(h, o);
       F.index = 0;
     } else {
+      if (!exact && F.above < 0) lookAbove(h, o);
       // One that is put behind all others, shares with them what the nodes above it say, and has room in its leaf, is where it belongs.
       const fits = F.above >= 0 && F.index < LEAF_MAX && !sharesMore(h, o, F.above);
       if (!exact && !fits && limits(h, o, c)) widen(h, o, c);
@@ -119,6 +120,16 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     put16(n, at, count + 1);
     put(h, o, h.dv.getUint32(o, true) + 1);
     changed(h, o);
+  }
+
+  /** Sets `F.above` where the search led behind the last entry of all. */
+  function lookAbove(h: ObjectHandle, o: number): void {
+    const n = F.leaf;
+    const at = F.leafAt;
+    const count = n.dv.getUint16(at, true);
+    if (F.index !== count || count === 0 || n.dv.getUint32(at + NEXT, true) !== 0) return;
+    const c = n.dv.getUint32(at + RECORDS + (count - 1) * 4, true);
+    F.above = R.above(object(h, o, c), offset(c));
   }
 
   /** Splits the full F.leaf of the last search, and puts `F.leaf` and `F.index` where the scratch key, of F.record `c`, belongs. */

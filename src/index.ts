@@ -7,6 +7,22 @@ export { Once } from './lib/sync/once.ts';
 export { RwLock, type ReadGuard } from './lib/sync/rw-lock.ts';
 export { SeqLock } from './lib/sync/seq-lock.ts';
 export { Barrier, Condition, Counter, Latch, Semaphore } from './lib/sync/signals.ts';
+export type { DeviceClass, DeviceStatus } from './abi/device-format.ts';
+export { ClockDevice, DeviceTimer, TimerDevice, type Time, type TimerOptions } from './lib/devices/clock.ts';
+export type { Address } from './lib/devices/address.ts';
+export { BlockDevice, type BlockTarget, type Sectors } from './lib/devices/block.ts';
+export {
+  Connection,
+  DatagramSocket,
+  Listener,
+  NetworkDevice,
+  type Datagram,
+  type Endpoint,
+  type ListenOptions,
+} from './lib/devices/network.ts';
+export { ConsoleDevice } from './lib/devices/console.ts';
+export { EntropyDevice } from './lib/devices/entropy.ts';
+export { Device, DeviceHead } from './lib/devices/head.ts';
 export { barrier, condition, counter, latch, mutex, once, rwLock, semaphore, seqLock } from './lib/sync/fields.ts';
 export {
   threadSync,
@@ -105,4 +121,15 @@ export { Names, type NameEntry, type SetOptions } from './services/naming.ts';
 export { createPort, openPort, Port, portBytes, type PortMessage, type PortOptions } from './services/port.ts';
 export { Watch, type WatchOptions } from './services/watch.ts';
 export type { WatchEnd } from './kernel/watch.ts';
+export type { ConsoleStreams, InputStream, OutputStream } from './host/console-streams.ts';
+export { devices, openDevice, type DeviceClasses, type DeviceEntry } from './services/devices/open.ts';
+export {
+  startDevices,
+  type BlockOptions,
+  type NetworkOptions,
+  type ClockOptions,
+  type DeviceOptions,
+  type Devices,
+  type TimerDeviceOptions,
+} from './services/devices/start.ts';
 export { open, Snapshot, Space, type OpenOptions, type SpaceStat, type Target } from './space.ts';

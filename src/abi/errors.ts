@@ -20,7 +20,8 @@ export type ErrorCategory =
   | 'space'
   | 'host'
   | 'sync'
-  | 'queue';
+  | 'queue'
+  | 'device';
 
 interface ErrorPage {
   readonly code: number;
@@ -421,6 +422,48 @@ export const ERRORS = {
   ),
   RequestCancelled: page(1107, 'queue', 'The request was cancelled before it was completed.', 'Submit it again if it is still wanted.'),
   RequestFailed: page(1108, 'queue', 'Who served the request failed at it.', 'Read the message: it is that of the error there.'),
+
+  DeviceMissing: page(
+    1201,
+    'device',
+    'There is no such device in the space.',
+    'Start it with `startDevices`; `devices(space)` lists those that there are.',
+  ),
+  DeviceInvalid: page(
+    1202,
+    'device',
+    'What lies there is no device of that class, or is damaged.',
+    'Ask for the class that the message names.',
+  ),
+  DeviceGone: page(
+    1203,
+    'device',
+    'The driver of the device has ended, or was killed: nothing comes from the device any more.',
+    'Start the devices again, and open them anew.',
+  ),
+  DeviceBusy: page(
+    1204,
+    'device',
+    'All timers, sockets or requests of the device are in use, or another process serves the devices.',
+    'Release what is not needed, or start the device with more of them.',
+  ),
+  DeviceFailed: page(1205, 'device', 'The device could not do what was asked.', 'Read the message: it says what the system answered.'),
+  DeviceTimedOut: page(1206, 'device', 'The device did not come to it in time.', 'Try again, or allow more time.'),
+  ConnectionRefused: page(1207, 'device', 'Nobody listens at that address.', 'Start the server, or correct the address.'),
+  ConnectionReset: page(1208, 'device', 'The other side broke the connection off.', 'Connect again.'),
+  AddressTaken: page(1209, 'device', 'Another program listens at that address.', 'Take port 0, or end the other program.'),
+  AddressForbidden: page(
+    1210,
+    'device',
+    'The network device does not reach that address: by default there is loopback only.',
+    'Start the device with `addresses: "all"`.',
+  ),
+  AddressInvalid: page(
+    1211,
+    'device',
+    'What was given is no IP address or port.',
+    'Give an address as 127.0.0.1 or ::1, and a port from 0 to 65535.',
+  ),
 } as const satisfies Record<string, ErrorPage>;
 
 export type ErrorName = keyof typeof ERRORS;

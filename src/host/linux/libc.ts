@@ -16,6 +16,9 @@ interface Libc {
   readonly syncfsAsync: (fd: number, done: (error: Error | null, result: number) => void) => void;
   readonly memmove: (to: Uint8Array, from: Uint8Array, length: number) => number;
   readonly syscall: (number: number, a: number, b: number, c: number, d: number, e: number, f: number) => number;
+  /** Fills seconds and nanoseconds, 8 bytes each. */
+  readonly clockGettime: (clock: number, into: Uint8Array) => number;
+  readonly fallocate: (fd: number, mode: number, offset: number, length: number) => number;
   readonly errno: () => number;
   readonly errors: Readonly<Record<string, number>>;
 }
@@ -36,6 +39,8 @@ function load(): Libc {
     close: lib.func('int close(int fd)'),
     flock: lib.func('int flock(int fd, int op)'),
     memmove: lib.func('memmove', 'int64', ['void *', 'void *', 'size_t']),
+    clockGettime: lib.func('int clock_gettime(int clock, void *time)'),
+    fallocate: lib.func('int fallocate(int fd, int mode, int64 offset, int64 length)'),
     // The arguments of futex(2) and futex_waitv(2), the calls that go this way.
     syscall: lib.func('syscall', 'int64', ['int64', 'int64', 'int', 'uint32', 'int64', 'int64', 'uint32']),
     errno: () => koffi.errno(),

@@ -20,6 +20,7 @@ const PAGES = [
   'docs/coming-from.md',
   'docs/processes.md',
   'docs/queues.md',
+  'docs/devices.md',
   'docs/recipes.md',
 ];
 

@@ -132,4 +132,9 @@ export {
   type Devices,
   type TimerDeviceOptions,
 } from './services/devices/start.ts';
+export { ThreadRepr, type ThreadReason, type ThreadStatus } from './services/threads/control.ts';
+export type { MailboxOptions } from './services/threads/mailbox.ts';
+export { ThreadSelf } from './services/threads/self.ts';
+export { spawn, threadOf, threads, type SpawnOptions } from './services/threads/spawn.ts';
+export { Thread, type StopOptions, type ThreadResult } from './services/threads/thread.ts';
 export { open, Snapshot, Space, type OpenOptions, type SpaceStat, type Target } from './space.ts';

@@ -21,7 +21,8 @@ export type ErrorCategory =
   | 'host'
   | 'sync'
   | 'queue'
-  | 'device';
+  | 'device'
+  | 'thread';
 
 interface ErrorPage {
   readonly code: number;
@@ -463,6 +464,44 @@ export const ERRORS = {
     'device',
     'What was given is no IP address or port.',
     'Give an address as 127.0.0.1 or ::1, and a port from 0 to 65535.',
+  ),
+
+  ThreadFailed: page(
+    1301,
+    'thread',
+    'The main function of a thread threw, or its module could not be loaded.',
+    'Read the message: it is that of the error there; `context` has its name and its stack.',
+  ),
+  ThreadKilled: page(
+    1302,
+    'thread',
+    'A thread was ended from outside, or its process died.',
+    'The code is 128 and the number of the signal where that is known, else -1. Look at the system log for one that nobody sent.',
+  ),
+  ThreadTimeout: page(
+    1303,
+    'thread',
+    'A thread had not ended, or not stopped at a point, when the time was over.',
+    'Wait longer, ask it to stop, or kill it. A thread that is to be suspended must come to `point()`.',
+  ),
+  ThreadEnded: page(
+    1304,
+    'thread',
+    'The thread has ended, and can be sent nothing any more.',
+    'Read how it ended with `result`, and spawn another.',
+  ),
+  ThreadRuns: page(1305, 'thread', 'The control object of a thread that runs cannot be released.', 'Stop it first, and wait for it.'),
+  ThreadModule: page(
+    1306,
+    'thread',
+    'The module of a thread has no main function, or the function gave what is no exit code.',
+    'Export a function `main`, or as default, that returns nothing or an integer from 0 to 32767.',
+  ),
+  SupervisorGaveUp: page(
+    1307,
+    'thread',
+    'A supervised thread ended more often than its limit of restarts allows.',
+    'The message has how it ended last. Mend the cause, or raise `restartsMax`.',
   ),
 } as const satisfies Record<string, ErrorPage>;
 

@@ -45,8 +45,12 @@ export interface SyncWords {
 export interface Threads {
   /** The calling thread. */
   readonly self: number;
+  /** The first thread of a process, 0 where there is none. */
+  of(pid: number): number;
   /** False only where that thread has certainly ended. */
   lives(thread: number): boolean;
+  /** How a thread ended that is not cleared away yet, as wait(2) tells it: the signal, and above 8 bits the code. Undefined where that is gone. */
+  ending(thread: number): number | undefined;
   /** For people: "process 17" or "thread 19 of process 17", and whether it is stopped. */
   show(thread: number): string;
   /** Milliseconds, monotonic. */

@@ -1,8 +1,8 @@
 /** `twz run`: a program in TypeScript or JavaScript, in this process, with `twizzler` at hand. */
-import { register } from 'node:module';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { TwzError, isTwzError } from '../abi/errors.ts';
+import { acceptTypeScript } from '../host/typescript.ts';
 import { EXIT, report } from './failure.ts';
 import { err } from './output.ts';
 import { spaceDirectory, theHost, type Common } from './space.ts';
@@ -10,12 +10,7 @@ import { spaceDirectory, theHost, type Common } from './space.ts';
 /** What a file exports. Types are stripped as it is loaded, and `twizzler` is this package. */
 export async function importProgram(file: string): Promise<Readonly<Record<string, unknown>>> {
   if (!theHost().exists(file)) throw new TwzError('FileMissing', `there is no file ${file}`, { file });
-  // Compiled code lies beside this file; the compiler rewrites imports, not URLs.
-  const entries = {
-    twizzler: new URL('../index.js', import.meta.url).href,
-    'twizzler/testing': new URL('../testing/index.js', import.meta.url).href,
-  };
-  register(new URL('./run-hooks.js', import.meta.url), { data: { entries } });
+  acceptTypeScript();
   const exported: unknown = await import(pathToFileURL(resolve(file)).href);
   return exported as Readonly<Record<string, unknown>>;
 }

@@ -9,6 +9,10 @@ export class ProcessThreads implements Threads {
   /** Threads of one process differ in the upper bits, 255 of them; whether one has ended is known with its process. */
   readonly self: number = (process.pid & ID_MASK) | ((threadId % 256) << ID_BITS);
 
+  of(pid: number): number {
+    return this.lives(pid) ? pid & ID_MASK : 0;
+  }
+
   lives(thread: number): boolean {
     try {
       process.kill(thread & ID_MASK, 0);
@@ -16,6 +20,10 @@ export class ProcessThreads implements Threads {
     } catch (error) {
       return !(error instanceof Error && 'code' in error && error.code === 'ESRCH');
     }
+  }
+
+  ending(): undefined {
+    return undefined;
   }
 
   show(thread: number): string {

@@ -141,6 +141,11 @@ export class Kernel {
     if (this.transaction === undefined && !this.closed) this.follower?.catchUp();
   }
 
+  /** Lets in who knocks, while this thread blocks. */
+  admit(): void {
+    if (this.live?.sole === true && this.live.knocked && this.transaction === undefined) this.welcome();
+  }
+
   /** Somebody knocks: from now on this process is one of several. Not inside a transaction. */
   welcome(): void {
     const { live } = this;

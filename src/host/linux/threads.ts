@@ -16,6 +16,8 @@ interface Stat {
   readonly state: string;
   readonly process: string;
   readonly started: string;
+  /** As wait(2) tells it; of one that has ended. */
+  readonly ending: number;
 }
 
 /** Undefined where there is no such thread, or this process may not see it. */
@@ -25,7 +27,12 @@ function statOf(thread: number): Stat | undefined {
     // The second field is a name in parentheses, with anything in it.
     const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
     const status = fs.readFileSync(`/proc/${thread}/status`, 'latin1');
-    return { state: fields[0] ?? '', started: fields[19] ?? '', process: /^Tgid:\s*(\d+)/m.exec(status)?.[1] ?? '?' };
+    return {
+      state: fields[0] ?? '',
+      started: fields[19] ?? '',
+      ending: Number(fields[49] ?? 0),
+      process: /^Tgid:\s*(\d+)/m.exec(status)?.[1] ?? '?',
+    };
   } catch {
     return undefined;
   }
@@ -56,6 +63,11 @@ export class LinuxThreads implements Threads {
     return (id & ID_MASK) | ((hash(`${this.#boot} ${started}`) & 255) << ID_BITS);
   }
 
+  of(pid: number): number {
+    const stat = statOf(pid);
+    return stat === undefined ? 0 : this.#name(pid, stat.started);
+  }
+
   lives(thread: number): boolean {
     if (thread === this.self) return true;
     const id = thread & ID_MASK;
@@ -68,6 +80,12 @@ export class LinuxThreads implements Threads {
     // Hidden from us, or gone in between: the next look tells.
     if (stat === undefined) return true;
     return stat.state !== 'Z' && stat.state !== 'X' && this.#name(id, stat.started) === thread;
+  }
+
+  ending(thread: number): number | undefined {
+    const id = thread & ID_MASK;
+    const stat = statOf(id);
+    return stat?.state === 'Z' && this.#name(id, stat.started) === thread ? stat.ending : undefined;
   }
 
   show(thread: number): string {

@@ -68,6 +68,8 @@ export class SimulatedHost implements Host {
   readonly #windows: SimulatedWindow[] = [];
   readonly futex: LocalFutex = new LocalFutex({
     self: 1,
+    of: () => 1,
+    ending: () => undefined,
     lives: (thread) => thread === 1,
     show: (thread) => `thread ${thread}`,
     now: () => this.now(),

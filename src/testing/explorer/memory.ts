@@ -82,7 +82,7 @@ export function quietWords(buffer: ArrayBuffer): SyncWords {
     wake: () => 0,
     waitAny: () => ({ why: 'changed', at: 0 }),
     waitAnyAsync: () => Promise.resolve({ why: 'changed', at: 0 }),
-    threads: { self: 0x3fffffff, lives: () => true, show: String, now: () => 0 },
+    threads: { self: 0x3fffffff, of: () => 0, ending: () => undefined, lives: () => true, show: String, now: () => 0 },
   };
 }
 
@@ -125,6 +125,8 @@ export function exploredMemory(buffer: ArrayBuffer, stepper: Stepper, real: type
       get self() {
         return stepper.current + 1;
       },
+      of: () => 0,
+      ending: () => undefined,
       lives: (thread) => stepper.lives(thread - 1),
       show: (thread) => `thread ${thread - 1}`,
       now: () => 0,

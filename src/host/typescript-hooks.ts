@@ -1,5 +1,5 @@
 /**
- * Module hooks for `twz run`: TypeScript is stripped of its types as it is loaded, and `twizzler` is this package, wherever the program
+ * Module hooks for programs as they are written: TypeScript is stripped of its types as it is loaded, and `twizzler` is this package, wherever the program
  * lies. Runs in the loader's own thread.
  */
 import { transformSync } from 'amaro';

@@ -136,5 +136,14 @@ export { ThreadRepr, type ThreadReason, type ThreadStatus } from './services/thr
 export type { MailboxOptions } from './services/threads/mailbox.ts';
 export { ThreadSelf } from './services/threads/self.ts';
 export { spawn, threadOf, threads, type SpawnOptions } from './services/threads/spawn.ts';
+export {
+  Supervisor,
+  SupervisorState,
+  supervise,
+  supervisors,
+  type ChildSpec,
+  type RestartPolicy,
+  type SuperviseOptions,
+} from './services/threads/supervise.ts';
 export { Thread, type StopOptions, type ThreadResult } from './services/threads/thread.ts';
 export { open, Snapshot, Space, type OpenOptions, type SpaceStat, type Target } from './space.ts';

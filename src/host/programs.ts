@@ -6,6 +6,7 @@ import { spawn } from 'node:child_process';
 import * as os from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
+import { libc } from './linux/libc.ts';
 
 /** How a program ended. */
 export interface Ending {
@@ -68,6 +69,16 @@ export function startProcess(main: URL, data: object, { execArgv, prints }: Prog
 export function startedWith(text: string | undefined): unknown {
   if (!isMainThread) return workerData?.twizzlerThread;
   return text === undefined ? undefined : JSON.parse(text);
+}
+
+const SYS_PRCTL: Readonly<Record<string, number>> = { x64: 157, arm64: 167 };
+const PR_SET_PDEATHSIG = 1;
+
+/** From now on the system ends this process when the thread that started it ends. Not for a worker thread: it ends with its process anyway. */
+export function endWithParent(): void {
+  const call = SYS_PRCTL[process.arch];
+  if (isMainThread && process.platform === 'linux' && call !== undefined)
+    libc().syscall(call, PR_SET_PDEATHSIG, os.constants.signals.SIGKILL, 0, 0, 0, 0);
 }
 
 /** Sends a process a signal. False where it is not there. */

@@ -13,7 +13,7 @@ import type { Space } from '../../space.ts';
 
 export interface MailboxOptions {
   /** What its records are, where they are no messages: `fixedBytes(n)`, `structRecord(Type)` and so on. */
-  readonly record?: RecordType<never, never>;
+  readonly record?: RecordType<unknown, never>;
   /** Bytes of the longest message (1023 by default). */
   readonly longest?: number;
   /** How many records have room (32 by default). */
@@ -28,9 +28,8 @@ export function messageRecord(longest: number): RecordType<Uint8Array> {
   return variableBytes(longest + 1);
 }
 
-export function mailboxRing({ record, longest = LONGEST, records = RECORDS }: MailboxOptions): RingOptions<never, never> {
-  const of: RecordType<never, never> | RecordType<Uint8Array> = record ?? messageRecord(longest);
-  return { kind: 'mpsc', record: of as RecordType<never, never>, records };
+export function mailboxRing({ record, longest = LONGEST, records = RECORDS }: MailboxOptions): RingOptions<unknown, never> {
+  return { kind: 'mpsc', record: record ?? messageRecord(longest), records };
 }
 
 function tagged(kind: number, bytes: Uint8Array): Uint8Array {

@@ -5,7 +5,7 @@
 import { TwzError } from '../../abi/errors.ts';
 import { parseId } from '../../abi/id.ts';
 import { chooseHost } from '../../host/choose.ts';
-import { startedWith } from '../../host/programs.ts';
+import { endWithParent, startedWith } from '../../host/programs.ts';
 import { acceptTypeScript } from '../../host/typescript.ts';
 import { open, type Space } from '../../space.ts';
 import { CODE_MAX, REQUEST, mapControl, type Control, type ThreadReason } from './control.ts';
@@ -37,6 +37,7 @@ class Running {
     this.#control.set('self', threads.self);
     this.#control.set('pid', process.pid);
     if (this.#control.outcome.reason !== undefined) process.exit(1);
+    if (start.orphan !== 'stay') this.#follow(start.orphan);
     process.on('uncaughtExceptionMonitor', (error: unknown) => this.#failed(error));
     process.on('beforeExit', () => this.#stalled());
     process.on('exit', (code) => this.#end(code));
@@ -63,8 +64,6 @@ class Running {
     const id = parseId(place.path.replace(/^.*\/|\.twz$/g, ''));
     const self = new ThreadSelf(space, this.#control, id, number);
     this.#self = self;
-    const { orphan } = self.repr;
-    if (orphan !== 'stay') this.#follow(orphan);
     return self;
   }
 
@@ -79,9 +78,12 @@ class Running {
 
   /** Looks from time to time whether who spawned it lives. */
   #follow(orphan: 'stop' | 'end'): void {
+    const { threads } = host.futex;
+    // Also where it does not give way to its event loop.
+    if (orphan === 'end') endWithParent();
     host.timer(PARENT_MS, () => {
       if (this.#over) return;
-      if (this.#self?.orphaned !== true) this.#follow(orphan);
+      if (threads.lives(this.#control.get('parent'))) this.#follow(orphan);
       else if (orphan === 'stop') this.#control.request(REQUEST.stop);
       else process.exit(1);
     });

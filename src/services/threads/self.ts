@@ -74,12 +74,13 @@ export class ThreadSelf {
     return this.#control.requested(REQUEST.stop);
   }
 
-  /** Aborted when it is asked to come to its end. */
+  /** Aborted when it is asked to come to its end: from the first use on, while its event loop goes. */
   get signal(): AbortSignal {
-    if (this.stopping) this.#stop.abort(stopped());
-    else if (!this.#listening) {
+    if (!this.#listening) {
       this.#listening = true;
-      void this.#listen();
+      // Never between two uses, so that who looks first and then listens misses nothing.
+      if (this.stopping) this.#stop.abort(stopped());
+      else void this.#listen();
     }
     return this.#stop.signal;
   }

@@ -31,6 +31,7 @@ export interface Start {
   readonly place: ControlPlace;
   readonly number: number;
   readonly module: string;
+  readonly orphan: 'stay' | 'stop' | 'end';
 }
 
 const MODULE_BYTES_MAX = 4096;
@@ -51,7 +52,8 @@ function nameOf(url: string): string {
   return url.startsWith('data:') ? 'data' : decodeURIComponent(url.replace(/[?#].*$/, '').replace(/^.*\//, '')).replace(/\.\w+$/, '');
 }
 
-function demandSharing(space: Space): void {
+/** Throws NotSupported, TransactionNested, SpaceClosed. */
+export function demandSharing(space: Space): void {
   const { kernel } = space;
   if (!kernel.host.sharing)
     throw new TwzError(
@@ -99,6 +101,7 @@ export function startProgram(space: Space, thread: Thread, options: Pick<SpawnOp
     place: { path: kernel.path(thread.id), size: object.size, root: object.rootOffset },
     number: thread.number,
     module: thread.module,
+    orphan: thread.repr.orphan,
   };
   const main = new URL(import.meta.url.endsWith('.ts') ? './main.ts' : './main.js', import.meta.url);
   const how: ProgramOptions = { name: thread.name, execArgv: options.execArgv, prints: options.prints ?? true };

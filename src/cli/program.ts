@@ -12,6 +12,7 @@ import { addLiveCommands } from './commands/live.ts';
 import { addMaintainCommands } from './commands/maintain.ts';
 import { addMeta } from './commands/meta.ts';
 import { addSpaceCommands } from './commands/space.ts';
+import { addThreadCommands } from './commands/threads.ts';
 import { addTransferCommands } from './commands/transfer.ts';
 
 const TOPICS = `
@@ -74,6 +75,7 @@ function buildProgram(ending: Ending): Command {
   addCompareCommands(program, ending);
   addMaintainCommands(program, ending);
   addLiveCommands(program);
+  addThreadCommands(program);
   for (const command of program.commands) {
     command.exitOverride().configureOutput({ writeOut: (text) => out.write(text), writeErr: () => undefined });
   }

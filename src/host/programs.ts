@@ -51,9 +51,16 @@ export function startThread(main: URL, data: object, { name, execArgv, prints }:
   return { pid: process.pid, ended, terminate: () => void worker.terminate(), unref: () => worker.unref() };
 }
 
+/** Options of Node that say what this process runs, with what comes after them: nothing for others. */
+const SAYS_WHAT = new Set(['-e', '--eval', '-p', '--print', '-pe']);
+
+function inherited(): string[] {
+  return process.execArgv.filter((each, i, all) => !SAYS_WHAT.has(each) && !SAYS_WHAT.has(all[i - 1] ?? ''));
+}
+
 /** Runs the program `main` in a process of its own. */
 export function startProcess(main: URL, data: object, { execArgv, prints }: ProgramOptions): Program {
-  const child = spawn(process.execPath, [...(execArgv ?? process.execArgv), fileURLToPath(main), JSON.stringify(data)], {
+  const child = spawn(process.execPath, [...(execArgv ?? inherited()), fileURLToPath(main), JSON.stringify(data)], {
     stdio: ['ignore', prints ? 'inherit' : 'ignore', prints ? 'inherit' : 'ignore'],
   });
   const ended = new Promise<Ending>((resolve) => {

@@ -10,6 +10,7 @@ import { isAccessor } from '../../lib/runtime.ts';
 import { variableBytes, type RecordType } from '../../lib/rings/records.ts';
 import type { RingOptions } from '../../lib/rings/ring.ts';
 import type { Space } from '../../space.ts';
+import type { Control } from './control.ts';
 
 export interface MailboxOptions {
   /** What its records are, where they are no messages: `fixedBytes(n)`, `structRecord(Type)` and so on. */
@@ -22,10 +23,17 @@ export interface MailboxOptions {
 
 const LONGEST = 1023;
 const RECORDS = 32;
+/** Where a ring says how long its records are. */
+const RECORD_SIZE_AT = 16;
 const KIND = { bytes: 0, reference: 1, value: 2 } as const;
 
 export function messageRecord(longest: number): RecordType<Uint8Array> {
   return variableBytes(longest + 1);
+}
+
+/** The longest message that a mailbox takes: its records have a byte more. */
+export function longestOf(control: Control): number {
+  return control.words.dv.getUint32(control.get('mailbox') + RECORD_SIZE_AT, true) - 1;
 }
 
 export function mailboxRing({ record, longest = LONGEST, records = RECORDS }: MailboxOptions): RingOptions<unknown, never> {

@@ -10,7 +10,7 @@ import type { Instance, Struct } from '../../lib/struct.ts';
 import type { AsyncWaitOptions, WaitOptions } from '../../lib/sync/waiting.ts';
 import type { Space } from '../../space.ts';
 import { REQUEST, ThreadRepr, type Control } from './control.ts';
-import { decodeMessage, messageRecord } from './mailbox.ts';
+import { decodeMessage, longestOf, messageRecord } from './mailbox.ts';
 import { argumentOf } from './table.ts';
 
 /** How often a thread that blocks looks whether it is asked to stop, in milliseconds. */
@@ -161,8 +161,7 @@ export class ThreadSelf {
   }
 
   #messages(): Consumer<Uint8Array> {
-    const longest = this.#control.words.dv.getUint32(this.#control.get('mailbox') + 16, true) - 1;
-    this.#inbox ??= this.mailbox(messageRecord(longest)).consumer();
+    this.#inbox ??= this.mailbox(messageRecord(longestOf(this.#control))).consumer();
     return this.#inbox;
   }
 

@@ -81,7 +81,7 @@ export function makeThread(space: Space, module: string, flags: number, options:
       // A ring begins on a line; blocks of a page or more do.
       repr.mailbox = made.allocate(Math.max(bytes, 4096));
       repr.errorAt = made.allocate(ERROR_BYTES);
-      return repr;
+      return made;
     });
     return made;
   });

@@ -13,7 +13,7 @@ import { vec } from '../../lib/collections/vec.ts';
 import { oneOf, text, u32 } from '../../lib/fields.ts';
 import { ref, struct, type Infer } from '../../lib/struct.ts';
 import type { Space } from '../../space.ts';
-import { FLAG, ThreadRepr } from './control.ts';
+import { FLAG } from './control.ts';
 import { makeThread, moduleUrl, startProgram, demandSharing, type SpawnOptions } from './spawn.ts';
 import { STOP_MS, type Thread, type ThreadResult } from './thread.ts';
 
@@ -50,7 +50,8 @@ const Supervised = struct('Supervised', {
   restarts: u32,
   /** How it ended last. */
   last: text,
-  control: ref(ThreadRepr),
+  /** ID of its control object. */
+  control: text,
 });
 
 /** What a supervisor knows. Of a supervisor that was killed it is what it knew last. */
@@ -138,7 +139,7 @@ export class Supervisor {
     space.relaxed(() => {
       for (const { index, thread } of this.#children) {
         const child = this.#state.children.get(index);
-        if (child !== undefined) child.control = thread.repr;
+        if (child !== undefined) child.control = thread.id;
       }
     });
     for (const child of this.#children) this.#start(child);
@@ -224,7 +225,11 @@ export class Supervisor {
       if (child.thread.control.gone) throw error;
     }
     child.running = false;
-    if (this.#space.closed || child.thread.control.gone) return;
+    if (this.#space.closed || child.thread.control.gone) {
+      // There is nothing to look after any more.
+      this.#finish('stopped');
+      return;
+    }
     const { result } = child.thread;
     if (result === undefined) return;
     this.#noteChild(child, 'ended', result);

@@ -1,18 +1,22 @@
-/** The table of a space's threads: what keeps their control objects and arguments alive, and tells them to everyone. */
-import { TwzError, isTwzError } from '../../abi/errors.ts';
+/**
+ * The table of a space's threads: it tells them to everyone, and keeps what they were started with. It has the IDs of their control objects, no
+ * references: those do not go into backups, and must not be missed there. A control object comes and goes in one transaction with its entry.
+ */
+import { TwzError } from '../../abi/errors.ts';
+import { parseId } from '../../abi/id.ts';
 import type { Obj } from '../../lib/object.ts';
 import { orderedMap } from '../../lib/collections/ordered-map.ts';
-import { link, u32 } from '../../lib/fields.ts';
-import { ref, struct, type Infer } from '../../lib/struct.ts';
+import { link, text, u32 } from '../../lib/fields.ts';
+import { struct, type Infer } from '../../lib/struct.ts';
 import type { Space } from '../../space.ts';
-import { Control, ThreadRepr } from './control.ts';
+import { Control } from './control.ts';
 
 /** Where it has its name. */
 export const THREADS = '/threads';
 /** The control objects of so many threads that have ended are kept; `spawn` lets go of those that ended before. */
 export const ENDED_MAX = 32;
 
-const ThreadEntry = struct('ThreadEntry', { control: ref(ThreadRepr), argument: link });
+const ThreadEntry = struct('ThreadEntry', { control: text, argument: link });
 type ThreadEntry = Infer<typeof ThreadEntry>;
 const ThreadTable = struct('ThreadTable', { next: u32, threads: orderedMap(u32, ThreadEntry) });
 type ThreadTable = Infer<typeof ThreadTable>;
@@ -33,23 +37,19 @@ function makeTable(space: Space): ThreadTable {
 
 /** Undefined where the control object is gone: it was deleted, or is of a space that this one was copied from. */
 export function controlOf(space: Space, entry: ThreadEntry): { readonly object: Obj; readonly control: Control } | undefined {
-  try {
-    if (entry.control === null) return undefined;
-    const object = space.object(entry.control);
-    return { object, control: new Control(object.sync(), object.rootOffset) };
-  } catch (error) {
-    if (isTwzError(error, 'ObjectMissing') || isTwzError(error, 'ObjectDeleted')) return undefined;
-    throw error;
-  }
+  const id = parseId(entry.control);
+  if (!space.has(id)) return undefined;
+  const object = space.object(id);
+  return { object, control: new Control(object.sync(), object.rootOffset) };
 }
 
 /** Enters a thread. Inside a transaction. */
-export function enterThread(space: Space, argument: Obj | null, make: (number: number) => ThreadRepr): number {
+export function enterThread(space: Space, argument: Obj | null, make: (number: number) => Obj): number {
   const table = makeTable(space);
   sweep(space, table);
   const number = table.next;
   table.next = number + 1;
-  table.threads.set(number, { control: make(number), argument });
+  table.threads.set(number, { control: make(number).id, argument });
   return number;
 }
 
@@ -80,5 +80,3 @@ export function argumentOf(space: Space, number: number): Obj | null {
   if (entry === undefined) throw new TwzError('ThreadEnded', `thread ${number} is not in the table of threads any more`, { number });
   return entry.argument;
 }
-
-export { ThreadEntry, ThreadTable };

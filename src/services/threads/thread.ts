@@ -1,5 +1,6 @@
 /** A thread as others see it: how it runs and how it ended, waiting for it, and what can be asked of it. */
 import { TwzError } from '../../abi/errors.ts';
+import type { SyncWords } from '../../abi/sync.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { signalName, signalProcess, type Program } from '../../host/programs.ts';
 import type { Obj } from '../../lib/object.ts';
@@ -10,7 +11,7 @@ import { SLICE_MS, type AsyncWaitOptions, type WaitOptions } from '../../lib/syn
 import type { SyncWord, ThreadSyncOp } from '../../lib/sync/thread-sync.ts';
 import type { Space } from '../../space.ts';
 import { CODE_UNKNOWN, Control, FLAG, REQUEST, STATUS, ThreadRepr, type ThreadReason, type ThreadStatus } from './control.ts';
-import { encodeMessage, messageRecord } from './mailbox.ts';
+import { encodeMessage, longestOf, messageRecord } from './mailbox.ts';
 import { removeThread } from './table.ts';
 import { watch } from './watching.ts';
 
@@ -36,6 +37,9 @@ export interface StopOptions extends AsyncWaitOptions {
 export const STOP_MS = 5000;
 export const SIGNALS_MAX = 32;
 
+/** One producer for all that send to a thread from here: a ring has no room for many. */
+const senders = new WeakMap<SyncWords, Producer<Uint8Array>>();
+
 export class Thread {
   readonly id: ObjectId;
   readonly number: number;
@@ -47,7 +51,6 @@ export class Thread {
   readonly #object: Obj;
   readonly #control: Control;
   #program: Program | undefined;
-  #producer: Producer<Uint8Array> | undefined;
   /** The turn that this process looks after. */
   #watched = -1;
 
@@ -203,13 +206,12 @@ export class Thread {
 
   #sender(): Producer<Uint8Array> {
     this.#demandRunning('nobody reads its mailbox');
-    if (this.#producer === undefined) {
-      const { words } = this.#control;
-      // The longest message is as long as the ring's records are.
-      const longest = words.dv.getUint32(this.#control.get('mailbox') + 16, true) - 1;
-      this.#producer = this.mailbox(messageRecord(longest)).producer();
-    }
-    return this.#producer;
+    const { words } = this.#control;
+    const known = senders.get(words);
+    if (known !== undefined) return known;
+    const sender = this.mailbox(messageRecord(longestOf(this.#control))).producer();
+    senders.set(words, sender);
+    return sender;
   }
 
   /**
@@ -319,7 +321,6 @@ export class Thread {
   release(): void {
     if (!this.#control.gone && !this.#control.look())
       throw new TwzError('ThreadRuns', `${this.as} ${this.number} (${this.name}) runs`, { number: this.number });
-    this.#producer?.leave();
     this.#space.relaxed(() => removeThread(this.#space, this.number));
   }
 }

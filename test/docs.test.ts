@@ -19,6 +19,7 @@ const PAGES = [
   'docs/sharing.md',
   'docs/coming-from.md',
   'docs/processes.md',
+  'docs/threads.md',
   'docs/queues.md',
   'docs/devices.md',
   'docs/recipes.md',
@@ -43,6 +44,10 @@ function examplesOf(text: string): Example[] {
     begins: match[1] !== undefined,
   }));
 }
+
+/** Fenced as `ts file:NAME.ts`: a module that the page's programs find beside them. */
+const modulesOf = (text: string): { readonly name: string; readonly code: string }[] =>
+  [...text.matchAll(/^```ts file:(\w+\.ts)\n(.*?)^```$/gms)].map(([, name = '', code = '']) => ({ name, code }));
 
 /** A page is one program, but for the examples that begin another. */
 function programsOf(examples: readonly Example[]): Example[][] {
@@ -102,6 +107,7 @@ test('T19 docs: every example compiles and gives what it says', (t) => {
   for (const file of PAGES) {
     const found = examplesOf(page(file));
     examples += found.length;
+    for (const { name, code } of modulesOf(page(file))) fs.writeFileSync(path.join(scratch, name), code, { flag: 'wx' });
     for (const [i, program] of programsOf(found).entries()) {
       const name = `${file.replaceAll(/\W/g, '-')}-${i}`;
       fs.writeFileSync(

@@ -35,6 +35,21 @@ for (const as of KINDS) {
   });
 }
 
+test('T13 threads are killed while they are being loaded: they end, and their process does not', async (t) => {
+  const { start } = scene(t, 'wait');
+  const all = Array.from({ length: 6 }, () => start({ as: 'thread' }));
+  for (const each of all.slice(0, 3)) each.kill();
+  // The others as soon as they are there themselves, and open the space.
+  const late = all.slice(3).map(async ({ control }, i) => {
+    const parent = control.get('parent');
+    while (control.get('self') === parent) await new Promise((resolve) => setImmediate(resolve));
+    all[i + 3]?.kill();
+  });
+  await Promise.all(late);
+  for (const { reason, code } of await Promise.all(all.map((each) => each.waitAsync()))) assert.deepEqual([reason, code], ['killed', 137]);
+  for (const { started } of all.slice(0, 3)) assert.equal(started, 0);
+});
+
 test('T12 a process stands still, and goes on', async (t) => {
   const { task, start, until } = scene(t, 'points of promises');
   const thread = start({ as: 'process' });

@@ -284,8 +284,8 @@ export class Control {
     this.words.wake(this.index('request'));
   }
 
-  requested(bit: number): boolean {
-    return (this.get('request') & bit) !== 0;
+  requested(bits: number): boolean {
+    return (this.get('request') & bits) !== 0;
   }
 }
 

@@ -16,6 +16,9 @@ type Main = (thread: ThreadSelf) => unknown;
 
 /** How often a thread looks whether who spawned it lives, where it is to end with it, in milliseconds. */
 const PARENT_MS = 100;
+/** How often a thread looks whether it is killed, in milliseconds; and its code then, as if by SIGKILL. */
+const KILLED_MS = 50;
+const KILLED = 137;
 /** Node's own code for a program that waits for nothing. */
 const UNSETTLED = 13;
 
@@ -26,6 +29,7 @@ class Running {
   #space: Space | undefined;
   #self: ThreadSelf | undefined;
   #reason: ThreadReason = 'exited';
+  #killed = false;
   #over = false;
 
   constructor(start: Start) {
@@ -38,6 +42,7 @@ class Running {
     this.#control.set('pid', process.pid);
     if (this.#control.outcome.reason !== undefined) process.exit(1);
     if (start.orphan !== 'stay') this.#follow(start.orphan);
+    this.#heed();
     process.on('uncaughtExceptionMonitor', (error: unknown) => this.#failed(error));
     process.on('beforeExit', () => this.#stalled());
     process.on('exit', (code) => this.#end(code));
@@ -46,9 +51,11 @@ class Running {
   async run(): Promise<void> {
     try {
       const main = await this.#load();
+      const self = this.#demandSelf();
+      if (this.#control.requested(REQUEST.kill)) this.#die();
       this.#control.add('started', 1);
       this.#control.move(['sleeping', 'suspended'], 'running');
-      const code = exitCode(await main(this.#demandSelf()));
+      const code = exitCode(await main(self));
       this.#reason = 'returned';
       this.#leave(code);
     } catch (error) {
@@ -62,7 +69,7 @@ class Running {
     const space = open(directory, { create: false, host });
     this.#space = space;
     const id = parseId(place.path.replace(/^.*\/|\.twz$/g, ''));
-    const self = new ThreadSelf(space, this.#control, id, number);
+    const self = new ThreadSelf(space, this.#control, id, number, () => this.#die());
     this.#self = self;
     return self;
   }
@@ -89,6 +96,21 @@ class Running {
     });
   }
 
+  /** Looks from time to time whether it is to end. A process is killed by the system. */
+  #heed(): void {
+    host.timer(KILLED_MS, () => {
+      if (this.#over) return;
+      if (this.#control.requested(REQUEST.kill)) this.#die();
+      this.#heed();
+    });
+  }
+
+  /** It is killed: nothing is completed, nobody waited for. */
+  #die(): never {
+    this.#killed = true;
+    process.exit(KILLED);
+  }
+
   #failed(cause: unknown): void {
     const { name, message, stack = '' } = cause instanceof Error ? cause : new Error(String(cause));
     this.#reason = 'failed';
@@ -112,12 +134,13 @@ class Running {
     this.#over = true;
     this.#self?.end();
     try {
-      this.#space?.close();
+      if (this.#killed) this.#space?.kernel.release();
+      else this.#space?.close();
     } catch (error) {
       this.#space?.kernel.release();
       if (this.#reason !== 'failed') this.#failed(error);
     }
-    this.#control.settle(this.#reason, Math.min(Math.max(code, 0), CODE_MAX), this.#turn);
+    this.#control.settle(this.#killed ? 'killed' : this.#reason, Math.min(Math.max(code, 0), CODE_MAX), this.#turn);
   }
 }
 

@@ -23,6 +23,7 @@ export class ThreadSelf {
   readonly id: ObjectId;
   readonly number: number;
   readonly #control: Control;
+  readonly #die: () => never;
   readonly #stop = new AbortController();
   /** Aborted at the end: nothing is waited for any more. */
   readonly #over = new AbortController();
@@ -30,11 +31,12 @@ export class ThreadSelf {
   #inbox: Consumer<Uint8Array> | undefined;
 
   /** Made by the package, for the main function. */
-  constructor(space: Space, control: Control, id: ObjectId, number: number) {
+  constructor(space: Space, control: Control, id: ObjectId, number: number, die: () => never) {
     this.space = space;
     this.id = id;
     this.number = number;
     this.#control = control;
+    this.#die = die;
   }
 
   /** The control object's content. */
@@ -105,14 +107,22 @@ export class ThreadSelf {
     return !this.#control.words.threads.lives(this.#control.get('parent'));
   }
 
-  /** A place where it can stand still: blocks while it is suspended. Costs a load where it is not. */
+  /** A place where it can stand still, or end: blocks while it is suspended. Costs a load where it is not. */
   point(): void {
-    if (!this.#control.requested(REQUEST.suspend)) return;
+    if (!this.#control.requested(REQUEST.suspend | REQUEST.kill)) return;
     const control = this.#control;
+    this.#heed();
     control.move(['running'], 'suspended');
-    for (let now = control.get('request'); (now & REQUEST.suspend) !== 0; now = control.get('request'))
+    for (let now = control.get('request'); (now & REQUEST.suspend) !== 0; now = control.get('request')) {
       control.words.wait(control.index('request'), now, LOOK_MS);
+      this.#heed();
+    }
     control.move(['suspended'], 'running');
+  }
+
+  /** Ends here where it is killed. */
+  #heed(): void {
+    if (this.#control.requested(REQUEST.kill)) this.#die();
   }
 
   /** The same as a promise; the event loop goes on. */
@@ -182,6 +192,7 @@ export class ThreadSelf {
     const slept = this.#control.move(['running'], 'sleeping');
     try {
       for (;;) {
+        this.#heed();
         const stopping = this.stopping;
         const message = inbox.tryReceive();
         if (message !== undefined || stopping) return this.#decode(message);

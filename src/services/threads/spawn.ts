@@ -141,14 +141,25 @@ function fail(control: Control, cause: unknown, turn: number): void {
   control.settle('failed', 1, turn);
 }
 
-/** How often a process looks whether somebody else wants one of its threads ended, in milliseconds. */
+/** How often a process looks whether one of its threads is to be ended, in milliseconds. */
 const ASKED_MS = 50;
+/**
+ * How long a thread has to end by itself when it is killed: from when its main function has begun, and while it is loading code. Node does not expect
+ * a thread to be terminated within native code, and least of all while that is loaded: the whole process may go.
+ */
+const BEGUN_MS = 250;
+const LOADING_MS = 10_000;
 
 function terminateWhenAsked({ kernel }: Space, control: Control, program: Program, turn: number): void {
+  const { host } = kernel;
+  const begun = control.get('started');
+  let asked: number | undefined;
   const look = (): void => {
     if (control.gone || control.turn !== turn || control.state === STATUS.exited) return;
-    if (control.requested(REQUEST.kill)) program.terminate();
-    else kernel.host.timer(ASKED_MS, look);
+    if (asked === undefined && control.requested(REQUEST.kill)) asked = host.now();
+    const patience = control.get('started') > begun ? BEGUN_MS : LOADING_MS;
+    if (asked !== undefined && host.now() - asked > patience) program.terminate();
+    else host.timer(ASKED_MS, look);
   };
   kernel.host.timer(ASKED_MS, look);
 }

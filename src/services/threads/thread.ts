@@ -273,14 +273,14 @@ export class Thread {
   }
 
   /**
-   * Ends it, whatever it does: a process by SIGKILL, a thread by termination, which its process does (once its event loop goes on, where that
-   * is not this one). It is told by `wait` when that has happened.
+   * Ends it, whatever it does: a process by SIGKILL. A thread ends itself, within some 50 ms where it gives way to its event loop, waits for
+   * messages, or comes to a point; where it does not, its process terminates it once its own event loop goes on. `wait` tells when it has ended.
    */
   kill(): void {
     if (this.#control.look()) return;
-    if (this.#program !== undefined) this.#program.terminate();
-    else if (this.as === 'thread') this.#control.request(REQUEST.kill);
-    else this.#signal('SIGKILL');
+    if (this.as === 'thread') this.#control.request(REQUEST.kill);
+    else if (this.#program === undefined) this.#signal('SIGKILL');
+    else this.#program.terminate();
   }
 
   /** To its process, and to no other that has the number now. */

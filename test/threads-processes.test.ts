@@ -55,7 +55,7 @@ test('T13 who spawned it dies: a process goes on, is asked to stop, or ends, as 
   const [stays, stops, ends, thread] = threads(space);
   if (stays === undefined || stops === undefined || ends === undefined || thread === undefined) throw new Error('threads are missing');
   parent.kill('SIGKILL');
-  const results = await Promise.all([stops, ends, thread].map((each) => each.waitAsync()));
+  const results = await Promise.all([stops, ends, thread].map((each) => each.waitAsync({ timeout: 60_000 })));
   assert.deepEqual(
     results.map(({ reason }) => reason),
     ['returned', 'killed', 'killed'],

@@ -71,7 +71,7 @@ test('T12 a sleeper in plain threadSync that blocks its event loop wakes though 
   const ops = [one.exit, other.exit];
   process.kill(other.pid, 'SIGKILL');
   // This thread sees no end of a process from here on.
-  const { at } = threadSync(ops);
+  const { at } = threadSync(ops, { timeout: 60_000 });
   assert.equal(at, 1);
   assert.deepEqual([one.status, other.status], ['running', 'exited']);
   assert.equal(other.result?.code, 137);

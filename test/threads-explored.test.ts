@@ -163,7 +163,6 @@ const MUTANTS: readonly Mutant[] = [
     from: `this.set('self', parent);
         this.set('parent', parent);
         this.set('request', 0);
-        this.set('signals', 0);
         this.set('reason', (turn & 0xff) << 8);
         this.set('status', (turn << TURN_SHIFT) | STATUS.sleeping);`,
     to: `this.set('reason', (turn & 0xff) << 8);

@@ -26,7 +26,14 @@ test('T13 supervised, one for one: who is killed is started again, with the same
   // There are no more control objects than children.
   assert.equal(threads(all.space).length, 2);
   fails('InvalidArgument', () => supervisor.child('nobody'));
+  // Between two runs it can be sent to, too; not after the last.
+  child.kill();
+  child.wait();
+  child.send('between');
+  await until(() => (tasks[0]?.told ?? '').endsWith('"between";'));
+  assert.equal(child.started, 3);
   await supervisor.stop();
+  fails('ThreadEnded', () => child.send('after'));
   assert.equal(supervisor.state.status, 'stopped');
   assert.deepEqual(
     supervisor.children.map(({ status }) => status),

@@ -59,7 +59,8 @@ export const REPR_VERSION = 1;
 export const FLAG = { process: 1, supervised: 2 } as const;
 export const STATUS = { running: 0, sleeping: 1, suspended: 2, exited: 255 } as const;
 export type ThreadStatus = keyof typeof STATUS;
-export const REQUEST = { stop: 1, suspend: 2, kill: 4 } as const;
+/** `last`: a supervised thread that has ended is not started again. */
+export const REQUEST = { stop: 1, suspend: 2, kill: 4, last: 8 } as const;
 export const REASON = { returned: 1, failed: 2, exited: 3, killed: 4 } as const;
 export type ThreadReason = keyof typeof REASON;
 /** The code of who died and could not say how. */
@@ -235,13 +236,12 @@ export class Control {
     this.settle('killed', CODE_UNKNOWN, turn);
   }
 
-  /** Begins the next turn of a thread that has ended. */
+  /** Begins the next turn of a thread that has ended. Messages and signals that were not taken are for that one. */
   again(parent: number): void {
     const turn = this.turn + 1;
     this.set('self', parent);
     this.set('parent', parent);
     this.set('request', 0);
-    this.set('signals', 0);
     this.set('reason', (turn & 0xff) << 8);
     this.set('status', (turn << TURN_SHIFT) | STATUS.sleeping);
     this.words.wake(this.index('status'));

@@ -13,7 +13,7 @@ import { vec } from '../../lib/collections/vec.ts';
 import { oneOf, text, u32 } from '../../lib/fields.ts';
 import { ref, struct, type Infer } from '../../lib/struct.ts';
 import type { Space } from '../../space.ts';
-import { FLAG } from './control.ts';
+import { FLAG, REQUEST } from './control.ts';
 import { makeThread, moduleUrl, startProgram, demandSharing, type SpawnOptions } from './spawn.ts';
 import { STOP_MS, type Thread, type ThreadResult } from './thread.ts';
 
@@ -241,6 +241,7 @@ export class Supervisor {
     const well = result.code === 0 && result.reason !== 'killed' && result.reason !== 'failed';
     const policy = policyOf(child.spec);
     if (policy === 'never' || (policy === 'on failure' && well)) {
+      child.thread.control.request(REQUEST.last);
       if (this.#children.every((each) => !each.running && this.#state.children.get(each.index)?.status === 'ended'))
         this.#finish('stopped');
       return;
@@ -304,6 +305,7 @@ export class Supervisor {
 
   #finish(status: 'stopped' | 'gave up', error?: unknown): void {
     this.#stopping = true;
+    for (const { thread } of this.#children) if (!thread.control.gone) thread.control.request(REQUEST.last);
     this.#note((state) => (state.status = status));
     if (error === undefined) this.#settle.resolve();
     else this.#settle.reject(error);

@@ -1,5 +1,5 @@
 /** A thread as others see it: how it runs and how it ended, waiting for it, and what can be asked of it. */
-import { TwzError } from '../../abi/errors.ts';
+import { TwzError, isTwzError } from '../../abi/errors.ts';
 import type { SyncWords } from '../../abi/sync.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { signalName, signalProcess, type Program } from '../../host/programs.ts';
@@ -47,6 +47,7 @@ export class Thread {
   /** URL of its module. */
   readonly module: string;
   readonly as: 'thread' | 'process';
+  readonly #supervised: boolean;
   readonly #space: Space;
   readonly #object: Obj;
   readonly #control: Control;
@@ -62,6 +63,7 @@ export class Thread {
     this.name = repr.name;
     this.module = repr.module;
     this.as = (repr.flags & FLAG.process) === 0 ? 'thread' : 'process';
+    this.#supervised = (repr.flags & FLAG.supervised) !== 0;
     this.#space = space;
     this.#object = object;
     this.#control = new Control(object.sync(), object.rootOffset);
@@ -155,6 +157,14 @@ export class Thread {
       throw new TwzError('ThreadEnded', `${this.as} ${this.number} (${this.name}) has ended: ${what}`, { number: this.number });
   }
 
+  /** As `#demandRunning`, or it is about to be started again, and finds what was sent meanwhile. */
+  #demandReader(what: string): void {
+    const control = this.#control;
+    const { threads } = control.words;
+    if (this.#supervised && !control.requested(REQUEST.last) && threads.lives(control.get('parent'))) return;
+    this.#demandRunning(what);
+  }
+
   /** Blocks until it has ended. Throws ThreadTimeout. */
   wait({ timeout = Infinity }: WaitOptions = {}): ThreadResult {
     const { words } = this.#control;
@@ -205,7 +215,7 @@ export class Thread {
   }
 
   #sender(): Producer<Uint8Array> {
-    this.#demandRunning('nobody reads its mailbox');
+    this.#demandReader('nobody reads its mailbox');
     const { words } = this.#control;
     const known = senders.get(words);
     if (known !== undefined) return known;
@@ -237,7 +247,8 @@ export class Thread {
         await sender.submitAsync(bytes, signal === undefined ? { timeout: slice } : { timeout: slice, signal });
         return;
       } catch (error) {
-        if (!(error instanceof TwzError && error.name === 'QueueTimedOut' && left > LOOK_MS)) throw error;
+        // Whether anybody will read it is asked anew.
+        if (!isTwzError(error, 'PeerGone') && !(isTwzError(error, 'QueueTimedOut') && left > LOOK_MS)) throw error;
       }
     }
   }
@@ -246,7 +257,7 @@ export class Thread {
   post(signal: number): void {
     if (!(Number.isInteger(signal) && signal >= 0 && signal < SIGNALS_MAX))
       throw new TwzError('OutOfRange', `there is no signal ${signal}; they are 0 to ${SIGNALS_MAX - 1}`, { signal });
-    this.#demandRunning('it takes no signals');
+    this.#demandReader('it takes no signals');
     this.#control.raise('signals', 1 << signal);
   }
 
@@ -266,7 +277,7 @@ export class Thread {
     try {
       return await this.waitAsync({ ...options, timeout: Math.min(within, timeout) });
     } catch (error) {
-      if (!(error instanceof TwzError && error.name === 'ThreadTimeout') || timeout < within) throw error;
+      if (!isTwzError(error, 'ThreadTimeout') || timeout < within) throw error;
     }
     this.kill();
     return this.waitAsync({ ...options, timeout: timeout - within });

@@ -1,7 +1,9 @@
 /** T12: words that threads and processes sleep on. Real processes over a file mapped shared. */
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { once } from 'node:events';
 import { describe, test } from 'node:test';
+import { promisify } from 'node:util';
 import { isTwzError } from '../src/abi/errors.ts';
 import { Region, type Futex } from '../src/host/futex.ts';
 import { LinuxFutex } from '../src/host/linux/system-futex.ts';
@@ -180,4 +182,17 @@ describe('T12 words between processes', () => {
     child.send({ call: 'stop' });
     assert.deepEqual(await ended, [0, null]);
   });
+});
+
+test('T12 a process does not end while a thread of the package loads native code, which would abort it', async () => {
+  const url = new URL('../src/host/native-threads.js', import.meta.url).href;
+  const thread = `import { workerData } from 'node:worker_threads'; import { loadNative } from '${url}'; Atomics.store(workerData.done, 0, 1); loadNative();`;
+  const program = `
+    import { startNativeThread } from '${url}';
+    const done = new Int32Array(new SharedArrayBuffer(4));
+    startNativeThread(new URL(${JSON.stringify(`data:text/javascript,${encodeURIComponent(thread)}`)}), { workerData: { done } });
+    process.on('exit', () => console.log(Atomics.load(done, 0)));
+    process.exit();`;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program]);
+  assert.equal(stdout, '1\n');
 });

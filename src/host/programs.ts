@@ -5,8 +5,9 @@
 import { spawn } from 'node:child_process';
 import * as os from 'node:os';
 import { fileURLToPath } from 'node:url';
-import { Worker, isMainThread, parentPort, workerData } from 'node:worker_threads';
+import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { libc } from './linux/libc.ts';
+import { loadNative, startNativeThread } from './native-threads.ts';
 
 /** How a program ended. */
 export interface Ending {
@@ -37,7 +38,7 @@ export interface ProgramOptions {
 
 /** Runs the program `main` in a worker thread of this process; it finds `data` by `startedWith`. */
 export function startThread(main: URL, data: object, { name, execArgv, prints }: ProgramOptions): Program {
-  const worker = new Worker(main, {
+  const worker = startNativeThread(main, {
     workerData: { twizzlerThread: data },
     name,
     stdout: !prints,
@@ -74,7 +75,10 @@ export function startProcess(main: URL, data: object, { execArgv, prints }: Prog
 
 /** What this program was started with, by one of the two above. `text`: the first argument of its command line. */
 export function startedWith(text: string | undefined): unknown {
-  if (!isMainThread) return workerData?.twizzlerThread;
+  if (!isMainThread) {
+    loadNative();
+    return workerData?.twizzlerThread;
+  }
   return text === undefined ? undefined : JSON.parse(text);
 }
 
@@ -111,7 +115,7 @@ export interface Servant {
 }
 
 export function startServant(main: URL, name: string): Servant {
-  const worker = new Worker(main, { name, execArgv: [], stdin: false });
+  const worker = startNativeThread(main, { name, execArgv: [], stdin: false });
   worker.unref();
   // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port between threads has no origin
   return { tell: (what) => worker.postMessage(what) };
@@ -119,5 +123,6 @@ export function startServant(main: URL, name: string): Servant {
 
 /** In a servant: what it is told. */
 export function whenTold(hear: (what: unknown) => void): void {
+  loadNative();
   parentPort?.on('message', hear);
 }

@@ -1,9 +1,11 @@
 /** The thread that sleeps so that another need not: on all words of a table at once, and on the doorbell that says that it changed. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { loadNative } from '../native-threads.ts';
 import { FutexCalls } from './futex-calls.ts';
 import { addressOf } from './libc.ts';
 import { BELL, SLOT, SLOTS, STATE, STATE_MASK, STOP, TOLD, slotAt } from './sleeper-slots.ts';
 
+loadNative();
 const { table, many }: { table: Int32Array; many: boolean } = workerData;
 const calls = new FutexCalls(many);
 const bellAt = addressOf(new Uint8Array(table.buffer));

@@ -2,9 +2,10 @@
  * Waiting for words without blocking: the side of the thread that awaits. One sleeping thread is started with the first wait and takes up
  * to 127 words; more are started only for more. They keep the process alive while something is awaited, and not otherwise.
  */
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { TwzError } from '../../abi/errors.ts';
 import type { Wait } from '../../abi/sync.ts';
+import { startNativeThread } from '../native-threads.ts';
 import type { FutexCalls } from './futex-calls.ts';
 import { addressOf } from './libc.ts';
 import { BELL, SLOT, SLOTS, STATE, STATE_MASK, STOP, TABLE_BYTES, TOLD, slotAt } from './sleeper-slots.ts';
@@ -31,7 +32,7 @@ class Sleeper {
   constructor(calls: FutexCalls, many: boolean) {
     this.#calls = calls;
     const file = import.meta.url.endsWith('.ts') ? './sleeper.ts' : './sleeper.js';
-    this.#worker = new Worker(new URL(file, import.meta.url), {
+    this.#worker = startNativeThread(new URL(file, import.meta.url), {
       workerData: { table: this.#table, many },
       name: 'twizzler sleeper',
       execArgv: [],

@@ -6,6 +6,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { CLOCK, HEAD, INTERRUPT_BYTES, STATUS, TIMER, TIMER_FLAG, TIMER_INTERRUPT, TIMER_LINE } from '../../abi/device-format.ts';
 import type { WordState } from '../../abi/sync.ts';
 import { Region } from '../futex.ts';
+import { loadNative } from '../native-threads.ts';
 import { libc } from './libc.ts';
 import { LinuxHost } from './linux.ts';
 import type { TickerPlace } from './ticker.ts';
@@ -18,6 +19,7 @@ const SWEEP = 500_000_000n;
 const LONGEST_MS = 60_000;
 
 const { stop, clock, timer }: { stop: SharedArrayBuffer; clock: TickerPlace | undefined; timer: TickerPlace | undefined } = workerData;
+loadNative();
 const host = new LinuxHost();
 const { threads } = host.futex;
 

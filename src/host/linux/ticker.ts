@@ -1,6 +1,6 @@
 /** Starts and ends the thread that drives clock and timers. */
-import { Worker } from 'node:worker_threads';
 import { TwzError } from '../../abi/errors.ts';
+import { startNativeThread } from '../native-threads.ts';
 import { FutexCalls } from './futex-calls.ts';
 import { addressOf } from './libc.ts';
 
@@ -25,7 +25,7 @@ export async function startTicker(places: {
   const calls = new FutexCalls();
   const address = addressOf(new Uint8Array(stop));
   const file = import.meta.url.endsWith('.ts') ? './ticker-thread.ts' : './ticker-thread.js';
-  const worker = new Worker(new URL(file, import.meta.url), {
+  const worker = startNativeThread(new URL(file, import.meta.url), {
     workerData: { stop, ...places },
     name: 'twizzler clock',
     execArgv: [],

@@ -2,9 +2,10 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { TwzError } from '../src/abi/errors.ts';
+import { LIVE } from '../src/abi/live-format.ts';
 import type { File } from '../src/host/host.ts';
 import { LinuxHost } from '../src/host/linux/linux.ts';
-import { isTwzError, open, type Space } from '../src/index.ts';
+import { bytes, isTwzError, objectOf, open, ref, struct, type ObjectId, type Space } from '../src/index.ts';
 import { Ground, fails } from './hosts.ts';
 import { Neighbour } from './neighbour.ts';
 import { Counter } from './sharing-types.ts';
@@ -107,4 +108,47 @@ test('T13: clocks that jump change nothing: transactions, waiting, and the time 
   space.relaxed(() => counter.n++);
   assert.equal(counter.n, 41);
   await space.durable(() => counter.n++);
+});
+
+/** A program that dies before what it has committed in a draft is in its place. */
+class Dying extends LinuxHost {
+  dead = false;
+  override rename(from: string, to: string): void {
+    if (this.dead && from.endsWith('.draft')) throw new TwzError('IoError', 'it is dead', {});
+    super.rename(from, to);
+  }
+}
+
+test('T13: a large object whose maker died when it had committed it is there for others, and keeps what it refers to', (t) => {
+  const host = new Dying();
+  const { ground, space } = withCounter(t, host);
+  const Large = struct('Large', {
+    data: bytes,
+    get counted() {
+      return ref(Counter);
+    },
+  });
+  const other = ground.open();
+  host.dead = true;
+  const ids: ObjectId[] = [];
+  space.relaxed(() => {
+    const large = space.create(Large, { data: new Uint8Array(2 << 20).fill(7) });
+    const counted = space.create(Counter, { n: 5 }, { counted: true });
+    large.counted = counted;
+    ids.push(objectOf(large).id, objectOf(counted).id);
+  });
+  space.kernel.release();
+  const { live } = other.kernel;
+  assert.ok(live !== undefined);
+  // Who dies says nothing of it.
+  Atomics.store(live.i32, LIVE.failed >> 2, 0);
+  const [large, counted] = ids as [ObjectId, ObjectId];
+  other.refresh();
+  assert.deepEqual([other.has(large), other.has(counted)], [true, true]);
+  assert.equal([...other.ids()].filter((id) => id === large).length, 1);
+  assert.deepEqual(other.reclaim().deleted, []);
+  assert.equal(other.get(large, Large).counted?.n, 5);
+  assert.equal([...other.ids()].filter((id) => id === large).length, 1);
+  other.checkpoint();
+  assert.equal([...other.ids()].filter((id) => id === large).length, 1);
 });

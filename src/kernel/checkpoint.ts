@@ -95,6 +95,11 @@ export class Checkpointer {
     this.#adopted.add(id);
   }
 
+  /** Committed by others in drafts, since the last checkpoint: who did may have died before it put them in their places. */
+  get adoptions(): ReadonlySet<ObjectId> {
+    return this.#adopted;
+  }
+
   /** Deleted, and its file not yet removed. */
   awaitsRemoval(id: ObjectId): boolean {
     return this.#removed.has(id);

@@ -233,7 +233,7 @@ export class Kernel {
     if (h !== undefined && (h.slot !== undefined || h.state !== 'live')) return h.state === 'live';
     const foreign = this.follower?.has(id);
     if (foreign !== undefined) return foreign;
-    return this.host.exists(this.path(id));
+    return this.checkpointer.adoptions.has(id) || this.host.exists(this.path(id));
   }
 
   path(id: ObjectId): string {

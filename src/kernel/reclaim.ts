@@ -37,6 +37,11 @@ export function* objectIds(kernel: Kernel): Generator<ObjectId> {
       seen.add(id);
       if (!removed) yield id;
     }
+  for (const id of [...kernel.checkpointer.adoptions]) {
+    if (seen.has(id)) continue;
+    seen.add(id);
+    yield id;
+  }
   const { host, directory } = kernel;
   for (const part of host.list(`${directory}/objects`)) {
     for (const name of host.list(`${directory}/objects/${part}`)) {

@@ -23,7 +23,7 @@ export const MUTANTS: readonly Mutant[] = [
   // Drafts.
   { name: 'draft-unsynced', file: 'drafts.js', from: 'host.sync(file);', to: '' },
   { name: 'draft-unnamed', file: 'drafts.js', from: '}\n        host.syncDirectory(parentOf(kernel.path(h.id)));', to: '}' },
-  { name: 'draft-nowhere', file: 'drafts.js', from: 'host.syncDirectory(above);', to: '' },
+  { name: 'draft-nowhere', file: 'drafts.js', from: 'host.syncDirectory(`${directory}/objects`);', to: '' },
   { name: 'draft-not-adopted', file: 'recovery.js', from: 'adoptDraft(kernel, h.id);', to: '' },
   {
     name: 'draft-adopted-before-log',

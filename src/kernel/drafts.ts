@@ -57,15 +57,12 @@ export function isLarge(kernel: Kernel, h: Handle, lines: number): boolean {
 /** Before the first frame: writes new objects where no one looks, durably. Where that fails, nothing has happened. */
 export function writeDrafts(kernel: Kernel, handles: readonly Handle[]): void {
   const { host, directory } = kernel;
+  for (const parent of [`${directory}/${DRAFTS}`, ...handles.map(({ id }) => parentOf(kernel.path(id)))])
+    if (!host.exists(parent)) host.makeDirectory(parent);
+  // Who made them may not have made their names durable.
+  host.syncDirectory(directory);
+  host.syncDirectory(`${directory}/objects`);
   for (const h of handles) {
-    for (const [parent, above] of [
-      [`${directory}/${DRAFTS}`, directory],
-      [parentOf(kernel.path(h.id)), `${directory}/objects`],
-    ] as const) {
-      if (!host.exists(parent)) host.makeDirectory(parent);
-      // Who made it may not have made its name durable.
-      host.syncDirectory(above);
-    }
     h.adopted = true;
     host.close(host.open(notePath(kernel, h.id), 'create'));
   }

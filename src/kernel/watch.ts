@@ -34,15 +34,14 @@ class Watching {
   readonly id: ObjectId;
   readonly watcher: Watcher;
   /** The object and its parts, as far as they are known. */
-  readonly ids: Set<ObjectId>;
+  readonly ids = new Set<ObjectId>();
   /** Those that changed since the watcher was told. */
   readonly news = new Set<ObjectId>();
   deleted = false;
 
-  constructor(id: ObjectId, watcher: Watcher, ids: Set<ObjectId>) {
+  constructor(id: ObjectId, watcher: Watcher) {
     this.id = id;
     this.watcher = watcher;
-    this.ids = ids;
   }
 }
 
@@ -51,8 +50,8 @@ export class Watches {
   readonly #byId = new Map<ObjectId, Set<Watching>>();
   readonly #all = new Set<Watching>();
   #due = new Set<Watching>();
+  /** The live file's words, while a thread sleeps on them. */
   #region: Region | undefined;
-  #listening = false;
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
@@ -60,10 +59,10 @@ export class Watches {
 
   /** Tells the watcher of changes from now on. Returns how to end that. */
   add(h: Handle, watcher: Watcher): () => void {
-    const watching = new Watching(h.id, watcher, new Set());
+    const watching = new Watching(h.id, watcher);
     for (const { id } of wholeOf(h)) this.#know(watching, id);
     this.#all.add(watching);
-    if (this.#kernel.live !== undefined && !this.#listening) void this.#listen(this.#kernel.live);
+    if (this.#kernel.live !== undefined && this.#region === undefined) void this.#listen(this.#kernel.live);
     return () => this.#remove(watching);
   }
 
@@ -155,7 +154,6 @@ export class Watches {
   // --- other processes ------------------------------------------------------------------------------------------------------------
 
   async #listen(live: Live): Promise<void> {
-    this.#listening = true;
     const kernel = this.#kernel;
     const { i32 } = live;
     const region = new Region(kernel.host.futex, new Uint8Array(i32.buffer, i32.byteOffset, i32.byteLength));
@@ -176,7 +174,6 @@ export class Watches {
   #stopListening(): void {
     const region = this.#region;
     this.#region = undefined;
-    this.#listening = false;
     region?.end();
   }
 

@@ -464,8 +464,7 @@ function makeTree<K, V, I>(K: KeyCodec<K>, R: Records<K, V, I>, C: ValueCodec<V,
     const count = n.dv.getUint16(F.leafAt, true);
     F.index = count;
     if (count === 0) return true;
-    const c = n.dv.getUint32(F.leafAt + RECORDS + (count - 1) * 4, true);
-    F.above = R.above(object(h, o, c), offset(c));
+    lookAbove(h, o);
     return F.above >= 0;
   }
 

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import type { Absent } from './harness.ts';
 import { ROOT } from './peers.ts';
 
-const COMPILER = process.env['CC'] ?? 'gcc';
+/** `$CC`, or the first of these that runs. */
+export const COMPILER: string = process.env['CC'] ?? (spawnSync('gcc', ['--version']).error === undefined ? 'gcc' : 'clang');
 
 export interface Program {
   /** Runs it and returns the numbers that it prints. */

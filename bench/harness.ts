@@ -61,7 +61,7 @@ export interface Comparison {
 }
 
 export interface Context {
-  /** Tiny sizes: shows that it runs, the figures mean nothing. */
+  /** Tiny sizes, and nothing is warmed up: shows that it runs, the figures mean nothing. */
   readonly quick: boolean;
   readonly rounds: number;
   /** An empty directory of this run; removed when the run ends. */
@@ -154,7 +154,7 @@ export function compare(context: Context, benchmark: string, comparison: Compari
 export async function contest(context: Context, benchmark: string, { ours, peers, ...what }: Contest): Promise<void> {
   const sides = [...ours, ...peers].flatMap(({ side }) => ('measure' in side ? [side] : []));
   const figures = new Map<Side, number[]>(sides.map((side) => [side, []]));
-  for (let round = what.fresh === true ? 0 : -1; round < context.rounds; round++) {
+  for (let round = what.fresh === true || context.quick ? 0 : -1; round < context.rounds; round++) {
     // Each round starts with another one: who runs behind whom decides what the caches hold.
     for (let turn = 0; turn < sides.length; turn++) {
       const side = sides[(turn + round + 1) % sides.length];

@@ -3,6 +3,8 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { cpus, loadavg, release, tmpdir, totalmem } from 'node:os';
 import { join } from 'node:path';
+import { COMPILER } from './c.ts';
+import { daemonVersions } from './daemons.ts';
 import { ROOT } from './peers.ts';
 
 function output(command: string, args: readonly string[]): string | undefined {
@@ -26,6 +28,20 @@ function peerVersion(name: string): string {
   }
 }
 
+const PEERS = [
+  'lmdb',
+  'classic-level',
+  'better-sqlite3',
+  '@grpc/grpc-js',
+  'undici',
+  'capnweb',
+  'ioredis',
+  'pg',
+  'msgpackr',
+  '@bufbuild/protobuf',
+  'flatbuffers',
+];
+
 export function machine(): readonly (readonly [string, string])[] {
   const processor = cpus()[0]?.model ?? 'unknown';
   const fileSystem = output('df', ['--output=fstype', tmpdir()])?.split('\n').at(-1) ?? 'unknown';
@@ -34,8 +50,9 @@ export function machine(): readonly (readonly [string, string])[] {
     ['memory', `${Math.round(totalmem() / 2 ** 30)} GiB`],
     ['system', `${process.platform} ${release()}, ${fileSystem}`],
     ['Node', process.version],
-    ['C compiler', output('gcc', ['--version'])?.split('\n')[0] ?? 'none'],
-    ['peers', ['lmdb', 'classic-level', 'better-sqlite3'].map((name) => `${name} ${peerVersion(name)}`).join(', ')],
+    ['C compiler', output(COMPILER, ['--version'])?.split('\n')[0] ?? 'none'],
+    ['peers', PEERS.map((name) => `${name} ${peerVersion(name)}`).join(', ')],
+    ['servers', daemonVersions().join(', ')],
     ['load before', (loadavg()[0] ?? 0).toFixed(2)],
     ['commit', output('git', ['describe', '--always', '--dirty']) ?? 'unknown'],
   ];

@@ -4,7 +4,7 @@
  *   --json                          one line of JSON a result instead
  *   --markdown                      writes docs/benchmarks as well: the page, its pictures, and results.jsonl (with all or --from)
  *   --from FILE                     takes the results from lines of JSON that --json printed, and runs nothing
- *   --quick                         tiny sizes: shows that everything runs, judges nothing
+ *   --quick                         tiny sizes, all in this process, nothing warmed up: shows that everything runs, judges nothing
  *   --rounds N                      rounds a figure is the median of (7; 2 when quick)
  *   --entries N                     how many entries, for those that take it (large, ycsb)
  *   --directory DIR                 where the data goes (the system's temporary directory)
@@ -24,15 +24,21 @@ import { load } from './load.ts';
 import { memory } from './memory.ts';
 import { open } from './open.ts';
 import { ROOT } from './peers.ts';
+import { paging } from './paging.ts';
 import { picture } from './picture.ts';
 import { pointer } from './pointer.ts';
+import { programsBenchmark } from './programs.ts';
 import { put } from './put.ts';
 import { queues } from './queues.ts';
+import { receive } from './receive.ts';
 import { redBlackTree } from './red-black-tree.ts';
 import { relaxed } from './relaxed.ts';
+import { rendezvous } from './rendezvous.ts';
 import { markdown, table } from './report.ts';
 import { scan } from './scan.ts';
+import { security } from './security.ts';
 import { sharing } from './sharing.ts';
+import { sqlite } from './sqlite.ts';
 import { sync } from './sync.ts';
 import { walk } from './walk.ts';
 import { ycsb } from './ycsb.ts';
@@ -55,9 +61,15 @@ const BENCHMARKS: readonly Benchmark[] = [
   sharing,
   large,
   queues,
+  programsBenchmark,
+  security,
+  sqlite,
+  rendezvous,
+  receive,
+  paging,
 ];
 
-class UsageError extends Error {}
+export class UsageError extends Error {}
 
 function progress(text: string): void {
   if (process.stderr.isTTY) process.stderr.write(`\r\u001B[K${text}`);
@@ -91,9 +103,8 @@ async function runHere(benchmark: Benchmark, settings: Settings, report: (result
 
 /** Another process: neither the heap nor the compiled code of one benchmark shall bear on the next. */
 async function runApart(benchmark: Benchmark, settings: Settings, report: (result: Result) => void): Promise<void> {
-  const { quick, rounds, parent, entries } = settings;
+  const { rounds, parent, entries } = settings;
   const flags = ['--json', '--rounds', String(rounds), '--directory', parent];
-  if (quick) flags.push('--quick');
   if (entries !== undefined) flags.push('--entries', String(entries));
   const child = spawn(process.execPath, [...process.execArgv, fileURLToPath(import.meta.url), benchmark.name, ...flags], {
     stdio: ['ignore', 'pipe', 'inherit'],
@@ -120,16 +131,17 @@ function chosen(names: readonly string[]): readonly Benchmark[] {
   });
 }
 
-function arguments_(): ReturnType<typeof parse> {
+function arguments_(args: readonly string[]): ReturnType<typeof parse> {
   try {
-    return parse();
+    return parse(args);
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error));
   }
 }
 
-function parse() {
+function parse(args: readonly string[]) {
   return parseArgs({
+    args: [...args],
     allowPositionals: true,
     options: {
       json: { type: 'boolean', default: false },
@@ -165,16 +177,17 @@ function publish(results: readonly Result[]): void {
   writeFileSync(join(directory, 'README.md'), markdown(ran, results, drawn, new Date()));
 }
 
-async function main(): Promise<void> {
-  const { values, positionals } = arguments_();
+/** Runs the command with these arguments; `print` gets the lines of its output. */
+export async function main(args: readonly string[], print: (text: string) => void): Promise<void> {
+  const { values, positionals } = arguments_(args);
   if (values.from !== undefined) {
     const results = saved(values.from);
-    if (!values.json) console.log(table(results));
+    if (!values.json) print(table(results));
     if (values.markdown) publish(results);
     return;
   }
   if (positionals.length === 0) {
-    for (const { name, about } of BENCHMARKS) console.log(`${name.padEnd(16)}${about}`);
+    for (const { name, about } of BENCHMARKS) print(`${name.padEnd(16)}${about}`);
     return;
   }
   const rounds = Number(values.rounds ?? (values.quick ? 2 : 7));
@@ -194,19 +207,23 @@ async function main(): Promise<void> {
   const report = (result: Result): void => {
     results.push(result);
     progress('');
-    if (values.json) console.log(JSON.stringify(result));
+    if (values.json) print(JSON.stringify(result));
   };
   const [only] = benchmarks;
-  if (benchmarks.length === 1 && only !== undefined) await runHere(only, settings, report);
+  // Where nothing is judged, they can share a process.
+  if (values.quick) for (const benchmark of benchmarks) await runHere(benchmark, settings, report);
+  else if (benchmarks.length === 1 && only !== undefined) await runHere(only, settings, report);
   else for (const benchmark of benchmarks) await runApart(benchmark, settings, report);
-  if (!values.json) console.log(table(results));
+  if (!values.json) print(table(results));
   if (values.markdown) publish(results);
 }
 
-try {
-  await main();
-} catch (error) {
-  if (!(error instanceof UsageError)) throw error;
-  console.error(error.message);
-  process.exitCode = 2;
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  try {
+    await main(process.argv.slice(2), (text) => console.log(text));
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    console.error(error.message);
+    process.exitCode = 2;
+  }
 }

@@ -109,7 +109,7 @@ export interface Sqlite {
 export type BetterSqlite3 = new (path: string) => Sqlite;
 
 /** Loads a peer, or says why not. The caller names the shape, which is the peer's own and not checked. */
-function load<T>(name: string): T | Absent {
+export function load<T>(name: string): T | Absent {
   try {
     const require: (id: string) => T = createRequire(join(ROOT, 'bench/peers/package.json'));
     return require(name);

@@ -105,7 +105,7 @@ before you believe any of it; ratios carry over from machine to machine, figures
 - Each benchmark has a process of its own, and its files are removed afterwards.
 - \`npm run bench:peers\` installs the peers (better-sqlite3 compiles for about a minute and needs Python, make and a C++ compiler; its
   later major, 13, ships compiled but needs Node 22). C programs are compiled with \`gcc -O2 -march=native\`; PMDK needs \`libpmemobj-dev\`, LMDB's own API
-  \`liblmdb-dev\`. What is missing is reported as skipped.
+  \`liblmdb-dev\`. Servers are Debian's \`redis-server\` and \`postgresql\`, started for the run, and a \`nats-server\`. What is missing is reported as skipped.
 - The pictures show the medians, each panel from zero; \`results.jsonl\` has the lines that they and the tables are made of.
 
 ${markdownTable(['machine', ''], machine())}

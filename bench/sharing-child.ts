@@ -1,15 +1,14 @@
 /**
- * One of several processes at one store. Arguments: kind of store, its path, role, records, operations, seed. Says "ready", waits for a
- * line, does its work, and says how many nanoseconds that took.
+ * One of several processes at one store. It is told a task, in a line of JSON; says "ready", waits for another line, does the work, and says
+ * how many nanoseconds that took. Then it is told the next, or ends with its standard input.
  */
-import { once } from 'node:events';
+import { createInterface } from 'node:readline';
 import { open } from '../src/index.ts';
 import { generator, nanoseconds } from './harness.ts';
 import { isAbsent, lmdb } from './peers.ts';
 import { KEYS, WORKLOADS, Draw, durably, relaxedly } from './ycsb.ts';
+import type { Task } from './sharing.ts';
 import type { Store } from './stores.ts';
-
-const [kind = '', path = '', role = '', records = '0', count = '0', seed = '1'] = process.argv.slice(2);
 
 function missing(): never {
   throw new Error('a store lost an entry');
@@ -23,7 +22,7 @@ function sum(bytes: Uint8Array): number {
 
 type Used = Pick<Store<string>, 'peek' | 'copy' | 'put' | 'durable' | 'close'>;
 
-function ours(): Used {
+function ours(path: string): Used {
   const space = open(path);
   const map = space.names.get('/records', KEYS.hash);
   return {
@@ -41,7 +40,7 @@ function ours(): Used {
   };
 }
 
-function theirs(durable: boolean): Used {
+function theirs(path: string, durable: boolean): Used {
   const peer = lmdb();
   if (isAbsent(peer)) throw new Error(peer.absent);
   const options = durable ? { overlappingSync: false } : { noSync: true, noMemInit: true };
@@ -55,23 +54,28 @@ function theirs(durable: boolean): Used {
   };
 }
 
-const used = kind === 'ours' ? ours() : theirs(role === 'durable');
-const absent = (): never => missing();
-const store: Store<string> = { name: kind, path, batch: absent, settle: absent, keep: absent, scan: absent, ...used };
-const operations = Number(count);
-const [a] = WORKLOADS;
-if (a === undefined) throw new Error('no workload');
-const drawn = role === 'reader' ? [] : new Draw(Number(records), Number(seed)).operations(a, operations);
-console.log('ready');
-await once(process.stdin, 'data');
-const start = nanoseconds();
-let total = 0;
-if (role === 'relaxed') await relaxedly(store, drawn);
-else if (role === 'durable') await durably(store, drawn);
-else {
-  const random = generator(Number(seed));
-  for (let i = 0; i < operations; i++) total += store.peek(KEYS.of(random(Number(records))));
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+
+async function work({ kind, path, role, records, count, seed }: Task & { readonly seed: number }): Promise<void> {
+  const used = kind === 'ours' ? ours(path) : theirs(path, role === 'durable');
+  const absent = (): never => missing();
+  const store: Store<string> = { name: kind, path, batch: absent, settle: absent, keep: absent, scan: absent, ...used };
+  const [a] = WORKLOADS;
+  if (a === undefined) throw new Error('no workload');
+  const drawn = role === 'reader' ? [] : new Draw(records, seed).operations(a, count);
+  console.log('ready');
+  await lines.next();
+  const start = nanoseconds();
+  let total = 0;
+  if (role === 'relaxed') await relaxedly(store, drawn);
+  else if (role === 'durable') await durably(store, drawn);
+  else {
+    const random = generator(seed);
+    for (let i = 0; i < count; i++) total += store.peek(KEYS.of(random(records)));
+  }
+  console.log(String(nanoseconds() - start), total);
+  await store.close();
 }
-console.log(String(nanoseconds() - start), total);
-await store.close();
+
+for (let line = await lines.next(); line.done !== true; line = await lines.next()) await work(JSON.parse(line.value));
 process.exit(0);

@@ -13,7 +13,7 @@ import { FIELD, FIELDS, KEYS } from './ycsb.ts';
 const CHILD = fileURLToPath(new URL('sharing-child.js', import.meta.url));
 const PROCESSES = 8;
 
-interface Task {
+export interface Task {
   readonly kind: 'ours' | 'lmdb';
   readonly path: string;
   readonly role: 'relaxed' | 'durable' | 'reader';
@@ -21,37 +21,79 @@ interface Task {
   readonly count: number;
 }
 
-/** Runs one process for each task, all from the same moment on; how many nanoseconds each took. */
-async function together(tasks: readonly Task[]): Promise<number[]> {
-  const children = tasks.map(({ kind, path, role, records, count }, i) => {
-    const child = spawn(process.execPath, [CHILD, kind, path, role, String(records), String(count), String(41 + i)], {
-      stdio: ['pipe', 'pipe', 'inherit'],
+/** A process that does tasks, one after the other. */
+class Child {
+  readonly #process = spawn(process.execPath, [CHILD], { stdio: ['pipe', 'pipe', 'inherit'] });
+  readonly #lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
+  readonly #gone = new Promise<void>((resolve) => this.#process.once('close', () => resolve()));
+
+  tell(line: string): void {
+    this.#process.stdin.write(`${line}\n`);
+  }
+
+  async hear(): Promise<string> {
+    return String((await this.#lines.next()).value);
+  }
+
+  async end(): Promise<void> {
+    this.#process.stdin.end();
+    await this.#gone;
+  }
+}
+
+/** Each task has a process of its own. Where nothing is judged, those that are there do the next ones, too. */
+class Crowd {
+  readonly #stays: boolean;
+  #idle: Child[] = [];
+
+  constructor(stays: boolean) {
+    this.#stays = stays;
+  }
+
+  /** Does the tasks, each in one process, all from the same moment on; how many nanoseconds each took. */
+  async together(tasks: readonly Task[]): Promise<number[]> {
+    const children = tasks.map((task, i) => {
+      const child = this.#idle.pop() ?? new Child();
+      child.tell(JSON.stringify({ ...task, seed: 41 + i }));
+      return child;
     });
-    const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
-    const gone = new Promise<void>((resolve) => child.once('close', () => resolve()));
-    return { child, lines, gone };
-  });
-  for (const { lines } of children) if ((await lines.next()).value !== 'ready') throw new Error('a process of the benchmark failed');
-  for (const { child } of children) child.stdin.write('go\n');
-  const times: number[] = [];
-  for (const { lines } of children) times.push(Number.parseFloat(String((await lines.next()).value)));
-  for (const { gone } of children) await gone;
-  return times;
+    for (const child of children) if ((await child.hear()) !== 'ready') throw new Error('a process of the benchmark failed');
+    for (const child of children) child.tell('go');
+    const times: number[] = [];
+    for (const child of children) times.push(Number.parseFloat(await child.hear()));
+    if (this.#stays) this.#idle.push(...children);
+    else for (const child of children) await child.end();
+    return times;
+  }
+
+  async end(): Promise<void> {
+    for (const child of this.#idle) await child.end();
+    this.#idle = [];
+  }
 }
 
 /** Operations a second of all together, while all are at work. */
-function crowd(name: string, note: string | undefined, processes: number, task: Task): Side {
+function rateOf(all: Crowd, name: string, note: string | undefined, processes: number, task: Task): Side {
   return {
     name,
     ...(note === undefined ? {} : { note }),
     measure: async () => {
-      const times = await together(Array.from({ length: processes }, () => task));
+      const times = await all.together(Array.from({ length: processes }, () => task));
       return (processes * task.count * 1e9) / Math.max(...times);
     },
   };
 }
 
 async function run(context: Context): Promise<void> {
+  const crowd = new Crowd(context.quick);
+  try {
+    await compareAll(context, crowd);
+  } finally {
+    await crowd.end();
+  }
+}
+
+async function compareAll(context: Context, all: Crowd): Promise<void> {
   const { directory } = context;
   const processes = context.size(PROCESSES, 2);
   const records = context.size(100_000, 300);
@@ -83,8 +125,8 @@ async function run(context: Context): Promise<void> {
       name: `YCSB A, ${PROCESSES} processes, ${role}`,
       unit: 'ops/s',
       better: 'higher',
-      ours: crowd('hashMap', undefined, processes, { kind: 'ours', path, role, records, count }),
-      peers: [{ side: absent ?? crowd('lmdb', note, processes, { kind: 'lmdb', path: theirPath, role, records, count }), target: 3 }],
+      ours: rateOf(all, 'hashMap', undefined, processes, { kind: 'ours', path, role, records, count }),
+      peers: [{ side: absent ?? rateOf(all, 'lmdb', note, processes, { kind: 'lmdb', path: theirPath, role, records, count }), target: 3 }],
     });
   }
 
@@ -93,7 +135,7 @@ async function run(context: Context): Promise<void> {
   const spread =
     (task: Task): (() => Promise<number>) =>
     async () => {
-      const times = await together(Array.from({ length: processes }, () => task));
+      const times = await all.together(Array.from({ length: processes }, () => task));
       return Math.max(...times) / Math.min(...times);
     };
   await compare(context, 'sharing', {
@@ -110,7 +152,7 @@ async function run(context: Context): Promise<void> {
   const beside =
     (other: Task): (() => Promise<number>) =>
     async () => {
-      const [time = Number.NaN] = await together([reader, other]);
+      const [time = Number.NaN] = await all.together([reader, other]);
       return time / reads;
     };
   await compare(context, 'sharing', {

@@ -8,7 +8,8 @@ import { open } from '../src/index.ts';
 import { specialize } from '../src/lib/collections/specialize.ts';
 import { touch as touchValue, type Keys } from './entries.ts';
 import type { Absent } from './harness.ts';
-import { betterSqlite3, classicLevel, isAbsent, lmdb, type LmdbOptions } from './peers.ts';
+import { openDatabase, type Durability } from '../src/services/sqlite.ts';
+import { betterSqlite3, classicLevel, isAbsent, lmdb, type LmdbOptions, type Sqlite } from './peers.ts';
 
 type Eventually<T> = T | Promise<T>;
 
@@ -194,21 +195,13 @@ export async function inLmdb<K extends string | number>(
   };
 }
 
-export async function inSqlite<K extends string | number>(
-  directory: string,
+/** Entries in a table of a database that speaks as better-sqlite3 does. */
+function sqlStore<K extends string | number>(
+  db: Sqlite,
   keys: Keys<K>,
-  synchronous: 'FULL' | 'NORMAL' = 'NORMAL',
-): Promise<Store<K> | Absent> {
-  const name = 'better-sqlite3';
-  const Sqlite = betterSqlite3();
-  if (isAbsent(Sqlite)) return { name, absent: Sqlite.absent };
-  const path = join(directory, `sqlite-${synchronous}`);
-  mkdirSync(path);
-  const db = new Sqlite(join(path, 'kv.sqlite'));
-  db.pragma('journal_mode = WAL');
-  db.pragma(`synchronous = ${synchronous}`);
+  rest: Pick<Store<K>, 'name' | 'note' | 'path' | 'settle' | 'close'>,
+): Store<K> {
   db.pragma('cache_size = -200000');
-  db.pragma(`mmap_size = ${2 ** 35}`);
   db.exec(`CREATE TABLE kv (${keys.sqlite}`);
   const insert = db.prepare('INSERT INTO kv VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v');
   const select = db.prepare('SELECT v FROM kv WHERE k = ?').pluck();
@@ -225,14 +218,8 @@ export async function inSqlite<K extends string | number>(
     for (let i = 0; i < some.length; i++) insert.run(some[i] ?? missing(), values[i] ?? missing());
   });
   return {
-    name,
-    note:
-      synchronous === 'FULL'
-        ? 'SQLite: WAL, synchronous=FULL'
-        : 'SQLite: WAL, synchronous=NORMAL; a power failure may lose what came after the last WAL checkpoint, never corrupts',
-    path,
+    ...rest,
     batch,
-    settle: () => db.pragma('wal_checkpoint(TRUNCATE)'),
     peek: (key) => touch(value(key)),
     keep: (key) => touch(value(key)),
     copy: value,
@@ -247,8 +234,51 @@ export async function inSqlite<K extends string | number>(
     async durable(key, bytes) {
       insert.run(key, bytes);
     },
-    close: () => db.close(),
   };
+}
+
+export async function inSqlite<K extends string | number>(
+  directory: string,
+  keys: Keys<K>,
+  synchronous: 'FULL' | 'NORMAL' = 'NORMAL',
+): Promise<Store<K> | Absent> {
+  const name = 'better-sqlite3';
+  const Sqlite = betterSqlite3();
+  if (isAbsent(Sqlite)) return { name, absent: Sqlite.absent };
+  const path = join(directory, `sqlite-${synchronous}`);
+  mkdirSync(path);
+  const db = new Sqlite(join(path, 'kv.sqlite'));
+  db.pragma('journal_mode = WAL');
+  db.pragma(`synchronous = ${synchronous}`);
+  db.pragma(`mmap_size = ${2 ** 35}`);
+  return sqlStore(db, keys, {
+    name,
+    note:
+      synchronous === 'FULL'
+        ? 'SQLite: WAL, synchronous=FULL'
+        : 'SQLite: WAL, synchronous=NORMAL; a power failure may lose what came after the last WAL checkpoint, never corrupts',
+    path,
+    settle: () => db.pragma('wal_checkpoint(TRUNCATE)'),
+    close: () => db.close(),
+  });
+}
+
+/** SQLite again, on an object. */
+export function oursSqlite<K extends string | number>(directory: string, keys: Keys<K>, durability: Durability): Store<K> {
+  const path = join(directory, `ours-sqlite-${durability}`);
+  const space = open(path);
+  const db = openDatabase(space, '/kv', { durability });
+  const store = sqlStore(db, keys, {
+    name: 'sqlite on objects',
+    path,
+    settle: () => space.checkpoint(),
+    close: () => {
+      db.close();
+      space.close();
+    },
+  });
+  const insert = db.prepare('INSERT INTO kv VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v');
+  return { ...store, durable: (key, bytes) => db.durable(() => insert.run(key, bytes)) };
 }
 
 export async function inLevel<K extends string | number>(directory: string, keys: Keys<K>): Promise<Store<K> | Absent> {

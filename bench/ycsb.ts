@@ -27,7 +27,7 @@ import { fillStore, inLevel, inLmdb, inSqlite, oursHashed, oursOrdered, type Sto
 export const FIELDS = 10;
 export const FIELD = 100;
 const TURN = 256;
-const CLIENTS = 64;
+export const CLIENTS = 64;
 
 /** Keys of records come in no order, as YCSB hashes them. */
 export const KEYS: Keys<string> = { ...TEXT, of: (index) => `user${String(Math.imul(index + 1, 0x9e3779b1) >>> 0).padStart(10, '0')}` };
@@ -64,7 +64,7 @@ function scrambled(rank: number, items: number): number {
 
 type Kind = 'read' | 'update' | 'insert' | 'scan' | 'modify';
 
-interface Workload {
+export interface Workload {
   readonly name: string;
   readonly first: readonly [Kind, number];
   readonly second: Kind;

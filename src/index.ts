@@ -117,7 +117,30 @@ export {
 } from './lib/struct.ts';
 export type { BackupOptions, BackupReport } from './services/backup.ts';
 export type { Migrated, MigrateOptions } from './services/evolution/all.ts';
+export type { Modules, ModuleLimits, RunOptions } from './services/modules/modules.ts';
+export type { ModuleSpace } from './services/modules/library.ts';
+export type { ModuleLanguage, SignedModule } from './services/modules/signed.ts';
+export type { ModuleValue } from './services/modules/values.ts';
+export type { Judge, Judged, Peer } from './services/serve/judge.ts';
+export { connect, ServedSpace, type ConnectOptions } from './services/serve/remote.ts';
+export { serve, type ServeLimits, type ServeOptions, type Serving } from './services/serve/serve.ts';
 export { Names, type NameEntry, type SetOptions } from './services/naming.ts';
+export {
+  Capability,
+  Security,
+  SigningKey,
+  type ContextFacts,
+  type ContextOptions,
+  type DelegateOptions,
+  type Explanation,
+  type Finding,
+  type Gate,
+  type GrantOptions,
+  type ItemFinding,
+  type Mask,
+  type MaskOptions,
+  type Rights,
+} from './services/security.ts';
 export { createPort, openPort, Port, portBytes, type PortMessage, type PortOptions } from './services/port.ts';
 export { Watch, type WatchOptions } from './services/watch.ts';
 export type { WatchEnd } from './kernel/watch.ts';
@@ -146,4 +169,26 @@ export {
   type SuperviseOptions,
 } from './services/threads/supervise.ts';
 export { Thread, type StopOptions, type ThreadResult } from './services/threads/thread.ts';
+export {
+  programs,
+  Programs,
+  Program,
+  ProgramCode,
+  Compartment,
+  RemoteCompartment,
+  withManifest,
+  type CompartmentOptions,
+  type GateValue,
+  type Limits,
+  type ProgramSource,
+  type RemoteOptions,
+  type StartOptions,
+  type Surrounding,
+} from './services/programs.ts';
+export type { GateDeclaration, GateType, Manifest } from './abi/syscalls.ts';
+export { files, Files, type FileEntry } from './services/files/files.ts';
+export { runWasi, type PreopenedDirectory, type RunWasiOptions, type WasiResult } from './services/files/run.ts';
+export type { Transferred, TransferOptions } from './services/files/transfer.ts';
+export type { TreeLimits } from './services/files/tree.ts';
+export type { WasiStream } from './runtime/wasi/program.ts';
 export { open, Snapshot, Space, type OpenOptions, type SpaceStat, type Target } from './space.ts';

@@ -10,6 +10,7 @@ import type { Host } from './host/host.ts';
 import { Kernel, type Resolver } from './kernel/kernel.ts';
 import { createObject, deleteObject, forsake, tie, ties, untie, type CreateOptions } from './kernel/lifetime.ts';
 import { Handle } from './kernel/object.ts';
+import { actBy } from './kernel/security/authority.ts';
 import { objectIds, reclaim, type Reclaimed } from './kernel/reclaim.ts';
 import type { Recovery } from './kernel/recovery.ts';
 import { copyWhole, importWhole, sealWhole } from './kernel/parts.ts';
@@ -23,7 +24,9 @@ import { backupSpace, type BackupOptions, type BackupReport } from './services/b
 import { defragment, type Defragmented } from './services/defragment.ts';
 import { migrateAll, type Migrated, type MigrateOptions } from './services/evolution/all.ts';
 import { installEvolution } from './services/evolution/open.ts';
+import { Modules } from './services/modules/modules.ts';
 import { Names } from './services/naming.ts';
+import { Security } from './services/security.ts';
 import { Watch, type WatchOptions } from './services/watch.ts';
 
 export interface OpenOptions {
@@ -43,6 +46,8 @@ export interface OpenOptions {
   readonly exclusive?: boolean;
   /** Milliseconds to wait for another process that holds what is needed, before LeaseTimeout or SpaceBusy (default 10,000). */
   readonly patience?: number;
+  /** Security contexts that this program acts by, the first of them active. Without any the default rights of each object hold. */
+  readonly contexts?: readonly ObjectId[];
   /** Gets the one line that says that the portable host is used (default: standard error). */
   readonly notice?: (line: string) => void;
 }
@@ -82,17 +87,26 @@ const DEFAULTS = {
 
 /**
  * Opens the space in a directory, and makes it where there is none. Replays what an earlier process left in the log.
- * Throws SpaceBusy, SpaceMissing, SpaceCorrupt, SpaceVersion, LogCorrupt, ReadOnly, DiskFull and the like.
+ * Throws SpaceBusy, SpaceMissing, SpaceCorrupt, SpaceVersion, LogCorrupt, ReadOnly, DiskFull and the like; ContextInvalid.
  */
 export function open(directory: string, options: OpenOptions = {}): Space {
-  const { host, notice, ...rest } = options;
+  const { host, notice, contexts, ...rest } = options;
   const settings = { ...DEFAULTS, ...rest };
   if (!(settings.segmentSize >= 65536 && settings.segmentSize % 4096 === 0)) {
     throw new TwzError('InvalidArgument', `segmentSize: ${settings.segmentSize} is not a multiple of 4096 from 65536 up`, {
       segmentSize: settings.segmentSize,
     });
   }
-  return new Space(new Kernel(host ?? chooseHost(notice ?? console.error), directory, settings));
+  const kernel = new Kernel(host ?? chooseHost(notice ?? console.error), directory, settings);
+  const space = new Space(kernel);
+  if (contexts === undefined || contexts.length === 0) return space;
+  try {
+    actBy(kernel, contexts.map(parseId));
+  } catch (error) {
+    space.close();
+    throw error;
+  }
+  return space;
 }
 
 function handleOf(kernel: Kernel, target: Target): Handle {
@@ -120,13 +134,19 @@ function orForsaken<T>(h: Handle, complete: () => T): T {
 }
 
 export class Space {
+  /** Mobile code: modules that are signed, stored and run. */
+  readonly modules: Modules;
   readonly #kernel: Kernel;
   readonly names: Names;
+  /** Keys, contexts, capabilities. */
+  readonly security: Security;
 
   /** Use `open`. */
   constructor(kernel: Kernel) {
+    this.modules = new Modules(this);
     this.#kernel = kernel;
     this.names = new Names(this);
+    this.security = new Security(kernel);
     kernel.resolvers.set('', (path) => this.names.lookup(path));
   }
 
@@ -255,7 +275,7 @@ export class Space {
 
   object(target: Target): Obj {
     const h = handleOf(this.#kernel, target);
-    if (h.cold) h.warm();
+    if (h.cold) h.reach();
     return new Obj(h);
   }
 

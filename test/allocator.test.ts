@@ -9,6 +9,7 @@ import { pageEntry } from '../src/kernel/allocator.ts';
 import { Handle } from '../src/kernel/object.ts';
 import { checkSpace } from '../src/services/check.ts';
 import { fails, onHosts, type Ground } from './hosts.ts';
+import { amount } from './thorough.ts';
 
 const LINUX = ['linux'] as const;
 const SIMULATED = ['simulated'] as const;
@@ -174,7 +175,7 @@ test(`T9: any sequence of allocations, releases, aborts and deaths leaves what a
       sound(world);
       world.host.discard();
     }),
-    { seed: SEED, numRuns: Number(process.env['FC_RUNS'] ?? 15), includeErrorInReport: true, endOnFailure: true },
+    { seed: SEED, numRuns: Number(process.env['FC_RUNS'] ?? amount(6, 15)), includeErrorInReport: true, endOnFailure: true },
   );
 });
 

@@ -1,22 +1,15 @@
 /** T11, T16, T18: `twz migrate` and `twz defragment`, and what `twz show`, `get` and `diff` print of collections, as a user types it. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { after, before, test } from 'node:test';
+import { runTwz, type Ran } from './twz.ts';
 
-const MAIN = new URL('../src/cli/main.js', import.meta.url).pathname;
 let home = '';
 
-function twz(...args: string[]): { code: number | null; out: string; err: string } {
-  const result = spawnSync(process.execPath, [MAIN, ...args], {
-    cwd: home,
-    encoding: 'utf8',
-    env: { PATH: process.env['PATH'], HOME: home, TWZ_HISTORY: '' },
-  });
-  return { code: result.status, out: result.stdout, err: result.stderr };
-}
+const twz = (...args: string[]): Ran =>
+  runTwz({ args, cwd: home, input: '', env: { PATH: process.env['PATH'], HOME: home, TWZ_HISTORY: '' } });
 
 function good(...args: string[]): string {
   const ran = twz(...args);

@@ -10,26 +10,13 @@ import { META } from '../src/abi/format.ts';
 import { errorsMarkdown, explainPage, listPages } from '../src/cli/explain.ts';
 import { splitLine } from '../src/cli/shell-commands.ts';
 import { FINDINGS } from '../src/services/check/findings.ts';
+import { MAIN, runTwz, type Ran } from './twz.ts';
 
-const MAIN = new URL('../src/cli/main.js', import.meta.url).pathname;
 const REPOSITORY = new URL('../../', import.meta.url).pathname;
 let home = '';
 
-interface Ran {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-function twz(args: readonly string[], input = '', env: Readonly<Record<string, string>> = {}): Ran {
-  const result = spawnSync(process.execPath, [MAIN, ...args], {
-    cwd: home,
-    input,
-    encoding: 'utf8',
-    env: { PATH: process.env['PATH'], HOME: home, TWZ_HISTORY: '', ...env },
-  });
-  return { code: result.status, out: result.stdout, err: result.stderr };
-}
+const twz = (args: readonly string[], input = '', env: Readonly<Record<string, string>> = {}): Ran =>
+  runTwz({ args, cwd: home, input, env: { PATH: process.env['PATH'], HOME: home, TWZ_HISTORY: '', ...env } });
 
 /** Runs a command that must succeed. */
 function good(...args: string[]): string {
@@ -68,6 +55,8 @@ before(() => {
   fs.writeFileSync(path.join(home, 'people.ts'), PROGRAM);
   good('init');
   good('run', 'people.ts');
+  // Before anything is changed there.
+  for (const copy of ['hurt', 'shelled']) fs.cpSync(path.join(home, '.twizzler'), path.join(home, copy), { recursive: true });
 });
 
 after(() => fs.rmSync(home, { recursive: true, force: true }));
@@ -214,8 +203,9 @@ test('T19 run: TypeScript, arguments, exit code, and twizzler from anywhere', ()
   assert.equal(good('ls', '/people', '-s', 'ran'), 'alice\nbob\n');
   assert.equal(twz(['run', 'nothing.ts']).code, 3);
   fs.writeFileSync(path.join(home, 'throws.ts'), `const n: number = 1; throw new Error('mine ' + n);`);
-  assert.equal(twz(['run', 'throws.ts']).code, 1);
-  assert.match(twz(['run', 'throws.ts']).err, /mine 1/);
+  const thrown = twz(['run', 'throws.ts']);
+  assert.equal(thrown.code, 1);
+  assert.match(thrown.err, /mine 1/);
   const again = twz(['run', '-s', 'ran', 'people.ts']);
   assert.equal(again.code, 3);
   assert.match(again.err, /NameExists \(702\)/);
@@ -234,8 +224,6 @@ test('T8 a program killed in the middle: log shows what is only there, and the n
 });
 
 test('T18 check: exit code 1 with findings, repair, and 0 afterwards', () => {
-  good('init', 'hurt');
-  good('run', '-s', 'hurt', 'people.ts');
   assert.match(good('check', '-s', 'hurt'), /^sound: 4 objects/);
   fs.writeFileSync(path.join(home, 'hurt', 'stray.txt'), 'x');
   const ran = twz(['check', '-s', 'hurt']);
@@ -248,8 +236,6 @@ test('T18 check: exit code 1 with findings, repair, and 0 afterwards', () => {
 });
 
 test('T19 shell: a script from a pipe, fields, transactions, and the first error ends it', () => {
-  good('init', 'shelled');
-  good('run', '-s', 'shelled', 'people.ts');
   const script = (text: string): Ran => twz(['shell', '-s', 'shelled'], text);
   const ran = script(
     `# a comment\ncd /people\npwd\nls\nget alice friend.age\nset alice age 41\nget alice age\nset alice friend alice\nget alice friend.name\nnew zoe like alice {"name":"Zoe","age":3}\nget zoe name\n`,

@@ -11,6 +11,7 @@ import type { FindingName } from '../src/services/check/findings.ts';
 import { checkSpace, type CheckReport } from '../src/services/check.ts';
 import { damage, everything, fileOf, type Fixture } from './collections-everything.ts';
 import { edit, host, restamp, scratch } from './damage.ts';
+import { amount } from './thorough.ts';
 
 const check = (it: Fixture): CheckReport => checkSpace(host, it.directory);
 const names = (report: CheckReport): FindingName[] => [...new Set(report.findings.map(({ name }) => name))];
@@ -290,12 +291,12 @@ test('T18 check finds nothing in maps of many levels, and what is wrong between 
   const maps = space.relaxed(() => space.create(Maps));
   const mixed = (i: number): number => Math.imul(i, 0x9e3779b1) >>> 0;
   space.relaxed(() => {
-    for (let i = 0; i < 9000; i++) {
+    for (let i = 0; i < 5000; i++) {
       maps.folded.set(`${i % 2 === 0 ? 'User' : 'uSER'} ${mixed(i)}`, i);
       maps.pairs.set([`user/${i % 7}`, mixed(i)], i);
       maps.hashed.set(`user ${mixed(i)}`, `${i}`);
     }
-    for (let i = 0; i < 9000; i += 2) {
+    for (let i = 0; i < 5000; i += 2) {
       maps.folded.delete(`user ${mixed(i)}`);
       maps.pairs.delete([`user/${i % 7}`, mixed(i)]);
       maps.hashed.delete(`user ${mixed(i)}`);
@@ -351,7 +352,7 @@ test('T18 whatever bytes of sequences, graphs and indexed maps are wrong, check 
     state = (Math.imul(state, 1103515245) + 12345) >>> 0;
     return (state >>> 8) % below;
   };
-  for (let round = 0; round < 40; round++) {
+  for (let round = 0; round < amount(15, 40); round++) {
     edit(file, (_dv, image) => {
       image.set(sound);
       for (let i = 0; i < 20; i++) image[4096 + random(image.length - 4096)] = random(256);

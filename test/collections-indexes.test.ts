@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import { assign, caseless, index, indexedMap, objectOf, ref, struct, text, u32, vec, type Infer, type ObjectId } from '../src/index.ts';
 import { event, Machine, type Event } from './collections-machine.ts';
 import { fails } from './hosts.ts';
+import { amount } from './thorough.ts';
 
 const SEED = Number(process.env['FC_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
@@ -211,7 +212,7 @@ for (const nested of [false, true])
         }
         machine.end();
       }),
-      { seed: SEED, numRuns: 25 },
+      { seed: SEED, numRuns: amount(10, 25) },
     );
   });
 

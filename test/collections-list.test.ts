@@ -7,6 +7,7 @@ import { list, text, u32, type List, type ListEntry, type Taken } from '../src/i
 import { fails, Ground, thrown } from './hosts.ts';
 import { DEEPS, NUMBERS, REFS, WORDS, type Kind } from './sequence-elements.ts';
 import { hold, SEED, type Subject } from './sequences.ts';
+import { amount } from './thorough.ts';
 
 type Step<P> =
   | { readonly kind: 'push' | 'unshift'; readonly values: readonly P[] }
@@ -133,10 +134,10 @@ function holds<V, I, P>(kind: Kind<V, I, P>, runs: number): void {
   });
 }
 
-holds(NUMBERS, 25);
-holds(WORDS, 15);
-holds(DEEPS, 10);
-holds(REFS, 20);
+holds(NUMBERS, amount(9, 25));
+holds(WORDS, amount(6, 15));
+holds(DEEPS, amount(5, 10));
+holds(REFS, amount(7, 20));
 
 test('T16: a List may change while it is walked, and entries of others are refused', (t) => {
   const space = new Ground('simulated', t).open();

@@ -1,6 +1,6 @@
 /**
  * T16: hash maps, hash sets and ordered maps against plain models, with undone transactions, death of the process, power failures and
- * reopening among the changes. Seed and path are printed when a run fails; FC_SEED replays one.
+ * reopening among the changes. Seed and path are printed when a run fails; FC_SEED replays one, FC_RUNS takes more.
  */
 import assert from 'node:assert/strict';
 import { inspect } from 'node:util';
@@ -37,12 +37,19 @@ import {
   type Range,
   type Space,
 } from '../src/index.ts';
+import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
 import { checkSpace } from '../src/services/check.ts';
 import { event, Machine, type Event } from './collections-machine.ts';
 import { fails, onHosts, thrown } from './hosts.ts';
+import { amount } from './thorough.ts';
 
 const SEED = Number(process.env['FC_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
-const RUNS = { seed: SEED, numRuns: 20, endOnFailure: true, includeErrorInReport: true } as const;
+const RUNS = {
+  seed: SEED,
+  numRuns: Number(process.env['FC_RUNS'] ?? amount(4, 8)),
+  endOnFailure: true,
+  includeErrorInReport: true,
+} as const;
 
 // --- kinds of keys and values -------------------------------------------------------------------------------------------------
 
@@ -571,22 +578,29 @@ function fill(space: Space, map: Any<number>, count: number): void {
     });
 }
 
+/** Entries of a map that is too large for one object; objects are a quarter as large for the suite. */
+const MANY = amount(25_000, 100_000);
+const SHARE = amount(4, 1);
+
 for (const [name, type] of [
   ['HashMap', hashMap(u32, text)],
   ['OrderedMap', orderedMap(u32, text)],
 ] as const) {
   onHosts(
     `T16 ${name}: over several objects, that go with it`,
-    (ground) => {
+    (ground, t) => {
+      const limits = { ...POOL_LIMITS };
+      t.after(() => Object.assign(POOL_LIMITS, limits));
+      Object.assign(POOL_LIMITS, { home: limits.home / SHARE, member: limits.member / SHARE });
       const space = ground.open();
       const map: Any<number> = space.relaxed(() => space.create(type));
       const id: ObjectId = objectOf(map).id;
-      fill(space, map, 100_000);
+      fill(space, map, MANY);
       assert.ok(map.usage().objects >= 3, inspect(map.usage()));
       const after = ground.afterDeath(space);
       const again: Any<number> = after.get(id, type);
-      for (let i = 0; i < 100_000; i += 97) assert.ok(again.get(i)?.startsWith(`${i}v`));
-      assert.equal([...again.keys()].length, 100_000);
+      for (let i = 0; i < MANY; i += 97) assert.ok(again.get(i)?.startsWith(`${i}v`));
+      assert.equal([...again.keys()].length, MANY);
       after.close();
       const { findings } = checkSpace(ground.host, ground.directory);
       assert.deepEqual(

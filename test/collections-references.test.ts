@@ -37,9 +37,10 @@ import { exportGraph } from '../src/services/export.ts';
 import { plainValue, viewTyped } from '../src/services/show.ts';
 import { event, Machine, type Event } from './collections-machine.ts';
 import { fails, onHosts, thrown } from './hosts.ts';
+import { amount } from './thorough.ts';
 
 const SEED = Number(process.env['FC_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
-const RUNS = { seed: SEED, numRuns: 15, endOnFailure: true, includeErrorInReport: true } as const;
+const RUNS = { seed: SEED, numRuns: amount(6, 15), endOnFailure: true, includeErrorInReport: true } as const;
 
 const Person = struct('Person', { name: text, age: u32, padding: text });
 type Person = Infer<typeof Person>;

@@ -8,6 +8,7 @@ import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
 import { fails, Ground, onHosts, thrown } from './hosts.ts';
 import { DEEPS, Deep, NUMBERS, Point, POINTS, REFS, WORDS, type DeepInit, type Kind } from './sequence-elements.ts';
 import { Fail, hold, SEED, Target, type Subject, type Targets } from './sequences.ts';
+import { amount } from './thorough.ts';
 
 // --- Vec --------------------------------------------------------------------------------------------------------------------
 
@@ -189,11 +190,11 @@ function holds<V, I, P>(kind: Kind<V, I, P>, runs: number): void {
   });
 }
 
-holds(NUMBERS, 10);
-holds(WORDS, 10);
-holds(POINTS, 8);
-holds(DEEPS, 10);
-holds(REFS, 12);
+holds(NUMBERS, amount(5, 10));
+holds(WORDS, amount(5, 10));
+holds(POINTS, amount(4, 8));
+holds(DEEPS, amount(5, 10));
+holds(REFS, amount(5, 12));
 
 test('T16: a Vec reads as an Array does', (t) => {
   const space = new Ground('simulated', t).open();
@@ -381,22 +382,22 @@ test('T16: an accessor that has seen a chunk of a Vec is not misled when chunks 
 });
 
 onHosts(
-  'T16: a Vec of 150 MB lies in several objects, and is there for the next process',
+  'T16: a Vec of 100 MB lies in several objects, and is there for the next process',
   (ground) => {
     let space = ground.open({ segmentSize: 16 << 20, checkpointBytes: 32 << 20 });
     const Blocks = vec(bytes);
     const blocks = space.relaxed(() => space.create(Blocks));
     const { id } = objectOf(blocks);
     const block = new Uint8Array(1 << 20);
-    for (let i = 0; i < 150; i++) {
+    for (let i = 0; i < 100; i++) {
       block.fill(i);
       space.relaxed(() => blocks.push(block));
     }
     space = ground.afterDeath(space);
     const found = space.get(id, Blocks);
-    assert.equal(found.length, 150);
-    assert.ok(found.usage().objects >= 3 && found.usage().bytes > 130e6, JSON.stringify(found.usage()));
-    for (const i of [0, 15, 16, 77, 149]) {
+    assert.equal(found.length, 100);
+    assert.ok(found.usage().objects >= 3 && found.usage().bytes > 85e6, JSON.stringify(found.usage()));
+    for (const i of [0, 15, 16, 77, 99]) {
       const read = found.get(i);
       assert.deepEqual([read.length, read[0], read.at(-1)], [1 << 20, i, i]);
     }

@@ -27,6 +27,7 @@ import { TREE_POOL, TREE_ROOT } from '../src/lib/collections/red-black-nodes.ts'
 import { POOL_LIMITS, poolObject, poolOffset } from '../src/lib/collections/pool.ts';
 import { event, Machine, type Event } from './collections-machine.ts';
 import { fails, onHosts } from './hosts.ts';
+import { amount } from './thorough.ts';
 
 const SEED = Number(process.env['FC_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
@@ -242,11 +243,11 @@ function modelTest<K, V, I>(sort: Sort<K, V, I>, numRuns: number): void {
   });
 }
 
-modelTest(NUMBERS, 60);
-modelTest(WIDE, 15);
-modelTest(TEXTS, 25);
-modelTest(FOLDED, 20);
-modelTest(TUPLES, 20);
+modelTest(NUMBERS, amount(20, 60));
+modelTest(WIDE, amount(8, 15));
+modelTest(TEXTS, amount(15, 25));
+modelTest(FOLDED, amount(15, 20));
+modelTest(TUPLES, amount(15, 20));
 
 // --- ranges ---------------------------------------------------------------------------------------------------------------------
 

@@ -159,9 +159,45 @@ export function crashedSpace(): Fixture {
   return copyOf(crashed);
 }
 
+/** A file or directory of a template; of a file, the pages that are not all zeros. */
+interface Entry {
+  readonly path: string;
+  readonly size: number;
+  readonly pages: readonly { readonly at: number; readonly bytes: Uint8Array }[] | undefined;
+}
+
+const ZEROS = Buffer.alloc(PAGE);
+
+function entryOf(directory: string, name: string): Entry {
+  const file = path.join(directory, name);
+  if (fs.statSync(file).isDirectory()) return { path: name, size: 0, pages: undefined };
+  const bytes = fs.readFileSync(file);
+  const pages = Array.from({ length: Math.ceil(bytes.length / PAGE) }, (_, i) => ({
+    at: i * PAGE,
+    bytes: bytes.subarray(i * PAGE, (i + 1) * PAGE),
+  })).filter((page) => !page.bytes.equals(ZEROS.subarray(0, page.bytes.length)));
+  return { path: name, size: bytes.length, pages };
+}
+
+const read = new Map<string, readonly Entry[]>();
+
+/** Copies without the zeros, which are most of a space: its template is read once, and the file system makes zeros of holes. */
 function copyOf(from: Fixture): Fixture {
   const directory = scratch();
-  fs.cpSync(from.directory, directory, { recursive: true });
+  const names = (): string[] => (fs.readdirSync(from.directory, { recursive: true }) as string[]).sort();
+  const entries = read.get(from.directory) ?? names().map((name) => entryOf(from.directory, name));
+  read.set(from.directory, entries);
+  for (const { path: name, size, pages } of entries) {
+    const target = path.join(directory, name);
+    if (pages === undefined) {
+      fs.mkdirSync(target);
+      continue;
+    }
+    const file = fs.openSync(target, 'w');
+    fs.ftruncateSync(file, size);
+    for (const { at, bytes } of pages) fs.writeSync(file, bytes, 0, bytes.length, at);
+    fs.closeSync(file);
+  }
   return { ...from, directory };
 }
 

@@ -31,6 +31,7 @@ import { checkSpace } from '../src/services/check.ts';
 import { defragment } from '../src/services/defragment.ts';
 import type { Ground } from './hosts.ts';
 import { fails, onHosts, thrown } from './hosts.ts';
+import { amount } from './thorough.ts';
 
 const SEED = Number(process.env['FC_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
 
@@ -269,7 +270,7 @@ test(`T9: whatever was freed, and whatever is stored as plain words, defragment 
         host.discard();
       },
     ),
-    { seed: SEED, numRuns: Number(process.env['FC_RUNS'] ?? 25), includeErrorInReport: true, endOnFailure: true },
+    { seed: SEED, numRuns: Number(process.env['FC_RUNS'] ?? amount(15, 25)), includeErrorInReport: true, endOnFailure: true },
   );
   assert.ok(moved > 0, `${moved} blocks were moved`);
 });

@@ -88,7 +88,7 @@ test('T17 programs that are killed in the midst of everything leave nothing behi
   ];
   // Nothing wakes for the timers: a look now and then, and the test's own end where it never comes true.
   const idle = { index: head.interrupt(7).index, value: 0 };
-  await head.until(() => (left().every((count) => count === 0) ? undefined : idle), { timeout: 10_000 }).catch(() => undefined);
+  await head.until(() => (left().every((count) => count === 0) ? undefined : idle), { timeout: 60_000 }).catch(() => undefined);
   assert.deepEqual(left(), [0, 0, 0, 0]);
   // Each line is whole.
   assert.match(lines, /^(\d+\n)+$/);

@@ -26,6 +26,7 @@ import {
   type Types,
 } from './evolution-world.ts';
 import { fails, Ground, thrown } from './hosts.ts';
+import { amount } from './thorough.ts';
 
 const SEED = 1611;
 
@@ -149,38 +150,44 @@ function inSpace(
 const ROOMY = { home: 1 << 24, member: 1 << 26, stage: 8 << 20 };
 const CROWDED = { home: 1 << 15, member: 1 << 16, stage: 1 << 13 };
 
-inSpace('values of every kind of collection are migrated when their object is opened, by the model', 6, 12, ROOMY, (space, one, count) => {
-  const [before, after] = [typesBefore(one.change), typesAfter(one.change)];
-  const built = build(space, before, one, count);
-  const old = look(space.get(built.world, before.World));
-  const references = held(space.get(built.holder, before.Holder));
-  const model = expected(space, old, after, one);
-  assert.deepEqual(look(space.get(built.world, after.World)), model);
-  // By the list of moved structs; then directly.
-  assert.deepEqual(held(space.get(built.holder, after.Holder)), references);
-  space.migrate(after.World);
-  space.migrate(after.Holder);
-  assert.deepEqual(look(space.get(built.world, after.World)), model);
-  assert.deepEqual(held(space.get(built.holder, after.Holder)), references);
-  goOn(space, after, built, one);
-  leftOver(space, after, built);
-  const fresh = space.relaxed(() => space.create(after.World));
-  const own = space.relaxed(() => {
-    const made = space.create(after.World);
-    const world = space.get(built.world, after.World);
-    for (const item of one.change.world) if (item.fate === 'stays') Reflect.set(made, item.name, Reflect.get(world, item.name));
-    return made;
-  });
-  assert.equal(blocksInUse(space.object(built.world)), blocksInUse(objectOf(own)));
-  space.relaxed(() => {
-    for (const each of [built.world, built.holder, fresh, own]) space.delete(each);
-  });
-  assert.deepEqual(space.reclaim().deleted, []);
-});
+inSpace(
+  'values of every kind of collection are migrated when their object is opened, by the model',
+  amount(3, 6),
+  12,
+  ROOMY,
+  (space, one, count) => {
+    const [before, after] = [typesBefore(one.change), typesAfter(one.change)];
+    const built = build(space, before, one, count);
+    const old = look(space.get(built.world, before.World));
+    const references = held(space.get(built.holder, before.Holder));
+    const model = expected(space, old, after, one);
+    assert.deepEqual(look(space.get(built.world, after.World)), model);
+    // By the list of moved structs; then directly.
+    assert.deepEqual(held(space.get(built.holder, after.Holder)), references);
+    space.migrate(after.World);
+    space.migrate(after.Holder);
+    assert.deepEqual(look(space.get(built.world, after.World)), model);
+    assert.deepEqual(held(space.get(built.holder, after.Holder)), references);
+    goOn(space, after, built, one);
+    leftOver(space, after, built);
+    const fresh = space.relaxed(() => space.create(after.World));
+    const own = space.relaxed(() => {
+      const made = space.create(after.World);
+      const world = space.get(built.world, after.World);
+      for (const item of one.change.world) if (item.fate === 'stays') Reflect.set(made, item.name, Reflect.get(world, item.name));
+      return made;
+    });
+    assert.equal(blocksInUse(space.object(built.world)), blocksInUse(objectOf(own)));
+    space.relaxed(() => {
+      for (const each of [built.world, built.holder, fresh, own]) space.delete(each);
+    });
+    assert.deepEqual(space.reclaim().deleted, []);
+  },
+);
 
 inSpace(
   'collections that have grown into many objects are migrated by migrating all, by the model',
-  4,
+  amount(2, 4),
   60,
   CROWDED,
   (space, one, count) => {

@@ -7,6 +7,7 @@ import { typesOf } from '../src/services/dynamic.ts';
 import { blocksInUse, problems } from './evolved.ts';
 import { fieldsOf, items, KINDS, stored, type AnyField, type Fields, type Item, type Kind } from './evolving.ts';
 import { Ground } from './hosts.ts';
+import { amount } from './thorough.ts';
 
 const SEED = 11;
 
@@ -95,7 +96,7 @@ test(`T11: fields come, go, change places and widen, inline and referred to: the
         space.delete(model);
       });
     }),
-    { seed: SEED, numRuns: 200, endOnFailure: false },
+    { seed: SEED, numRuns: amount(80, 200), endOnFailure: false },
   );
   t.diagnostic(`${moved} times something had to move`);
   assert.ok(moved > 20);

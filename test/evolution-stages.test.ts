@@ -8,6 +8,7 @@ import { STAGE_LIMITS } from '../src/services/evolution/stage.ts';
 import { problems } from './evolved.ts';
 import type { Item } from './evolving.ts';
 import { Changer, Dice, evolve, held, look, typesAfter, typesBefore, type Change, type Model } from './evolution-world.ts';
+import { amount } from './thorough.ts';
 
 const SEED = 1612;
 
@@ -54,7 +55,7 @@ test(`T11: the process dies, or the power fails, while collections are filled an
   const dice = new Dice(SEED);
   host.onPoint = (point) => {
     points++;
-    if (dice.below(3) > 0) return;
+    if (dice.below(amount(40, 6)) > 0) return;
     machines.push(dice.below(2) === 0 ? host.kill() : host.crash({ mode: dice.below(2) === 0 ? 'lose' : 'random', seed: point }));
   };
   assert.deepEqual(space.migrate(after.World).refused, []);

@@ -6,6 +6,7 @@ import { f64, open, optional, ref, struct, text, u8 } from '../src/index.ts';
 import { exportCollection, exportGraph, exportImport } from '../src/services/export.ts';
 import { importData, openImport } from '../src/services/import.ts';
 import { TOWN, importSmall, scratch, seed, source, town } from './import-town.ts';
+import { amount } from './thorough.ts';
 
 test(`T18 export: what is exported imports as the same again (seed ${seed})`, async () => {
   await fc.assert(
@@ -23,7 +24,7 @@ test(`T18 export: what is exported imports as the same again (seed ${seed})`, as
       assert.deepEqual([...exportCollection(openImport(space, 'again'), 'people')], [...exportCollection(imported, 'people')]);
       space.close();
     }),
-    { seed, numRuns: 10 },
+    { seed, numRuns: amount(4, 10) },
   );
 });
 

@@ -8,8 +8,11 @@ import { isTwzError } from '../src/abi/errors.ts';
 import { Region, type Futex } from '../src/host/futex.ts';
 import { LinuxFutex } from '../src/host/linux/system-futex.ts';
 import { LocalFutex } from '../src/host/local-futex.ts';
+import { endNativeThread, startNativeThread } from '../src/host/native-threads.ts';
 import { ProcessThreads } from '../src/host/process-threads.ts';
 import { mapped, order, startChild, wakeSleeper } from './sync-parent.ts';
+import { amount } from './thorough.ts';
+import { until } from './until.ts';
 
 const FUTEXES: Readonly<Record<string, () => Futex>> = {
   linux: () => new LinuxFutex(),
@@ -144,10 +147,7 @@ describe('T12 words between processes', () => {
     await Promise.race(answers);
     await wakeSleeper(words, 7);
     let woken = 0;
-    while (woken === 0) {
-      woken = words.wake(7);
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    await until(() => (woken = words.wake(7)) > 0);
     assert.equal(woken, 1);
     assert.deepEqual(await Promise.all(answers), ['woken', 'woken', 'woken']);
   });
@@ -157,7 +157,7 @@ describe('T12 words between processes', () => {
     const child = await startChild(t, file);
     const seed = Number(process.env['SYNC_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
     t.diagnostic(`seed ${seed}`);
-    const rounds = 1500;
+    const rounds = amount(600, 1500);
     const done = order(child, { call: 'echo', rounds, seed });
     let random = seed ^ 0x5bd1e995;
     for (let i = 1; i <= rounds; i++) {
@@ -195,4 +195,18 @@ test('T12 a process does not end while a thread of the package loads native code
     process.exit();`;
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program]);
   assert.equal(stdout, '1\n');
+});
+
+test('T12 a thread of the package that is ended from outside has loaded native code before, or has failed', async () => {
+  const url = new URL('../src/host/native-threads.js', import.meta.url).href;
+  const loads = `import { workerData } from 'node:worker_threads'; import { loadNative } from '${url}'; Atomics.store(workerData.done, 0, 1); loadNative(); Atomics.wait(workerData.done, 1, 0);`;
+  for (const [program, came] of [
+    [loads, 1],
+    ['process.exit(0)', 0],
+  ] as const) {
+    const done = new Int32Array(new SharedArrayBuffer(8));
+    const worker = startNativeThread(new URL(`data:text/javascript,${encodeURIComponent(program)}`), { workerData: { done } });
+    await endNativeThread(worker);
+    assert.equal(Atomics.load(done, 0), came);
+  }
 });

@@ -10,9 +10,11 @@ import type { Parser, Sink } from '../src/services/import/parser.ts';
 import { SipHash } from '../src/services/import/siphash.ts';
 import { Sorter } from '../src/services/import/sorter.ts';
 import type { Scratch, ScratchFile } from '../src/services/import/scratch.ts';
+import { anyCharacter } from './any-character.ts';
+import { amount } from './thorough.ts';
 
 const seed = Number(process.env['TWZ_SEED'] ?? 20_261_121);
-const RUNS = { seed, numRuns: 300, verbose: 0 } as const;
+const RUNS = { seed, numRuns: amount(120, 300), verbose: 0 } as const;
 const encoder = new TextEncoder();
 
 interface Heard {
@@ -49,7 +51,7 @@ const json = fc.jsonValue({ maxDepth: 3 }).map((value): unknown => JSON.parse(JS
 
 const cell = fc.oneof(
   fc.string({ maxLength: 12 }),
-  fc.string({ unit: 'binary', maxLength: 6 }),
+  fc.string({ unit: anyCharacter, maxLength: 6 }),
   fc.constantFrom('', '"', '""', 'a"b', 'x,y', 'two\nlines', 'cr\r\nlf', ';', '\t', ' ', 'ü€😀'),
 );
 
@@ -275,7 +277,7 @@ test(`T18 json: the records at a path are those that JSON.parse would find, howe
       );
       assert.deepEqual(heard.bad, []);
     }),
-    { ...RUNS, numRuns: 1000 },
+    { ...RUNS, numRuns: amount(400, 1000) },
   );
   assert.ok(found > 200, `${found} records were found`);
 });
@@ -331,7 +333,7 @@ test(`T18 parsers: any bytes give records, bad records or ImportRefused, and not
       // How it is cut makes no difference.
       assert.equal(tried(pieces), tried([]));
     }),
-    { ...RUNS, numRuns: 3000 },
+    { ...RUNS, numRuns: amount(1000, 3000) },
   );
 });
 
@@ -404,7 +406,7 @@ test(`T18 sorter: gives what Array.sort gives, in one run or in many (seed ${see
         assert.deepEqual(out, expected);
       },
     ),
-    { ...RUNS, numRuns: 150 },
+    { ...RUNS, numRuns: amount(60, 150) },
   );
-  assert.ok(spilled > 100, `${spilled} runs were written out`);
+  assert.ok(spilled > amount(40, 100), `${spilled} runs were written out`);
 });

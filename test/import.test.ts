@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { isTwzError, objectOf, open, ref, struct, text, u32 } from '../src/index.ts';
 import { each, importData, openImport, removeImport } from '../src/services/import.ts';
 import { City, Person, SMALL, TOWN, encoder, importSmall, lines, scratch, seed, sound, source, town } from './import-town.ts';
+import { amount } from './thorough.ts';
 
 test(`T18 import, T3: what is imported is what the records say, in few objects or many, in memory or in runs (seed ${seed})`, async () => {
   let parts = 0;
@@ -59,7 +60,7 @@ test(`T18 import, T3: what is imported is what the records say, in few objects o
         sound(again);
       },
     ),
-    { seed, numRuns: 15 },
+    { seed, numRuns: amount(6, 15) },
   );
   assert.ok(parts > 6 && runs > 3, `${parts} objects, ${runs} runs`);
 });

@@ -1,7 +1,6 @@
 /** T18: what LMDB files and maps do not fit into one another is refused by name; damage to a file ends in an error that says so. */
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
-import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { File } from '../src/host/host.ts';
@@ -9,6 +8,8 @@ import { bytes, f64, isTwzError, open, orderedMap, struct, text, u32, u64, type 
 import { LmdbFile, PageSet, type Files } from '../src/services/interchange/lmdb/reader.ts';
 import { exportLmdb, importLmdb, openMap, type ImportLmdbOptions, type LmdbEncoding } from '../src/services/interchange.ts';
 import { count, fileOf, fresh, golden, goldenBytes, home, PAGE, refused, rows, SEED, sound } from './lmdb-files.ts';
+import { amount } from './thorough.ts';
+import { runTwz, type Ran } from './twz.ts';
 
 // --- what is refused ------------------------------------------------------------------------------------------------------------
 
@@ -243,7 +244,7 @@ test(`T18 LMDB: whatever is done to a file, reading it ends, in entries or an er
   };
   const results = new Map<string, number>();
   const note = (result: string): void => void results.set(result, (results.get(result) ?? 0) + 1);
-  for (let i = 0; i < 700; i++) {
+  for (let i = 0; i < amount(250, 700); i++) {
     const content = damaged();
     try {
       assert.ok(readAll(content) <= content.length);
@@ -256,9 +257,9 @@ test(`T18 LMDB: whatever is done to a file, reading it ends, in entries or an er
       note(error.name);
     }
   }
-  assert.ok((results.get('read') ?? 0) > 10 && (results.get('FileInvalid') ?? 0) > 100, JSON.stringify([...results]));
+  assert.ok((results.get('read') ?? 0) > 5 && (results.get('FileInvalid') ?? 0) > 50, JSON.stringify([...results]));
   const space = open(fresh());
-  for (let i = 0; i < 24; i++)
+  for (let i = 0; i < amount(12, 24); i++)
     try {
       await importLmdb(space, `/t${i}`, fileOf(damaged()), { ...(i % 2 === 0 ? {} : { values: 'json' }) });
       note('imported');
@@ -272,14 +273,9 @@ test(`T18 LMDB: whatever is done to a file, reading it ends, in entries or an er
   sound(space);
 });
 
-const MAIN = new URL('../src/cli/main.js', import.meta.url).pathname;
-
 test('T18 twz: import and export of LMDB files', () => {
   const at = fresh();
-  const run = (...args: string[]): { code: number | null; out: string; err: string } => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args, '-s', at], { encoding: 'utf8', cwd: home });
-    return { code: status, out: stdout, err: stderr };
-  };
+  const run = (...args: string[]): Ran => runTwz({ args: [...args, '-s', at], cwd: home, input: '', env: process.env });
   assert.equal(run('init').code, 0);
   const file = golden(1);
   const imported = run(

@@ -33,6 +33,7 @@ import {
 import { checkSpace } from '../src/services/check.ts';
 import { optionalPackage } from '../src/services/interchange/packages.ts';
 import { exportParquet, exportSqlite, importParquet, importSqlite, openMap } from '../src/services/interchange.ts';
+import { runTwz, type Ran } from './twz.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'twizzler-interchange-'));
 after(() => rmSync(home, { recursive: true, force: true }));
@@ -270,18 +271,18 @@ async function parquetRows(file: string): Promise<Record<string, unknown>[]> {
 
 test('T18 Parquet: rows become an ordered map by their number, and the same rows again', async () => {
   const file = fresh('.parquet');
-  const count = 12_000;
+  const count = 4_000;
   const at = <T>(make: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => make(i));
   const columnData = [
     { name: 'id', type: 'INT64' as const, nullable: false, data: at((i) => BigInt(i) * 200_000_000_000n - 5n) },
     { name: 'name', type: 'STRING' as const, nullable: false, data: at((i) => (i % 97 === 0 ? '\uFEFFa\0b é🦉' : `name ${i % 1000}`)) },
     { name: 'score', type: 'DOUBLE' as const, data: at((i) => (i % 3 === 0 ? null : i / 7 - 1000)) },
-    { name: 'small', type: 'INT32' as const, nullable: false, data: at((i) => i - 6_000) },
+    { name: 'small', type: 'INT32' as const, nullable: false, data: at((i) => i - 2_000) },
     { name: 'good', type: 'BOOLEAN' as const, nullable: false, data: at((i) => i % 5 === 0) },
     { name: 'raw data', type: 'BYTE_ARRAY' as const, data: at((i) => (i % 4 === 0 ? null : Uint8Array.of(i, i >> 8, 0))) },
     { name: 'when', type: 'TIMESTAMP' as const, nullable: false, data: at((i) => new Date(i * 1000)) },
   ];
-  writeFileSync(file, new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 5_000 })));
+  writeFileSync(file, new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 1_500 })));
   const space = open(fresh());
   const report = await importParquet(space, '/data', file);
   assert.equal(report.rows, count);
@@ -429,14 +430,9 @@ test('T18 interchange: a package that is missing is told with the line that inst
   );
 });
 
-const MAIN = new URL('../src/cli/main.js', import.meta.url).pathname;
-
 test('T18 twz: import and export of files of other systems', () => {
   const at = fresh();
-  const run = (...args: string[]): { code: number | null; out: string; err: string } => {
-    const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args, '-s', at], { encoding: 'utf8', cwd: home });
-    return { code: status, out: stdout, err: stderr };
-  };
+  const run = (...args: string[]): Ran => runTwz({ args: [...args, '-s', at], cwd: home, input: '', env: process.env });
   assert.equal(run('init').code, 0);
   const file = database("CREATE TABLE t (k TEXT PRIMARY KEY, n INTEGER); INSERT INTO t VALUES ('a', 1), ('b', NULL)");
   const imported = run('import', file, '--name', 'things');

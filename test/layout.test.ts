@@ -38,6 +38,7 @@ import {
 import { fingerprintOf } from '../src/lib/fingerprint.ts';
 import { parseSchema, signatureOf } from '../src/services/check/schema.ts';
 import { fails, Ground, onHosts } from './hosts.ts';
+import { amount } from './thorough.ts';
 
 const SEED = Number(process.env['TWZ_SEED'] ?? 20261121);
 
@@ -197,7 +198,7 @@ test(`T1: fields of any layout lie in order, aligned and apart; storing one chan
         space.delete(made);
       });
     }),
-    { seed: SEED, numRuns: 150, endOnFailure: false },
+    { seed: SEED, numRuns: amount(60, 150), endOnFailure: false },
   );
   t.diagnostic(`${declared} fields`);
 });
@@ -227,7 +228,7 @@ test(`T11: two layouts have one fingerprint only if they are the same; the other
         space.delete(id);
       });
     }),
-    { seed: SEED, numRuns: 300, endOnFailure: false },
+    { seed: SEED, numRuns: amount(120, 300), endOnFailure: false },
   );
   t.diagnostic(`${counts.same} times the same, ${counts.different} times not`);
   assert.ok(counts.same > 50 && counts.different > 50);

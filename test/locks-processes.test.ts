@@ -11,6 +11,7 @@ import type { Say } from './locks-neighbour.ts';
 import { LockHolder } from './locks-types.ts';
 import { mapped, order, startChild } from './sync-parent.ts';
 import { PLACE } from './sync-region.ts';
+import { until } from './until.ts';
 
 const NEIGHBOUR = fileURLToPath(new URL('./locks-neighbour.js', import.meta.url));
 
@@ -61,7 +62,7 @@ test('T12 the holder of a mutex is stopped: the error of the time that is over n
   await order(child, { call: 'hold' });
   child.kill('SIGSTOP');
   // Stopped once the system says so.
-  while (!w.threads.show(w.i32[PLACE.mutex / 4] ?? 0).includes('stopped')) await new Promise((resolve) => setImmediate(resolve));
+  await until(() => w.threads.show(w.i32[PLACE.mutex / 4] ?? 0).includes('stopped'));
   assert.throws(
     () => lock.lockSync({ timeout: 50 }),
     (error) => isTwzError(error, 'LockTimeout') && error.message.includes(`process ${child.pid}, which is stopped`),

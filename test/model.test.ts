@@ -23,6 +23,7 @@ import {
   type Space,
 } from '../src/index.ts';
 import { onHosts, type Ground } from './hosts.ts';
+import { amount } from './thorough.ts';
 
 const Item = struct('Item', {
   id: u32,
@@ -557,7 +558,7 @@ async function transact(world: World, { steps, fail, durable }: Extract<Command,
 }
 
 const SEED = Number(process.env['FC_SEED'] ?? Math.floor(Math.random() * 2 ** 31));
-const RUNS = { linux: 25, portable: 12, simulated: 40 } as const;
+const RUNS = { linux: amount(10, 25), portable: amount(6, 12), simulated: amount(16, 40) } as const;
 
 onHosts(
   `T8: any sequence of operations leaves what the model says, through death, close, checkpoint and eviction; seed ${SEED}`,

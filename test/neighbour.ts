@@ -4,16 +4,15 @@ import { createInterface } from 'node:readline';
 import type { TestContext } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
-const NEIGHBOUR = fileURLToPath(new URL('sharing-neighbour.js', import.meta.url));
-
-/** A process that does as it is told: see sharing-neighbour.ts. */
+/** A process that does as it is told: see sharing-neighbour.ts, or the program named. */
 export class Neighbour {
   readonly process: ChildProcess;
   readonly #lines: string[] = [];
   #waiting: ((line: string) => void) | undefined;
 
-  constructor(t: TestContext, directory: string) {
-    const child = spawn(process.execPath, [NEIGHBOUR, directory], { stdio: ['pipe', 'pipe', 'inherit'] });
+  constructor(t: TestContext, directory: string, program = 'sharing-neighbour.js') {
+    const file = fileURLToPath(new URL(program, import.meta.url));
+    const child = spawn(process.execPath, [file, directory], { stdio: ['pipe', 'pipe', 'inherit'] });
     this.process = child;
     createInterface({ input: child.stdout }).on('line', (line) => {
       const waiting = this.#waiting;
@@ -26,6 +25,11 @@ export class Neighbour {
 
   async does(...words: readonly (string | number)[]): Promise<unknown> {
     this.process.stdin?.write(`${words.join(' ')}\n`);
+    return this.hears();
+  }
+
+  /** What it says next. */
+  async hears(): Promise<unknown> {
     return JSON.parse(await this.#line());
   }
 

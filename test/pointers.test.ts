@@ -6,6 +6,8 @@ import { FOT, FOT_MAX, KIND, META, PAGE, RIGHT } from '../src/abi/format.ts';
 import type { ObjectId } from '../src/abi/id.ts';
 import { array, link, objectOf, offsetOf, ref, same, struct, text, u32, type Infer, type Obj, type Space } from '../src/index.ts';
 import { deriveId } from '../src/kernel/identity.ts';
+import { applySection, forsakeReplica, sectionOf } from '../src/kernel/sections.ts';
+import { run } from '../src/kernel/transaction.ts';
 import { Ground, objectFile, onHosts, restamp, fails } from './hosts.ts';
 
 const Node = struct('Node', {
@@ -90,72 +92,80 @@ function chunksOf(object: Obj): number[] {
   return Array.from({ length: FOT.chunks }, (_, k) => words.getUint32(k * 4, true));
 }
 
-onHosts('T3: a table of 100,000 entries is stored through, followed, reopened; its entries stay what and where they were', (ground) => {
-  let space = ground.open({ segmentSize: 1 << 20 });
-  const reals = make(space, 3);
-  const first = space.relaxed(() => space.create(Table));
-  const count = 100_000;
-  // Targets that are named but not there; three of them are.
-  const absent = (n: number): ObjectId => {
-    const nonce = new Uint8Array(16);
-    new DataView(nonce.buffer).setUint32(0, n, true);
-    return deriveId(ground.host, nonce, new Uint8Array(16), 7, KIND.owned);
-  };
-  const { handle } = objectOf(first);
-  // The first index of each chunk: 16 entries in the header, then 128, 256, 512 and so on.
-  const starts = Array.from({ length: 10 }, (_, k) => FOT.embedded + FOT.chunk0 * (2 ** k - 1));
-  let chunks = chunksOf(objectOf(first));
-  assert.ok(chunks.every((page) => page === 0));
-  space.relaxed(() => {
-    for (let i = 1; i <= count; i++) {
-      if (i % 40_000 === 0) first.links.set(i / 40_000, objectOf(reals[i / 40_000] as Node));
-      else assert.equal(handle.refer(space.kernel.handle(absent(i))), i);
-      if (!starts.includes(i)) continue;
-      const now = chunksOf(objectOf(first));
-      const k = starts.indexOf(i);
-      assert.ok((now[k] ?? 0) > 0 && now.slice(k + 1).every((page) => page === 0), `entry ${i} is the first of chunk ${k}`);
-      assert.deepEqual(now.slice(0, k), chunks.slice(0, k), 'what is there stays where it is');
-      chunks = now;
+onHosts(
+  'T3: a table of 100,000 entries (linux; elsewhere 10,000) is stored through, followed, reopened; its entries stay what and where they were',
+  (ground) => {
+    let space = ground.open({ segmentSize: 1 << 20 });
+    const reals = make(space, 3);
+    const first = space.relaxed(() => space.create(Table));
+    const count = ground.name === 'linux' ? 100_000 : 10_000;
+    // Those at this index and at its double are there.
+    const step = 0.4 * count;
+    const known = Math.floor(0.77777 * count);
+    // Targets that are named but not there.
+    const absent = (n: number): ObjectId => {
+      const nonce = new Uint8Array(16);
+      new DataView(nonce.buffer).setUint32(0, n, true);
+      return deriveId(ground.host, nonce, new Uint8Array(16), 7, KIND.owned);
+    };
+    const { handle } = objectOf(first);
+    // The first index of each chunk: 16 entries in the header, then 128, 256, 512 and so on.
+    const starts = Array.from({ length: 10 }, (_, k) => FOT.embedded + FOT.chunk0 * (2 ** k - 1));
+    let chunks = chunksOf(objectOf(first));
+    assert.ok(chunks.every((page) => page === 0));
+    space.relaxed(() => {
+      for (let i = 1; i <= count; i++) {
+        if (i % step === 0) first.links.set(i / step, objectOf(reals[i / step] as Node));
+        else assert.equal(handle.refer(space.kernel.handle(absent(i))), i);
+        if (!starts.includes(i)) continue;
+        const now = chunksOf(objectOf(first));
+        const k = starts.indexOf(i);
+        assert.ok((now[k] ?? 0) > 0 && now.slice(k + 1).every((page) => page === 0), `entry ${i} is the first of chunk ${k}`);
+        assert.deepEqual(now.slice(0, k), chunks.slice(0, k), 'what is there stays where it is');
+        chunks = now;
+      }
+      first.links.set(0, objectOf(reals[0] as Node));
+    });
+    const id = objectOf(first).id;
+    const samples = [1, ...starts.flatMap((start) => [start - 1, start, start + 1]), step - 1, 65_536, count - 1, count].filter(
+      (i) => i <= count && i % step !== 0,
+    );
+    // Before the last round one in the middle goes.
+    const middle = 5000;
+    for (const round of ['at once', 'after death', 'after closing']) {
+      if (round === 'after death') space = ground.afterDeath(space);
+      if (round === 'after closing') space = ground.afterClose(space);
+      const whole = round !== 'after closing';
+      const table = space.get(id, Table);
+      const object = objectOf(table);
+      for (let again = 0; again < 2; again++)
+        assert.deepEqual(
+          [0, 1, 2, 3].map((i) => table.links.get(i)?.root(Node).value),
+          [0, 1, 2, undefined],
+          round,
+        );
+      assert.deepEqual(chunksOf(object), chunks, round);
+      const entries = object.fot();
+      assert.equal(entries.length, whole ? count + 1 : count, round);
+      for (const i of samples) {
+        const entry = entries[whole || i < middle ? i - 1 : i - 2];
+        assert.deepEqual([entry?.index, entry?.id, entry?.count], [i, absent(i), 1], `${round}: entry ${i}`);
+      }
+      // An entry that is known is used again, one that is not comes at the end; one whose last pointer goes is the next to be taken.
+      const next = whole ? count + 2 : middle;
+      space.relaxed(() => {
+        assert.equal(object.handle.refer(space.kernel.handle(absent(known))), known);
+        assert.equal(object.handle.refer(space.kernel.handle(absent(count + 5))), next);
+      });
+      const now = object.fot();
+      assert.deepEqual([now[known - 1]?.count, now[next - 1]?.id], [2, absent(count + 5)]);
+      space.relaxed(() => {
+        for (const index of [known, next]) object.handle.unrefer(index);
+        if (round === 'after death') object.handle.unrefer(middle);
+      });
     }
-    first.links.set(0, objectOf(reals[0] as Node));
-  });
-  const id = objectOf(first).id;
-  const samples = [1, ...starts.flatMap((start) => [start - 1, start, start + 1]), 39_999, 65_536, count - 1, count].filter(
-    (i) => i <= count && i % 40_000 !== 0,
-  );
-  for (const round of ['at once', 'after death', 'after closing']) {
-    if (round === 'after death') space = ground.afterDeath(space);
-    if (round === 'after closing') space = ground.afterClose(space);
-    const table = space.get(id, Table);
-    const object = objectOf(table);
-    for (let again = 0; again < 2; again++)
-      assert.deepEqual(
-        [0, 1, 2, 3].map((i) => table.links.get(i)?.root(Node).value),
-        [0, 1, 2, undefined],
-        round,
-      );
-    assert.deepEqual(chunksOf(object), chunks, round);
-    const entries = object.fot();
-    assert.equal(entries.length, count + 1, round);
-    for (const i of samples) assert.deepEqual([entries[i - 1]?.id, entries[i - 1]?.count], [absent(i), 1], `${round}: entry ${i}`);
-    // An entry that is known is used again, one that is not comes at the end; one whose last pointer goes is the next to be taken.
-    space.relaxed(() => {
-      assert.equal(object.handle.refer(space.kernel.handle(absent(77_777))), 77_777);
-      assert.equal(object.handle.refer(space.kernel.handle(absent(count + 5))), count + 2);
-    });
-    assert.equal(object.fot()[77_776]?.count, 2);
-    space.relaxed(() => {
-      for (const index of [77_777, count + 2]) object.handle.unrefer(index);
-    });
-  }
-  // One in the middle goes, and it is the next one to be taken.
-  space.relaxed(() => objectOf(space.get(id, Table)).handle.unrefer(5000));
-  space = ground.afterDeath(space);
-  const object = objectOf(space.get(id, Table));
-  assert.equal(object.fot().length, count);
-  space.relaxed(() => assert.equal(object.handle.refer(space.kernel.handle(absent(count + 9))), 5000));
-  assert.equal(object.fot()[4999]?.id, absent(count + 9));
-});
+  },
+);
 
 onHosts('T3: a full table is a typed error and changes nothing', (ground) => {
   let space = ground.open();
@@ -480,4 +490,33 @@ test('T3: a wide graph is walked by references alone, whatever order the objects
     [...seen].sort((a, b) => a - b),
     [...reachable].sort((a, b) => a - b),
   );
+});
+
+onHosts('T3: what a reference led to when it was followed is forgotten where it leads elsewhere by the time its object came', (ground) => {
+  const space = ground.open();
+  const { kernel } = space;
+  const [from, first, second] = make(space, 3) as [Node, Node, Node];
+  space.relaxed(() => (from.next = first));
+  const before = pointer(from, 'next');
+  const id = idOf(first);
+  const section = sectionOf(kernel.open(id));
+  run(kernel, () => forsakeReplica(kernel, kernel.open(id)));
+  let brought = 0;
+  kernel.afar = {
+    bring: (wanted) => {
+      brought++;
+      space.relaxed(() => (from.next = null));
+      space.relaxed(() => (from.next = second));
+      // As where another process has done that.
+      kernel.open(idOf(from)).fot = [];
+      run(kernel, () => applySection(kernel, section));
+      return wanted === id;
+    },
+    own: () => assert.fail('nobody stores'),
+  };
+  assert.equal(from.next?.value, 1);
+  assert.equal(brought, 1);
+  assert.deepEqual(pointer(from, 'next'), before, 'the entry is used again');
+  assert.equal(from.next?.value, 2);
+  space.close();
 });

@@ -19,7 +19,8 @@ export function ledgerIn(space: Space): Infer<typeof Ledger> {
 
 export const Page = struct('Page', { body: text, maker: u32 });
 export const CACHE: CacheOptions = { max: 64, shards: 4 };
-export const QUEUE: QueueOptions = { lease: 400, attempts: 2, backoff: () => 1 };
+/** A busy machine may cost a job a lease or two. */
+export const QUEUE: QueueOptions = { lease: 400, attempts: 6, backoff: () => 1 };
 
 export interface Task {
   readonly plan: 'plain' | 'fails once' | 'poison' | 'dies before' | 'dies within' | 'dies after' | 'deadly' | 'stalls';

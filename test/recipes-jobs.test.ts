@@ -5,8 +5,13 @@ import { JobQueue, type Claim } from '../examples/jobs/jobs.ts';
 import { checkSpace } from '../src/services/check.ts';
 import { Ground } from './hosts.ts';
 import { Colleague, drawing, ledgerIn, QUEUE, type Task } from './recipes-data.ts';
+import { amount } from './thorough.ts';
 
 const SEED = Number(process.env['SEED'] ?? 1);
+const STEPS = amount(800, 2000);
+const JOBS = amount(120, 250);
+/** So many jobs are done for each worker that is killed at random. */
+const KILL_EVERY = amount(40, 60);
 
 interface ModelJob {
   readonly number: number;
@@ -31,7 +36,7 @@ test('T14: jobs are added, claimed, completed, failed, extended and revived as a
     jobs.find((job) => job.number === claim.number && job.token === claim.token && !job.dead);
   let numbers = 0;
   const seen = { claims: 0, refused: 0, dead: 0, known: 0 };
-  for (let step = 0; step < 2000; step++) {
+  for (let step = 0; step < STEPS; step++) {
     const queue = queues[below(2)] as JobQueue<string>;
     const what = below(100);
     const claim = claims[below(claims.length)];
@@ -107,7 +112,10 @@ test('T14: jobs are added, claimed, completed, failed, extended and revived as a
     assert.equal(queue.open, jobs.filter((job) => !job.dead).length);
   }
   t.diagnostic(`seed ${SEED}: ${JSON.stringify(seen)}`);
-  assert.ok(seen.claims > 300 && seen.refused > 100 && seen.dead > 20 && seen.known > 50, JSON.stringify(seen));
+  assert.ok(
+    seen.claims > 0.15 * STEPS && seen.refused > 0.05 * STEPS && seen.dead > 0.01 * STEPS && seen.known > 0.025 * STEPS,
+    JSON.stringify(seen),
+  );
 });
 
 test('T13, T14: workers are killed at their worst moments and at random: each job is done once in effect, and none is lost', async (t) => {
@@ -118,7 +126,7 @@ test('T13, T14: workers are killed at their worst moments and at random: each jo
   const below = drawing(SEED);
   const plans: Task['plan'][] = ['poison', 'deadly', 'stalls', 'dies before', 'dies within', 'dies after'];
   for (let i = 0; i < 20; i++) plans.push('fails once');
-  while (plans.length < 250) plans.splice(below(plans.length + 1), 0, 'plain');
+  while (plans.length < JOBS) plans.splice(below(plans.length + 1), 0, 'plain');
   for (const [i, plan] of plans.entries()) jobs.add({ plan }, { key: `job ${i}` });
 
   const faults: string[] = [];
@@ -131,7 +139,7 @@ test('T13, T14: workers are killed at their worst moments and at random: each jo
       worker.told = (): void => {
         // Somebody adds each of them twice.
         jobs.add({ plan: 'plain' }, { key: `job ${below(plans.length)}` });
-        if (++done % 60 !== 0) return;
+        if (++done % KILL_EVERY !== 0) return;
         kills++;
         void workers[below(workers.length)]?.kill();
       };
@@ -165,7 +173,7 @@ test('T13, T14: workers are killed at their worst moments and at random: each jo
   );
   const counts = Object.fromEntries(ledger);
   for (const i of plans.keys()) assert.equal(counts[`job ${i}`], hopeless.includes(`job ${i}`) ? undefined : 1, `job ${i}: ${plans[i]}`);
-  assert.ok(kills >= 3 && deaths >= kills + 5, `${kills} kills, ${deaths} deaths`);
+  assert.ok(kills >= 2 && deaths >= kills + 5, `${kills} kills, ${deaths} deaths`);
   // What is done stays done.
   assert.equal(jobs.add({ plan: 'plain' }, { key: `job ${plans.indexOf('plain')}` }), plans.indexOf('plain') + 1);
   assert.equal(jobs.claim(), undefined);

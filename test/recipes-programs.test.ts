@@ -36,4 +36,4 @@ program(
   'rate-limit',
   /^3 processes asked \d+ times\ntoken bucket of 100 and 50 a second: \d+ allowed, at most \d+: kept\nwindow of 20 a minute: 20 allowed: kept\n$/,
 );
-program('workers', /^\d times a worker was killed, and started again\n400 pieces of 400 counted: 148933 primes below 2000000\n$/);
+program('workers', /^\d times a worker was killed, and started again\n400 pieces of 400 counted: 78498 primes below 1000000\n$/);

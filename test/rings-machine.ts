@@ -12,6 +12,7 @@ import type * as RecordsCode from '../src/lib/rings/records.ts';
 import type * as RingCode from '../src/lib/rings/ring.ts';
 import type * as SidesCode from '../src/lib/rings/sides.ts';
 import type { Program } from '../src/testing/explorer/explore.ts';
+import { PLAIN } from './plain.ts';
 
 export interface Code {
   readonly layout: typeof LayoutCode;
@@ -31,7 +32,7 @@ export async function codeIn(src: string): Promise<Code> {
   };
 }
 
-export const BUILT: string = fileURLToPath(new URL('../src/', import.meta.url));
+export const BUILT: string = fileURLToPath(PLAIN);
 
 type Kind = 'spsc' | 'mpsc' | 'spmc' | 'mpmc';
 type Producer = SidesCode.Producer<Uint8Array>;

@@ -12,6 +12,7 @@ import { counter, mutex, open, ref, struct, text, u32, vec, type Infer, type Spa
 import { checkSpace } from '../src/services/check.ts';
 import { dumpSpace } from '../src/services/dump.ts';
 import { fails, objectFile, onHosts } from './hosts.ts';
+import { until } from './until.ts';
 
 const CHILD = fileURLToPath(new URL('./sync-child.js', import.meta.url));
 const Board = struct('Board', { hits: u32, limit: u32, title: text });
@@ -226,7 +227,7 @@ onHosts(
     const answer = once(child, 'message');
     const index = object.rootOffset / 4;
     child.send({ call: 'wait', index, value: 0 });
-    while (words.wake(index) === 0) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => words.wake(index) > 0);
     assert.deepEqual(await answer, ['woken', undefined]);
     assert.ok(ground.host instanceof LinuxHost);
   },

@@ -8,7 +8,7 @@ const [directory = ''] = process.argv.slice(2);
 let space: Space | undefined;
 
 const answer = (value: unknown): void => void fs.writeSync(1, `${JSON.stringify(value)}\n`);
-const here = (): Space => (space ??= open(directory, { patience: 5000 }));
+const here = (): Space => (space ??= open(directory, { patience: 60_000 }));
 
 const deeds: Readonly<Record<string, (...args: readonly string[]) => unknown>> = {
   open: () => here().stat().members.length,

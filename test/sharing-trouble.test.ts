@@ -5,6 +5,7 @@ import { TwzError } from '../src/abi/errors.ts';
 import { LIVE } from '../src/abi/live-format.ts';
 import type { File } from '../src/host/host.ts';
 import { LinuxHost } from '../src/host/linux/linux.ts';
+import { readControl } from '../src/kernel/control.ts';
 import { bytes, isTwzError, objectOf, open, ref, struct, type ObjectId, type Space } from '../src/index.ts';
 import { Ground, fails } from './hosts.ts';
 import { Neighbour } from './neighbour.ts';
@@ -51,6 +52,53 @@ class Crowded extends LinuxHost {
     super.preallocate(file, length);
   }
 }
+
+test('T13: who has the space for itself and closes it at the moment at which another knocks lets that one in', async (t) => {
+  const { space } = withCounter(t, new LinuxHost(), 5000);
+  const neighbour = new Neighbour(t, space.directory);
+  const opened = neighbour.does('open');
+  const { live } = space.kernel;
+  assert.ok(live?.sole);
+  // The event loop would let it in: this thread does not give way.
+  await new Promise(setImmediate);
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  for (let looks = 0; !live.knocked && looks < 60_000; looks++) Atomics.wait(pause, 0, 0, 1);
+  assert.ok(live.knocked);
+  space.close();
+  assert.ok(Number(await opened) >= 1);
+  assert.equal(await neighbour.does('add', '/a'), 1);
+  await neighbour.does('close');
+});
+
+test('T13: somebody comes at any moment of a checkpoint: a deleted object is gone for good where the log has it no more', async (t) => {
+  const { ground, space } = withCounter(t, new LinuxHost());
+  const neighbour = new Neighbour(t, ground.directory);
+  await neighbour.does('open');
+  const { kernel } = space;
+  const { live } = kernel;
+  assert.ok(live !== undefined);
+  let looks = Infinity;
+  for (let moment = 1; moment <= looks; moment++) {
+    const doomed = space.relaxed(() => space.create(Counter, {}));
+    const { id } = objectOf(doomed);
+    space.checkpoint();
+    assert.ok(kernel.host.exists(kernel.path(id)));
+    space.relaxed(() => space.delete(doomed));
+    const deleted = kernel.log.end;
+    // Who has just come has seen nothing yet.
+    const hindmost = live.hindmost.bind(live);
+    looks = 0;
+    live.hindmost = () => (++looks === moment ? { member: 0, seen: -1 } : hindmost());
+    space.checkpoint();
+    live.hindmost = hindmost;
+    const { lsn } = readControl(kernel.host, `${ground.directory}/space.twz`);
+    assert.ok(lsn < deleted || !kernel.host.exists(kernel.path(id)), `at look ${moment} of ${looks}`);
+    space.checkpoint();
+    assert.ok(!kernel.host.exists(kernel.path(id)));
+  }
+  assert.ok(looks >= 3);
+  await neighbour.does('close');
+});
 
 test('T13: no room for the log while others wait for the object: a typed error, and they go on', async (t) => {
   const host = new Crowded();

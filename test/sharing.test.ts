@@ -9,6 +9,7 @@ import { crowd } from '../src/testing/crowd-run.ts';
 import { Ground, fails } from './hosts.ts';
 import { Neighbour } from './neighbour.ts';
 import { Big, Counter, Shelf } from './sharing-types.ts';
+import { amount } from './thorough.ts';
 
 function shared(name: string, body: (ground: Ground, t: TestContext) => void | Promise<void>): void {
   test(name, (t) => body(new Ground('linux', t), t));
@@ -268,7 +269,7 @@ shared('T13: threads of one process have a space each, and one that is ended in 
 
 test('T13: a crowd of processes, killed and stopped at random: nothing lost, nothing torn, nobody stuck', async (t) => {
   const seed = Number(process.env['SEED'] ?? 1);
-  const report = await crowd({ members: 4, seconds: 8, seed, every: 400 });
+  const report = await crowd({ members: 4, seconds: amount(4, 8), seed, every: 400 });
   t.diagnostic(`seed ${seed}: ${JSON.stringify(report)}`);
   assert.deepEqual(report.faults, []);
   assert.ok(report.steps > 0 && report.kills > 0);

@@ -9,6 +9,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { PLAIN } from './plain.ts';
 
 export interface Mutant {
   readonly name: string;
@@ -153,7 +154,7 @@ const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '..', '.
 export function simulateMutant(mutant: Mutant, points: number): Caught | undefined {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'twz-mutant-'));
   try {
-    fs.cpSync(path.join(ROOT, 'dist', 'src'), path.join(directory, 'src'), { recursive: true });
+    fs.cpSync(PLAIN, path.join(directory, 'src'), { recursive: true });
     fs.symlinkSync(path.join(ROOT, 'node_modules'), path.join(directory, 'node_modules'));
     fs.writeFileSync(path.join(directory, 'package.json'), '{ "type": "module" }');
     const file = path.join(directory, 'src', 'kernel', mutant.file);

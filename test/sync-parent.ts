@@ -12,6 +12,7 @@ import type { Region } from '../src/host/futex.ts';
 import { LinuxHost } from '../src/host/linux/linux.ts';
 import type { Order } from './sync-child.ts';
 import { mapWords } from './sync-region.ts';
+import { until } from './until.ts';
 
 const CHILD = fileURLToPath(new URL('./sync-child.js', import.meta.url));
 
@@ -37,5 +38,5 @@ export function order(child: ChildProcess, what: Order): Promise<unknown> {
 
 /** Wakes until somebody was asleep there. */
 export async function wakeSleeper(words: SyncWords, index: number): Promise<void> {
-  while (words.wake(index, 1) === 0) await new Promise((resolve) => setImmediate(resolve));
+  await until(() => words.wake(index, 1) > 0);
 }

@@ -5,6 +5,7 @@ import { spawn, supervise } from '../src/index.ts';
 import { WORK } from './threads-scene.ts';
 import { Task } from './threads-work.ts';
 import { Bench } from './tools.ts';
+import { until } from './until.ts';
 
 test('T18 twz threads: lists, stops and kills what programs have spawned', async (t) => {
   const bench = new Bench();
@@ -19,7 +20,7 @@ test('T18 twz threads: lists, stops and kills what programs have spawned', async
     await supervisor.stop();
     space.close();
   });
-  while (one.started + two.started < 2) await new Promise((resolve) => setImmediate(resolve));
+  await until(() => one.started + two.started === 2);
   const told = bench.good('threads', '-s', 's');
   assert.match(told, /^NR +NAME +AS +STATUS +PID +STARTED +ENDED\n/);
   assert.match(told, new RegExp(`\\n *1 +one +process +running +${one.pid} +1\\s*\\n`));
@@ -29,7 +30,7 @@ test('T18 twz threads: lists, stops and kills what programs have spawned', async
   assert.doesNotMatch(bench.good('threads', '-s', 's'), /one +process/);
   assert.match(bench.good('threads', '-s', 's', '--all'), /one +process +exited +\d+ +1 +returned, with 7/);
   assert.match(bench.good('threads', '-s', 's', '--kill', '2'), /^process 2 \(two\) killed, with (137|-1)\n$/);
-  while (two.started < 2) await new Promise((resolve) => setImmediate(resolve));
+  await until(() => two.started === 2);
   const listed = bench.json('threads', '-s', 's') as { threads: { started: number }[]; supervisors: { restarts: number }[] };
   assert.deepEqual([listed.threads.map(({ started }) => started), listed.supervisors.map(({ restarts }) => restarts)], [[2], [1]]);
 

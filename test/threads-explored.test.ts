@@ -11,8 +11,9 @@ import { pathToFileURL } from 'node:url';
 import type { SyncWords } from '../src/abi/sync.ts';
 import type * as ControlCode from '../src/services/threads/control.ts';
 import { explore, type Program } from '../src/testing/explorer/explore.ts';
+import { PLAIN } from './plain.ts';
 
-const CONTROL = new URL('../src/services/threads/control.js', import.meta.url);
+const CONTROL = new URL('services/threads/control.js', PLAIN);
 const ROOT = 64;
 
 type Code = typeof ControlCode;

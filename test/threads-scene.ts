@@ -3,6 +3,7 @@ import type { TestContext } from 'node:test';
 import { spawn, threads, type Infer, type Space, type SpawnOptions, type Thread } from '../src/index.ts';
 import { Ground } from './hosts.ts';
 import { Task } from './threads-work.ts';
+import { until } from './until.ts';
 
 export const WORK: URL = new URL('./threads-work.js', import.meta.url);
 export const KINDS = ['thread', 'process'] as const;
@@ -36,12 +37,10 @@ export function scene(t: TestContext, what: string, n = 0): Scene {
       started.push(thread);
       return thread;
     },
-    until: async (so) => {
-      for (;;) {
+    until: (so) =>
+      until(() => {
         space.refresh();
-        if (so()) return;
-        await new Promise(setImmediate);
-      }
-    },
+        return so();
+      }),
   };
 }

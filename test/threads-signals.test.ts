@@ -57,7 +57,7 @@ test('T12 a process stands still, and goes on', async (t) => {
   await thread.suspend();
   assert.equal(thread.status, 'suspended');
   const { threads } = thread.control.words;
-  while (!threads.show(thread.control.get('self')).includes('stopped')) await new Promise((resolve) => setImmediate(resolve));
+  await until(() => threads.show(thread.control.get('self')).includes('stopped'));
   thread.resume();
   const { n } = task;
   await until(() => task.n > n + 3);

@@ -48,7 +48,7 @@ test('T1 a module in TypeScript, as it was written, that uses this package', asy
 test('T12 several threads are waited for at once, by plain threadSync; a time that is over, and a signal', async (t) => {
   const { start, until, task } = scene(t, 'wait');
   const [one, other] = [start({ as: 'process' }), start({ as: 'thread' })];
-  await until(() => task.told !== '' && one.started + other.started === 2);
+  await until(() => task.told !== '' && one.status === 'running' && other.status === 'running');
   assert.equal(threadSync([one.exit, other.exit], { timeout: 1 }).outcome, 'timedOut');
   fails('ThreadTimeout', () => one.wait({ timeout: 1 }));
   await rejects('ThreadTimeout', one.waitAsync({ timeout: 1 }));

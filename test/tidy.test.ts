@@ -19,19 +19,23 @@ const LAYERS: Readonly<Record<string, readonly string[]>> = {
   host: ['abi'],
   kernel: ['abi', 'host'],
   lib: ['abi'],
-  runtime: ['abi', 'lib'],
+  // The monitor of programs: it maps objects by the kernel's handles, with the host's windows.
+  runtime: ['abi', 'host', 'kernel', 'lib'],
   services: ['abi', 'host', 'kernel', 'lib', 'runtime', 'entry'],
   entry: ['abi', 'host', 'kernel', 'lib', 'runtime', 'services'],
   cli: ['abi', 'host', 'kernel', 'lib', 'runtime', 'services', 'entry'],
   testing: ['abi', 'host', 'kernel', 'lib', 'runtime', 'services', 'entry'],
 };
 
+/** The client of the engine: one file has it. */
+const NATS = ['@nats-io/nkeys', '@nats-io/transport-node'];
+
 /** Packages and Node's modules, by layer. What reaches outside the process is in HOST_ONLY, and of the rest only these layers have any. */
 const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   host: ['koffi', 'amaro'],
   cli: ['commander', 'cli-table3'],
   // Optional, each loaded for the format that it reads.
-  services: ['node-sqlite3-wasm', 'hyparquet', 'hyparquet-writer', 'msgpackr', 'ordered-binary'],
+  services: ['node-sqlite3-wasm', 'hyparquet', 'hyparquet-writer', 'msgpackr', 'ordered-binary', ...NATS],
 };
 const HOST_ONLY = /^node:(fs|net|http|http2|https|tls|dgram|dns|crypto|child_process|worker_threads|cluster|vm|v8|process)(\/|$)/;
 const NODE_MODULES_IN: ReadonlySet<string> = new Set(['host', 'cli', 'testing']);
@@ -39,14 +43,21 @@ const NODE_MODULES_IN: ReadonlySet<string> = new Set(['host', 'cli', 'testing'])
 /** Programs of their own: they print and read the command line, as cli/ does. */
 const MAINS: ReadonlySet<string> = new Set([
   'src/testing/sim.ts',
+  'src/testing/cluster-check.ts',
   'src/testing/crash.ts',
   'src/testing/crowd.ts',
   'src/testing/crowd-member.ts',
   'src/testing/crowd-run.ts',
+  'src/testing/cluster-crowd.ts',
+  'src/testing/cluster-crowd-member.ts',
+  'src/testing/cluster-crowd-run.ts',
+  'src/testing/guest-fuzz-run.ts',
   'src/testing/victim.ts',
   'src/testing/fuzz.ts',
   'src/testing/grind.ts',
+  'src/testing/wasi-grind.ts',
   'src/services/threads/main.ts',
+  'src/services/modules/main.ts',
 ]);
 
 /** Breaches that stand, each with its reason. One that is no longer there is a breach, too. */
@@ -282,13 +293,16 @@ function* breachesIn(s: Source, rules: Readonly<Record<string, Rule>> = RULES): 
 
 // --- the gate ---------------------------------------------------------------------------------------------------------------
 
-/** All TypeScript below a directory, without packages and declarations. */
+/** Not TypeScript: packages, and programs in AssemblyScript, whose files are named alike. */
+const OTHERS: ReadonlySet<string> = new Set(['node_modules', 'assemblyscript']);
+
+/** All TypeScript below a directory, without declarations. */
 function* filesIn(directory: string): Generator<string> {
   if (!existsSync(path.join(ROOT, directory))) return;
   for (const entry of readdirSync(path.join(ROOT, directory), { withFileTypes: true })) {
     const file = `${directory}/${entry.name}`;
     if (entry.isDirectory()) {
-      if (entry.name !== 'node_modules') yield* filesIn(file);
+      if (!OTHERS.has(entry.name)) yield* filesIn(file);
     } else if (file.endsWith('.ts') && !file.endsWith('.d.ts')) yield file;
   }
 }

@@ -11,6 +11,7 @@ import type { File, Host } from '../src/host/host.ts';
 import { open, type ObjectId, type Space } from '../src/index.ts';
 import { listBackup, restoreBackup } from '../src/services/backup.ts';
 import { checkSpace } from '../src/services/check.ts';
+import { amount } from './thorough.ts';
 import { Bench, Thing, chance, contentOf, host } from './tools.ts';
 
 const SEED = Number(process.env['TWZ_SEED'] ?? 1811);
@@ -44,7 +45,7 @@ test(`T18 a model: points taken while transactions go on are the moments they we
   const points: Map<ObjectId, string>[] = [];
   let during = 0;
   let copied = 0;
-  for (let round = 0; round < 7; round++) {
+  for (let round = 0; round < amount(5, 7); round++) {
     for (let i = 0; i < 15; i++) change(space, things, next);
     if (round === 3)
       space.relaxed(

@@ -6,9 +6,11 @@ import { ActivityMeter } from '../src/services/activity.ts';
 import { LogFollower, type Followed } from '../src/services/follow.ts';
 import { Labels } from '../src/services/labels.ts';
 import { HOSTS, Ground } from './hosts.ts';
+import { amount } from './thorough.ts';
 import { Bench, chance, host } from './tools.ts';
 
 const SEED = Number(process.env['TWZ_SEED'] ?? 2611);
+const ROUNDS = amount(900, 3000);
 const Counter = struct('Counter', { name: text, n: u32 });
 
 for (const name of HOSTS) {
@@ -34,7 +36,7 @@ for (const name of HOSTS) {
       }
     };
     let rounds = 0;
-    for (; rounds < 3000; rounds++) {
+    for (; rounds < ROUNDS; rounds++) {
       const what = next(100);
       const id = ids[next(ids.length)] as ObjectId;
       space.relaxed(() => (space.get(id, Counter).n = rounds + 1));

@@ -1,6 +1,5 @@
 /** A place to try tools in: the command as a user types it, and spaces to use it on. For the tools-*.test.ts. */
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
@@ -23,15 +22,9 @@ import {
   type Space,
 } from '../src/index.ts';
 import { chooseHost } from '../src/host/choose.ts';
+import { runTwz, type Ran } from './twz.ts';
 
-export const MAIN = new URL('../src/cli/main.js', import.meta.url).pathname;
 export const host = chooseHost(() => undefined);
-
-export interface Ran {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
 
 /** A directory of its own, gone when the process ends. */
 export class Bench {
@@ -46,14 +39,7 @@ export class Bench {
   }
 
   run(args: readonly string[], input: string | Uint8Array = ''): Ran {
-    const result = spawnSync(process.execPath, [MAIN, ...args], {
-      cwd: this.home,
-      input,
-      encoding: 'utf8',
-      maxBuffer: 64 << 20,
-      env: { PATH: process.env['PATH'], HOME: this.home, TWZ_HISTORY: '', TZ: 'UTC' },
-    });
-    return { code: result.status, out: result.stdout, err: result.stderr };
+    return runTwz({ args, cwd: this.home, input, env: { PATH: process.env['PATH'], HOME: this.home, TWZ_HISTORY: '', TZ: 'UTC' } });
   }
 
   /** Runs a command that must succeed. */

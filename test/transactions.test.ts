@@ -295,7 +295,11 @@ onHosts('T8: a refused value changes nothing, and the transaction can go on', (g
 onHosts('T8: an error message of the log comes before any effect; a transaction of many frames is one transaction', (ground) => {
   let space = ground.open({ segmentSize: 65536, checkpointBytes: 256 << 20 });
   // Every byte differs from the one before it: the log needs all the room that was reckoned with.
-  const blob = (seed: number): Uint8Array => Uint8Array.from({ length: 700_000 }, (_, i) => 1 + ((((i * 2654435761) >>> 13) + seed) % 255));
+  const blob = (seed: number): Uint8Array => {
+    const bytes = new Uint8Array(700_000);
+    for (let i = 0; i < bytes.length; i++) bytes[i] = 1 + ((((i * 2654435761) >>> 13) + seed) % 255);
+    return bytes;
+  };
   const a = space.relaxed(() => space.create(Cell, { data: blob(0) }));
   const id = objectOf(a).id;
   for (let round = 1; round < 12; round++) space.relaxed(() => (a.data = blob(round)));

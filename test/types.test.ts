@@ -38,6 +38,7 @@ import {
   type Struct,
 } from '../src/index.ts';
 import { fails, Ground, onHosts, thrown } from './hosts.ts';
+import { amount } from './thorough.ts';
 
 const Point = struct('Point', { x: f64, y: f64 });
 const Everything = struct('Everything', {
@@ -459,6 +460,6 @@ test('T1: any struct of any values comes back as it went in', (t) => {
         space.relaxed(() => ids.forEach((id) => space.delete(id)));
       },
     ),
-    { numRuns: 60, endOnFailure: false },
+    { numRuns: amount(25, 60), endOnFailure: false },
   );
 });

@@ -36,14 +36,12 @@ export function* synsetsOf(wordnet: Import, lemma: string): Generator<Synset> {
   for (const sense of each(word.senses)) if (sense.synset !== null) yield sense.synset;
 }
 
-/** From the first noun sense of a word up to the root. */
+/** From the first noun sense of a word, or else from its first sense, up to the root. */
 export function hypernymPath(wordnet: Import, lemma: string): Synset[] {
+  const senses = [...synsetsOf(wordnet, lemma)];
   const path: Synset[] = [];
-  for (const first of synsetsOf(wordnet, lemma)) {
-    if (first.pos !== 'noun') continue;
-    for (let synset: Synset | null = first; synset !== null; synset = synset.hypernyms?.value ?? null) path.push(synset);
-    break;
-  }
+  let synset = senses.find(({ pos }) => pos === 'noun') ?? senses[0] ?? null;
+  for (; synset !== null; synset = synset.hypernyms?.value ?? null) path.push(synset);
   return path;
 }
 

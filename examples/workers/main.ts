@@ -1,5 +1,5 @@
 /**
- * The primes below two million, counted by three supervised processes over one shared board. Now and then one of them is killed: it is started
+ * The primes below a million, counted by three supervised processes over one shared board. Now and then one of them is killed: it is started
  * again, and another takes over what it was at. Argument: directory (default ./space).
  */
 import { open, supervise } from '../../src/index.ts';
@@ -7,7 +7,7 @@ import { Board, Count } from './primes.ts';
 
 const WORKERS = 3;
 const PIECES = 400;
-const SIZE = 5000;
+const SIZE = 2500;
 /** Pieces after which a worker is killed. */
 const KILL_EVERY = 120;
 

@@ -9,6 +9,10 @@
  * Codes are never reused and never renumbered.
  */
 
+import { CLUSTER_ERRORS } from './errors-of-cluster.ts';
+import { PROGRAM_ERRORS } from './errors-of-programs.ts';
+import { SERVICE_ERRORS } from './errors-of-services.ts';
+
 export type ErrorCategory =
   | 'argument'
   | 'object'
@@ -22,9 +26,15 @@ export type ErrorCategory =
   | 'sync'
   | 'queue'
   | 'device'
-  | 'thread';
+  | 'module'
+  | 'serve'
+  | 'thread'
+  | 'security'
+  | 'program'
+  | 'sqlite'
+  | 'cluster';
 
-interface ErrorPage {
+export interface ErrorPage {
   readonly code: number;
   readonly category: ErrorCategory;
   /** What happened, one sentence. */
@@ -503,6 +513,10 @@ export const ERRORS = {
     'A supervised thread ended more often than its limit of restarts allows.',
     'The message has how it ended last. Mend the cause, or raise `restartsMax`.',
   ),
+
+  ...PROGRAM_ERRORS,
+  ...SERVICE_ERRORS,
+  ...CLUSTER_ERRORS,
 } as const satisfies Record<string, ErrorPage>;
 
 export type ErrorName = keyof typeof ERRORS;

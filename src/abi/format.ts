@@ -68,6 +68,8 @@ export const FLAG = {
   raw: 4,
   /** Keys of collections in it name the object itself by its ID: a copy would need other keys. */
   ownKeys: 8,
+  /** Another node owns it, and what is here follows that one: it is stored to after its ownership has moved here. Not sent along. */
+  replica: 16,
 } as const;
 
 /**

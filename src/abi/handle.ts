@@ -54,9 +54,16 @@ export interface ObjectHandle {
   readonly kindName: Kind;
   /** Default rights: bits of RIGHT. */
   readonly rights: number;
+  /**
+   * Rights of whoever runs now: the default rights, or what the active context gives. `want`: those asked for, so that another attached
+   * context can be taken that gives them.
+   */
+  granted(want: number): number;
   /** Commits that changed it. */
   readonly version: number;
   warm(): void;
+  /** Maps it for what everyone may know: that it is there, kind, size, rights, what it refers to. Its content is behind `warm`. */
+  reach(): void;
   /** Must come before a store to [at, at + 8), once a transaction and line. */
   mark(at: number): void;
   markRange(at: number, length: number): void;
@@ -117,7 +124,13 @@ export interface ObjectHandle {
 }
 
 /** Judges who comes to an object to read it. Who holds an accessor already has been judged. Throws ObjectForbidden. */
-export function demandRead(h: Pick<ObjectHandle, 'id' | 'rights'>): void {
-  if ((h.rights & RIGHT.read) === 0)
-    throw new TwzError('ObjectForbidden', `object ${h.id} does not give the right to read`, { id: h.id, rights: h.rights });
+export function demandRead(h: Pick<ObjectHandle, 'id' | 'granted'>): void {
+  demandRight(h, 'read');
+}
+
+/** Throws ObjectForbidden, which names the right that is missing. */
+export function demandRight(h: Pick<ObjectHandle, 'id' | 'granted'>, right: keyof typeof RIGHT): void {
+  const rights = h.granted(RIGHT[right]);
+  if ((rights & RIGHT[right]) === 0)
+    throw new TwzError('ObjectForbidden', `object ${h.id} does not give the right to ${right}`, { id: h.id, rights, missing: right });
 }

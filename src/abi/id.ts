@@ -11,7 +11,7 @@ declare const OBJECT_ID: unique symbol;
 export type ObjectId = string & { readonly [OBJECT_ID]: true };
 
 const HEX = /^[0-9a-f]{32}$/;
-const DIGITS: readonly string[] = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
+const DIGITS = '0123456789abcdef';
 
 export const NULL_ID: ObjectId = '0'.repeat(32) as ObjectId;
 
@@ -26,16 +26,25 @@ export function isId(text: string): text is ObjectId {
   return HEX.test(text);
 }
 
-/** Reads an ID at a byte offset. */
+/** The character codes of the ID that is being read. */
+const CODES: number[] = Array.from({ length: 32 }, () => 0);
+
+/** Reads an ID at a byte offset. Made at once: a text that is put together of its digits is a tree of pieces until it is first compared. */
 export function readId(bytes: Uint8Array, at: number): ObjectId {
-  let text = '';
-  for (let i = 0; i < 16; i++) text += DIGITS[bytes[at + i] ?? 0];
-  return text as ObjectId;
+  for (let i = 0; i < 16; i++) {
+    const byte = bytes[at + i] ?? 0;
+    CODES[2 * i] = DIGITS.charCodeAt(byte >>> 4);
+    CODES[2 * i + 1] = DIGITS.charCodeAt(byte & 15);
+  }
+  return String.fromCharCode(...CODES) as ObjectId;
 }
+
+/** What a lower-case hexadecimal digit stands for. */
+const digit = (code: number): number => (code & 15) + (code >>> 6) * 9;
 
 /** Writes an ID at a byte offset. */
 export function writeId(bytes: Uint8Array, at: number, id: ObjectId): void {
-  for (let i = 0; i < 16; i++) bytes[at + i] = Number.parseInt(id.slice(i * 2, i * 2 + 2), 16);
+  for (let i = 0; i < 16; i++) bytes[at + i] = (digit(id.charCodeAt(2 * i)) << 4) | digit(id.charCodeAt(2 * i + 1));
 }
 
 /** Folds a SHA-256 digest (32 bytes) to an ID: the exclusive or of its halves. */

@@ -10,7 +10,7 @@
  * LSNs are f64: whole numbers below 2^53, stored and loaded in one piece.
  */
 export const LIVE_MAGIC = 0x565a5754; // "TWZV"
-export const LIVE_FORMAT = 2;
+export const LIVE_FORMAT = 3;
 
 /** Byte offsets. Locks lie on cache lines of their own. */
 export const LIVE = {
@@ -32,6 +32,8 @@ export const LIVE = {
   knock: 32,
   /** 1: somebody sleeps until `commits` changes. Whoever raises it takes this back, and wakes all. */
   watched: 36,
+  /** Raised once a revocation or another change of what contexts give is committed: whoever keeps verdicts judges anew. */
+  rights: 40,
   /** The log's append lock. */
   append: 64,
   /** Held by who runs alone. */

@@ -23,6 +23,8 @@
  *  5. A transaction is the frames up to and including one with the COMMIT flag. Frames after the last COMMIT are void.
  */
 
+import { LINE_WORDS } from './format.ts';
+
 export const LOG_MAGIC = 0x4c5a5754; // "TWZL"
 export const LOG_FORMAT = 1;
 export const SEGMENT_HEADER = 4096;
@@ -34,6 +36,28 @@ export const FRAME_MAX = 1 << 20;
 
 export const SECTION = { id: 0, operation: 16, size: 20, version: 24, lines: 32, header: 40 } as const;
 export const OPERATION = { change: 1, create: 2, remove: 3, adopt: 4 } as const;
+
+/** The index behind a section that begins at a word; past `end` where it is cut off. */
+export function sectionEnd(words: Int32Array, section: number, end: number): number {
+  let at = section + (SECTION.header >> 2);
+  for (let left = words[section + (SECTION.lines >> 2)] as number; left > 0 && at <= end; left--) {
+    let bits = (words[at++] as number) >>> 24;
+    if (bits === 0) {
+      const run = words[at++] as number;
+      if (!(run > 0)) return end + 1;
+      at += run * LINE_WORDS;
+      left -= run - 1;
+    }
+    for (; bits !== 0; bits &= bits - 1) at += 2;
+  }
+  return at;
+}
+
+/** The version of its object that a section leads to. */
+export function sectionVersion(words: Int32Array, section: number): number {
+  const at = section + (SECTION.version >> 2);
+  return ((words[at] as number) >>> 0) + (words[at + 1] as number) * 2 ** 32;
+}
 
 /** Which points of which backups were taken of this very directory. docs/formats/backup.md */
 export const BACKUPS_FILE = 'backups.json';

@@ -15,6 +15,7 @@ const HINTS: Partial<Record<ErrorName, string>> = {
   SpaceBusy: 'close the other programs first: this needs the space for itself',
   NameMissing: 'list what there is with `twz ls` or `twz tree`',
   NamespaceNotEmpty: 'add `-r` to remove all that is below',
+  EngineLost: 'start a nats-server there, name others with `--servers` or TWZ_SERVERS, or let `twz join --dev` start one',
   NameExists: 'add `-f` to replace it, or choose another name',
 };
 

@@ -1,19 +1,32 @@
 /** The commands of `twz` and how their lines are read. What each does is in commands/. */
 import { Command, CommanderError } from 'commander';
+import { assert } from '../abi/errors.ts';
 import { EXIT, UsageError, report } from './failure.ts';
 import { out } from './output.ts';
 import { VERSION } from './version.ts';
-import { addBackupCommands } from './commands/backup.ts';
-import { addInspectCommands } from './commands/inspect.ts';
-import { addNameCommands } from './commands/names.ts';
-import { addCompareCommands } from './commands/compare.ts';
-import { addDumpCommands } from './commands/dump.ts';
-import { addLiveCommands } from './commands/live.ts';
-import { addMaintainCommands } from './commands/maintain.ts';
-import { addMeta } from './commands/meta.ts';
-import { addSpaceCommands } from './commands/space.ts';
-import { addThreadCommands } from './commands/threads.ts';
-import { addTransferCommands } from './commands/transfer.ts';
+
+type Add = (program: Command, ending: Ending) => void;
+
+/** The commands, and what adds them: loaded when one of them is called, for all of them take half a second. Help and unknown names load all, in this order. */
+const GROUPS: readonly { readonly names: readonly string[]; readonly load: () => Promise<Add> }[] = [
+  { names: ['version', 'explain'], load: async () => (await import('./commands/meta.ts')).addMeta },
+  { names: ['init', 'check', 'log'], load: async () => (await import('./commands/space.ts')).addSpaceCommands },
+  { names: ['ls', 'tree', 'mkns', 'ln', 'mv', 'rm'], load: async () => (await import('./commands/names.ts')).addNameCommands },
+  { names: ['show', 'stat', 'graph'], load: async () => (await import('./commands/inspect.ts')).addInspectCommands },
+  { names: ['export', 'import', 'run', 'shell'], load: async () => (await import('./commands/transfer.ts')).addTransferCommands },
+  { names: ['backup', 'restore'], load: async () => (await import('./commands/backup.ts')).addBackupCommands },
+  { names: ['dump', 'load'], load: async () => (await import('./commands/dump.ts')).addDumpCommands },
+  { names: ['du', 'diff', 'copy'], load: async () => (await import('./commands/compare.ts')).addCompareCommands },
+  { names: ['migrate', 'defragment'], load: async () => (await import('./commands/maintain.ts')).addMaintainCommands },
+  { names: ['top', 'trace'], load: async () => (await import('./commands/live.ts')).addLiveCommands },
+  { names: ['threads'], load: async () => (await import('./commands/threads.ts')).addThreadCommands },
+  { names: ['key', 'ctx', 'cap'], load: async () => (await import('./commands/security.ts')).addSecurityCommands },
+  { names: ['serve'], load: async () => (await import('./commands/serve.ts')).addServeCommand },
+  { names: ['join', 'nodes', 'where'], load: async () => (await import('./commands/cluster.ts')).addClusterCommands },
+  { names: ['files'], load: async () => (await import('./commands/files.ts')).addFileCommands },
+  { names: ['sql'], load: async () => (await import('./commands/sql.ts')).addSqlCommand },
+  { names: ['sdk', 'build', 'install'], load: async () => (await import('./commands/sdk.ts')).addSdkCommands },
+];
 
 const TOPICS = `
 TARGET is a path (/people/bob) or an object ID, or the first digits of one.
@@ -25,7 +38,7 @@ Exit codes: 0 done, 1 findings, 2 wrong usage, 3 operating error, 4 a bug in twi
 export async function runMain(argv: readonly string[]): Promise<number> {
   const json = wantsJson(argv);
   const ending: Ending = { code: EXIT.done };
-  const program = buildProgram(ending);
+  const program = await buildProgram(ending, argv[0]);
   try {
     if (argv.length === 0) {
       out.write(program.helpInformation());
@@ -54,7 +67,8 @@ export interface Ending {
   code: number;
 }
 
-function buildProgram(ending: Ending): Command {
+/** With the commands of the group that the first word is one of, or all. */
+async function buildProgram(ending: Ending, first: string | undefined): Promise<Command> {
   const program = new Command('twz')
     .description('Persistent data as memory: look at and change a Twizzler space.')
     .enablePositionalOptions()
@@ -65,18 +79,17 @@ function buildProgram(ending: Ending): Command {
     .configureOutput({ writeOut: (text) => out.write(text), writeErr: () => undefined })
     .showSuggestionAfterError(true)
     .exitOverride();
-  addMeta(program);
-  addSpaceCommands(program, ending);
-  addNameCommands(program);
-  addInspectCommands(program);
-  addTransferCommands(program, ending);
-  addBackupCommands(program, ending);
-  addDumpCommands(program);
-  addCompareCommands(program, ending);
-  addMaintainCommands(program, ending);
-  addLiveCommands(program);
-  addThreadCommands(program);
-  for (const command of program.commands) {
+  const called = GROUPS.filter(({ names }) => names.includes(first ?? ''));
+  for (const { names, load } of called.length > 0 ? called : GROUPS) {
+    const before = program.commands.length;
+    (await load())(program, ending);
+    const added = program.commands.slice(before).map((command) => command.name());
+    assert(
+      added.length === names.length && names.every((name) => added.includes(name)),
+      `the commands ${added.join(', ')} stand as ${names.join(', ')}`,
+    );
+  }
+  for (const command of program.commands.flatMap((each) => [each, ...each.commands])) {
     command.exitOverride().configureOutput({ writeOut: (text) => out.write(text), writeErr: () => undefined });
   }
   return program;

@@ -5,6 +5,7 @@ import { TwzError, isTwzError } from '../abi/errors.ts';
 import { acceptTypeScript } from '../host/typescript.ts';
 import { EXIT, report } from './failure.ts';
 import { err } from './output.ts';
+import { runWasm } from './run-wasm.ts';
 import { spaceDirectory, theHost, type Common } from './space.ts';
 
 /** What a file exports. Types are stripped as it is loaded, and `twizzler` is this package. */
@@ -17,6 +18,7 @@ export async function importProgram(file: string): Promise<Readonly<Record<strin
 
 /** Returns the exit code: the program's own, 1 for an error that it did not catch, 3 for an operating error that it did not catch. */
 export async function runProgram(file: string, args: readonly string[], options: Common): Promise<number> {
+  if (file.endsWith('.wasm')) return runWasm(file, args, options);
   process.argv.splice(1, process.argv.length, resolve(file), ...args);
   process.env['TWZ_SPACE'] = spaceDirectory(options);
   try {

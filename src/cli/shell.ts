@@ -2,7 +2,7 @@
 import * as readline from 'node:readline';
 import { homedir } from 'node:os';
 import { TwzError } from '../abi/errors.ts';
-import { open, type Space } from '../index.ts';
+import { open, type Space } from '../space.ts';
 import { readWhole } from '../services/check/control.ts';
 import { EXIT, UsageError, report } from './failure.ts';
 import { err, out } from './output.ts';

@@ -4,7 +4,9 @@ import { chooseHost } from '../host/choose.ts';
 import type { Host } from '../host/host.ts';
 import { TwzError, isTwzError } from '../abi/errors.ts';
 import { isId, type ObjectId } from '../abi/id.ts';
-import { open, type Obj, type Space } from '../index.ts';
+import { open, type Space } from '../space.ts';
+import type { Obj } from '../lib/object.ts';
+import { actBy } from '../kernel/security/authority.ts';
 import { ObjectImage } from '../services/check/object-image.ts';
 import type { ObjectReader } from '../services/show.ts';
 import { UsageError } from './failure.ts';
@@ -14,11 +16,19 @@ import { err } from './output.ts';
 export interface Common {
   readonly space?: string;
   readonly json?: boolean;
+  /** Security contexts to act by. */
+  readonly context?: readonly string[];
 }
 
 /** Adds the options that every command takes. */
 export function common(command: Command): Command {
-  return command.option('-s, --space <dir>', 'directory of the space').option('--json', 'print JSON');
+  return command
+    .option('-s, --space <dir>', 'directory of the space')
+    .option('--json', 'print JSON')
+    .option('--context <target>', 'act by this security context (again for more)', (value: string, before?: readonly string[]) => [
+      ...(before ?? []),
+      value,
+    ]);
 }
 
 /** The host of this machine; one line says so if it is not the fast one. */
@@ -36,10 +46,21 @@ export function spaceDirectory(options: Common): string {
   return theHost().exists('./space.twz') ? '.' : HERE;
 }
 
+/** --context, else TWZ_CONTEXT, with commas between. */
+function contextsOf(options: Common): readonly string[] {
+  return options.context ?? (process.env['TWZ_CONTEXT'] ?? '').split(',').filter((context) => context !== '');
+}
+
 /** Opens the space of a command, which must be there, and closes it whatever happens. */
 export async function withSpace<T>(options: Common, use: (space: Space) => T | Promise<T>): Promise<T> {
   const space = open(spaceDirectory(options), { create: false, host: theHost() });
   try {
+    const contexts = contextsOf(options);
+    if (contexts.length > 0)
+      actBy(
+        space.kernel,
+        contexts.map((context) => findTarget(space, context).id),
+      );
     return await use(space);
   } finally {
     space.close();

@@ -10,7 +10,9 @@
  * - Whatever was written but not synced may survive a power failure in whole, in part (by 512-byte sector) or not at all, in any order.
  */
 
+import type { Ed25519 } from './ed25519.ts';
 import type { Futex } from './futex.ts';
+import type { Pages } from './pages.ts';
 import type { WasmMemory } from './wasm-memory.ts';
 
 declare const FILE: unique symbol;
@@ -76,14 +78,34 @@ export interface Window {
   sleep(at: number, value: number, ms: number): void;
   /** Wakes up to `count` that sleep on the word at `at`. */
   wake(at: number, count: number): void;
+  /** Where it lies in the process's address space, where that can be told. */
+  readonly address?: number;
   /** Gives the region back. */
   close(): void;
+}
+
+/** Takes the right to a page of a window away when a time is over, whatever this thread does meanwhile. */
+export interface Watchdog {
+  /** From now on `ms` may pass. The page is that at `at`, of 4096 bytes. Returns what `leave` takes. A call inside another shortens its time, and never lengthens it. */
+  enter(window: Window, at: number, ms: number): number;
+  /** Is the time of what was entered last over? */
+  readonly over: boolean;
+  /** True where the time was over; the page has its right again then. */
+  leave(entered: number): boolean;
+}
+
+export interface Isolation {
+  /** A file that no directory has and no disk: memory that can be mapped in several places. */
+  memoryFile(length: number): File;
+  readonly watchdog: Watchdog;
 }
 
 export interface Host {
   readonly name: 'linux' | 'portable' | 'simulated';
   /** Can several processes have a space open: shared mapping, shared locks, sleeping on words? */
   readonly sharing: boolean;
+  /** How many there are. */
+  readonly processors: number;
   /** Names this process to people. */
   readonly pid: number;
 
@@ -123,6 +145,10 @@ export interface Host {
   lockShared(path: string): Lock;
 
   openWindow(): Window;
+  /** What it takes to run programs that are not trusted; missing where they cannot be. */
+  readonly isolation?: Isolation;
+  /** Fetches pages when they are touched; nothing where the system does not give page faults to programs. */
+  readonly pages?: Pages | undefined;
 
   /** Compare-and-sleep on words of windows and other shared memory. */
   readonly futex: Futex;
@@ -131,10 +157,12 @@ export interface Host {
 
   /** Milliseconds, monotonic. */
   now(): number;
-  /** Milliseconds since 1970: for people to read, never to decide by. */
+  /** Milliseconds since 1970: for people to read, and for capabilities to expire by. Nothing else is decided by it. */
   time(): number;
   random(bytes: number): Uint8Array;
   sha256(...parts: Uint8Array[]): Uint8Array;
+  /** Signatures. */
+  readonly ed25519: Ed25519;
   /** Calls back once after `ms`; does not keep the process alive. */
   timer(ms: number, callback: () => void): Timer;
   /** Calls back once the callbacks that are ready now, and what they resolve, have run. */

@@ -6,13 +6,15 @@ import { Worker, workerData, type WorkerOptions } from 'node:worker_threads';
 import { isTwzError } from '../abi/errors.ts';
 import { libc } from './linux/libc.ts';
 
-/** How long the end of the process waits for one thread, in milliseconds. */
-const WAIT_MS = 5000;
+/** How long the end of the process, or of a thread, waits for one that loads, in milliseconds: only what hangs takes as long. */
+const WAIT_MS = 60_000;
+/** How often who is to end a thread looks whether it has loaded, in milliseconds. */
+const LOOK_MS = 5;
 /** Words that are 0 while a thread has not loaded it. */
-const loading = new Set<Int32Array>();
+const loading = new Map<Worker, Int32Array>();
 
 function waitForAll(): void {
-  for (const word of loading) Atomics.wait(word, 0, 0, WAIT_MS);
+  for (const word of loading.values()) Atomics.wait(word, 0, 0, WAIT_MS);
 }
 
 /** A thread that calls `loadNative` before anything else of the system. */
@@ -20,12 +22,27 @@ export function startNativeThread(file: URL, options: WorkerOptions & { readonly
   const word = new Int32Array(new SharedArrayBuffer(4));
   const worker = new Worker(file, { ...options, workerData: { ...options.workerData, nativeLoaded: word } });
   if (loading.size === 0) process.on('exit', waitForAll);
-  loading.add(word);
+  loading.set(worker, word);
   worker.once('exit', () => {
-    loading.delete(word);
+    loading.delete(worker);
     if (loading.size === 0) process.off('exit', waitForAll);
   });
   return worker;
+}
+
+/** Ends such a thread from outside: when it has loaded native code. */
+export async function endNativeThread(worker: Worker): Promise<void> {
+  const end = performance.now() + WAIT_MS;
+  const word = loading.get(worker);
+  if (word !== undefined)
+    await new Promise<void>((resolve) => {
+      const look = (): void => {
+        if (!loading.has(worker) || Atomics.load(word, 0) !== 0 || performance.now() > end) resolve();
+        else setTimeout(look, LOOK_MS);
+      };
+      look();
+    });
+  await worker.terminate();
 }
 
 /** In such a thread: loads it, if this machine has it, and says so. */

@@ -1,7 +1,9 @@
 /** The file half of a host, over node:fs. Every system error leaves as a TwzError. */
 import * as crypto from 'node:crypto';
 import * as fs from 'node:fs';
+import * as os from 'node:os';
 import { TwzError, type ErrorName } from '../abi/errors.ts';
+import { ed25519, type Ed25519 } from './ed25519.ts';
 import type { File, OpenMode, Timer } from './host.ts';
 
 const NAMES: Readonly<Record<string, ErrorName>> = {
@@ -25,7 +27,8 @@ export function systemError(what: string, cause: unknown): TwzError {
   return new TwzError(NAMES[errno] ?? 'IoError', `${what}: ${detail}`, { errno }, cause);
 }
 
-function attempt<T>(what: string, path: string | number, call: () => T): T {
+/** Makes a call of the system, again where a signal interrupted it. Throws its error as a TwzError. */
+export function attempt<T>(what: string, path: string | number, call: () => T): T {
   for (;;) {
     try {
       return call();
@@ -47,6 +50,7 @@ const ZEROS = new Uint8Array(1 << 20);
 
 export class NodeFiles {
   readonly pid = process.pid;
+  readonly processors = os.availableParallelism();
 
   open(path: string, mode: OpenMode): File {
     return attempt('open', path, () => fs.openSync(path, FLAGS[mode], 0o644)) as File;
@@ -185,6 +189,8 @@ export class NodeFiles {
   random(bytes: number): Uint8Array {
     return crypto.randomFillSync(new Uint8Array(bytes));
   }
+
+  readonly ed25519: Ed25519 = ed25519;
 
   sha256(...parts: Uint8Array[]): Uint8Array {
     const [only] = parts;

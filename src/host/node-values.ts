@@ -19,3 +19,14 @@ export function deserialize(bytes: Uint8Array): unknown {
     throw new TwzError('QueueInvalid', `a message of ${bytes.length} bytes is no value`, { length: bytes.length }, cause);
   }
 }
+
+/** A time in milliseconds since 1970, as ISO 8601 writes it. */
+export function textOfTime(ms: number): string {
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? `${ms} ms` : date.toISOString();
+}
+
+/** Seconds that this machine's local time is ahead of UTC at a time, in seconds since 1970. */
+export function zoneAt(seconds: number): number {
+  return new Date(seconds * 1000).getTimezoneOffset() * -60;
+}

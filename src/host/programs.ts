@@ -7,7 +7,7 @@ import * as os from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { isMainThread, parentPort, workerData } from 'node:worker_threads';
 import { libc } from './linux/libc.ts';
-import { loadNative, startNativeThread } from './native-threads.ts';
+import { endNativeThread, loadNative, startNativeThread } from './native-threads.ts';
 
 /** How a program ended. */
 export interface Ending {
@@ -49,7 +49,7 @@ export function startThread(main: URL, data: object, { name, execArgv, prints }:
   worker.on('error', (cause) => (error = cause instanceof Error ? cause : new Error(String(cause))));
   const ended = new Promise<Ending>((resolve) => worker.once('exit', (code) => resolve({ code, signal: 0, error })));
   // The promise that it gives is that of its end, which is awaited already.
-  return { pid: process.pid, ended, terminate: () => void worker.terminate(), unref: () => worker.unref() };
+  return { pid: process.pid, ended, terminate: () => void endNativeThread(worker), unref: () => worker.unref() };
 }
 
 /** Options of Node that say what this process runs, with what comes after them: nothing for others. */

@@ -17,7 +17,7 @@ const NAMES: Readonly<Record<string, ErrorName>> = {
   EINVAL: 'AddressInvalid',
 };
 
-function socketError(what: string, cause: unknown): TwzError {
+export function socketError(what: string, cause: unknown): TwzError {
   if (cause instanceof TwzError) return cause;
   const errno = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : 'unknown';
   return new TwzError(

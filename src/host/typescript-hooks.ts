@@ -2,7 +2,7 @@
  * Module hooks for programs as they are written: TypeScript is stripped of its types as it is loaded, and `twizzler` is this package, wherever the program
  * lies. Runs in the loader's own thread.
  */
-import { transformSync } from 'amaro';
+import { stripTypes } from './strip-types.ts';
 
 interface Data {
   /** URL of each entry of this package. */
@@ -41,13 +41,4 @@ export async function load(url: string, context: object, next: (url: string, con
   const { source } = await next(url, { ...context, format: 'module' });
   const text = typeof source === 'string' ? source : new TextDecoder().decode(source ?? new Uint8Array(0));
   return { format: 'module', source: stripTypes(text, url), shortCircuit: true };
-}
-
-function stripTypes(source: string, url: string): string {
-  try {
-    return transformSync(source, { mode: 'strip-only' }).code;
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new SyntaxError(`${url}: ${reason}`, { cause });
-  }
 }

@@ -7,6 +7,32 @@ export interface WasmMemory {
 
 type MemoryConstructor = new (descriptor: { initial: number; maximum: number; shared: boolean }) => WasmMemory;
 
-const { WebAssembly } = globalThis as typeof globalThis & { readonly WebAssembly: { readonly Memory: MemoryConstructor } };
+/** A compiled program. */
+export interface WasmModule {
+  readonly [Symbol.toStringTag]: string;
+}
 
-export const Memory: MemoryConstructor = WebAssembly.Memory;
+/** Functions that a program imports; arguments are of whatever types it says. */
+export type WasmImports = Readonly<Record<string, Readonly<Record<string, WasmMemory | ((...given: readonly unknown[]) => unknown)>>>>;
+
+export type WasmFunction = (...given: readonly (number | bigint)[]) => unknown;
+
+export interface WasmGlobal {
+  value: unknown;
+}
+
+export interface WasmInstance {
+  readonly exports: Readonly<Record<string, unknown>>;
+}
+
+interface WebAssemblyOfThisMachine {
+  readonly Memory: MemoryConstructor;
+  readonly Module: new (bytes: Uint8Array) => WasmModule;
+  readonly Instance: new (module: WasmModule, imports: WasmImports) => WasmInstance;
+  /** What a trap throws. */
+  readonly RuntimeError: new (message: string) => Error;
+}
+
+const { WebAssembly } = globalThis as typeof globalThis & { readonly WebAssembly: WebAssemblyOfThisMachine };
+
+export const { Memory, Module, Instance, RuntimeError } = WebAssembly;

@@ -1,7 +1,8 @@
 /** Brings what was committed of one object to its file. The log must be durable past all of it. */
 import { LINE_WORDS, META, PAGE } from '../abi/format.ts';
 import type { File } from '../host/host.ts';
-import { headerChecksum, type Kernel } from './kernel.ts';
+import { headerChecksum } from './header.ts';
+import type { Kernel } from './kernel.ts';
 import type { Handle } from './object.ts';
 
 /**

@@ -254,8 +254,12 @@ export class Checkpointer {
         live.open();
       }
     }
-    this.#applyRemovals(live.hindmost().seen);
-    return at;
+    // Who joins meanwhile has yet to follow. Nobody else remembers a removal below the checkpoint.
+    for (;;) {
+      this.#applyRemovals(live.hindmost().seen);
+      if ([...this.#removed.values()].every((lsn) => lsn > at.lsn)) return at;
+      if (!(yield* followed(at.lsn))) return undefined;
+    }
   }
 
   /** Another process has brought everything below `lsn` to the files. Lets go of what is there now, a little at a time. */
@@ -487,7 +491,7 @@ export class Checkpointer {
     h.pending = new Uint8Array(0);
     if (slot === undefined) return;
     h.stale = grown && h.raw !== undefined;
-    if (h.raw !== undefined) return;
+    if (h.raw !== undefined || h.imageFile !== undefined) return;
     const kernel = this.#kernel;
     // A small object's memory is its own; it equals the file as it is.
     if (h.size <= SMALL_MAX && !h.fileMapped) return;

@@ -42,8 +42,11 @@ export interface Opened {
 const PAUSE_MS = 1;
 const pauseWord = new Int32Array(new SharedArrayBuffer(4));
 
-/** Takes the lock file, waiting for those who hold it for a moment. Throws SpaceBusy. */
-function patiently(kernel: Kernel, path: string): Lock {
+/**
+ * Takes the lock file, waiting for those who hold it for a moment. Who leaves lets in whoever knocks meanwhile: that one holds it. Throws
+ * SpaceBusy.
+ */
+function patiently(kernel: Kernel, path: string, meanwhile = (): void => undefined): Lock {
   const { host, options } = kernel;
   const end = host.now() + options.patience;
   for (;;) {
@@ -51,6 +54,7 @@ function patiently(kernel: Kernel, path: string): Lock {
       return host.lock(path);
     } catch (error) {
       if (!isTwzError(error, 'SpaceBusy') || !host.sharing || host.now() > end) throw error;
+      meanwhile();
       Atomics.wait(pauseWord, 0, 0, PAUSE_MS);
     }
   }
@@ -148,7 +152,7 @@ function openDoor(kernel: Kernel, locks: Lock[], live: Live, joined: boolean, we
       locks.shift()?.release();
     },
     narrow: () => {
-      locks.unshift(patiently(kernel, `${kernel.directory}/lock`));
+      locks.unshift(patiently(kernel, `${kernel.directory}/lock`, () => kernel.admit()));
       for (const member of live.others()) live.reap(member);
       return live.alone;
     },

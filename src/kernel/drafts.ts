@@ -86,7 +86,7 @@ export function writeDrafts(kernel: Kernel, handles: readonly Handle[]): void {
 function showDraft(kernel: Kernel, h: Handle, file: File): void {
   const { slot } = h;
   // A shared one is mapped when it has its name, once.
-  if (h.kind === KIND.shared || slot?.window.maps !== true) return;
+  if (h.kind === KIND.shared || h.imageFile !== undefined || slot?.window.maps !== true) return;
   if (!h.fileMapped && kernel.mappings >= kernel.options.objectsMax) return;
   slot.window.mapPrivate(slot.at, h.size, file, 0);
   kernel.setMapped(h, true);

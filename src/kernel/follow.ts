@@ -16,11 +16,13 @@ import { TwzError, assert, isTwzError } from '../abi/errors.ts';
 import { FOT, LINE, LINE_WORDS, META, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
 import { LIVE } from '../abi/live-format.ts';
-import { FRAME, FRAME_COMMIT, FRAME_MAX, OPERATION, SECTION, SEGMENT_HEADER } from '../abi/log-format.ts';
+import { FRAME, FRAME_COMMIT, FRAME_MAX, OPERATION, SECTION, sectionEnd, sectionVersion, SEGMENT_HEADER } from '../abi/log-format.ts';
+import { tapFrame } from './afar.ts';
 import { UNKNOWN } from './allocator.ts';
 import { storeRun } from './apply.ts';
 import { helpDraft } from './drafts.ts';
 import type { Kernel } from './kernel.ts';
+import { wasDeleted } from './lifetime.ts';
 import type { Live } from './live.ts';
 import type { Handle } from './object.ts';
 
@@ -158,9 +160,11 @@ export class Follower {
       const lsn = ((words[at + (FRAME.lsn >> 2)] as number) >>> 0) + (words[at + (FRAME.lsn >> 2) + 1] as number) * 2 ** 32;
       if (length < FRAME.header || length > FRAME_MAX || length % 8 !== 0 || lsn !== this.seen || at + (length >> 2) > end) return;
       this.#frame(words, at, lsn);
+      if (kernel.tap !== undefined) tapFrame(kernel.tap, words, at, false);
       if (((words[at + (FRAME.flags >> 2)] as number) & FRAME_COMMIT) !== 0) {
         kernel.commits++;
         this.transactions++;
+        kernel.tap?.committed(lsn + length);
       }
       this.seen = lsn + length;
       this.chain = (words[at + 1] as number) >>> 0;
@@ -203,13 +207,13 @@ export class Follower {
     let h = kernel.handles.get(id);
     if (operation === OPERATION.adopt) {
       this.#adopt(id);
-      return skip(words, at, end);
+      return sectionEnd(words, at, end);
     }
     // Snapshots keep what is mapped as it was.
     if (kernel.snapshots.size > 0 && operation !== OPERATION.create && h?.slot === undefined) h = this.#mapForSnapshots(id);
     if (h?.slot !== undefined && h.state === 'live') return this.#change(h, words, at, end, frameEnd);
     this.#note(id, h, operation, position, frameEnd);
-    return skip(words, at, end);
+    return sectionEnd(words, at, end);
   }
 
   /** It is in its file. Who committed it is about to put that in its place, or died before. */
@@ -261,7 +265,7 @@ export class Follower {
       vacate(kernel, h);
       h.state = 'deleted';
       kernel.checkpointer.removed(h.id, lsn);
-      return skip(words, at, end);
+      return sectionEnd(words, at, end);
     }
     if (operation === OPERATION.create) {
       for (const snapshot of kernel.snapshots) {
@@ -276,7 +280,7 @@ export class Follower {
       grow(kernel, h, size);
     }
     const next = this.#store(h, words, at, end);
-    h.version = versionAt(words, at);
+    h.version = sectionVersion(words, at);
     if (operation === OPERATION.create) {
       const { version } = h;
       kernel.adopt(h);
@@ -357,6 +361,8 @@ export class Follower {
       if (known === undefined) return false;
       const checkpoint = this.#live.f64[LIVE.checkpoint >> 3] as number;
       if (known.removed) {
+        // What went from here, and was not deleted, is elsewhere.
+        if (this.#kernel.afar !== undefined && !wasDeleted(this.#kernel, h.id)) return false;
         h.state = 'deleted';
         throw h.gone();
       }
@@ -386,7 +392,7 @@ export class Follower {
         } else if (known.created) createImage(kernel, h, size);
         else showFile(kernel, h, size);
         apply(h, words);
-        h.version = versionAt(words, 0);
+        h.version = sectionVersion(words, 0);
       }
     } catch (error) {
       if (h.slot !== undefined) drop(kernel, h);
@@ -423,32 +429,12 @@ export class Follower {
         words.length >= SECTION_WORDS &&
         size >= OBJECT_SIZE_MIN &&
         size <= OBJECT_SIZE_MAX &&
-        skip(words, 0, words.length) <= words.length
+        sectionEnd(words, 0, words.length) <= words.length
       )
         return words;
       if (length === FRAME_MAX) throw this.#corrupt(position, 'a section that was there is gone');
     }
   }
-}
-
-function versionAt(words: Int32Array, section: number): number {
-  return ((words[section + 6] as number) >>> 0) + (words[section + 7] as number) * 2 ** 32;
-}
-
-/** The index behind a section; past `end` where it is cut off. */
-function skip(words: Int32Array, section: number, end: number): number {
-  let at = section + SECTION_WORDS;
-  for (let left = words[section + 8] as number; left > 0 && at <= end; left--) {
-    let bits = (words[at++] as number) >>> 24;
-    if (bits === 0) {
-      const run = words[at++] as number;
-      if (!(run > 0)) return end + 1;
-      at += run * LINE_WORDS;
-      left -= run - 1;
-    }
-    for (; bits !== 0; bits &= bits - 1) at += 2;
-  }
-  return at;
 }
 
 function apply(h: Handle, from: Int32Array): void {

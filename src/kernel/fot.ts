@@ -9,7 +9,7 @@
  */
 import { TwzError } from '../abi/errors.ts';
 import { FLAG, FOT, FOT_FLAG, FOT_MAX, META, PAGE, PAGE_KIND, RIGHT } from '../abi/format.ts';
-import type { FotEntry } from '../abi/handle.ts';
+import type { FotEntry, ObjectHandle } from '../abi/handle.ts';
 import { readId, writeId, type ObjectId } from '../abi/id.ts';
 import { allocateBlock, allocatePages, releaseBlock } from './allocator.ts';
 import type { Handle } from './object.ts';
@@ -18,7 +18,7 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** Byte offset of an entry, or 0 where the table does not reach so far. */
-export function entryAt(h: Handle, index: number): number {
+export function entryAt(h: Pick<ObjectHandle, 'dv' | 'size' | 'corrupt'>, index: number): number {
   if (index < FOT.embedded) return META.fot + index * FOT.entry;
   const q = index - FOT.embedded;
   const k = 31 - Math.clz32(q / FOT.chunk0 + 1);
@@ -82,10 +82,10 @@ export function readEntry(h: Handle, index: number, at: number): FotEntry {
 
 /** All entries in use. */
 export function* fotEntries(h: Handle): Generator<FotEntry> {
-  if (h.cold) h.warm();
+  if (h.cold) h.reach();
   const end = h.dv.getUint32(META.fotCount, true);
   for (let index = 1; index < end; index++) {
-    if (h.cold) h.warm();
+    if (h.cold) h.reach();
     const at = entryAt(h, index);
     // The table ends here, whatever the header says.
     if (at === 0) return;
@@ -105,8 +105,8 @@ export function followEntry(h: Handle, index: number, pointerAt: number): Handle
   const entry = readEntry(h, index, at);
   if (entry.id === undefined) return h.kernel.resolveName(h, entry.path ?? '', entry.resolver ?? '');
   const target = h.snapshot === undefined ? h.kernel.handle(entry.id) : h.snapshot.handle(entry.id);
-  if (target.cold) target.warm();
-  if (untyped(target) || target.isPartOf(h)) know(h, index, target);
+  if (target.cold) target.reach();
+  if (untyped(target) || target.isPartOf(h)) rememberEntry(h, index, target);
   return target;
 }
 
@@ -115,15 +115,18 @@ export function followEntry(h: Handle, index: number, pointerAt: number): Handle
  * only from where the types are the program's, too.
  */
 function know(h: Handle, index: number, target: Handle): void {
-  const readable = (target.rights & RIGHT.read) !== 0 && !target.cold && target.dv.getUint32(META.forwards, true) === 0;
+  const readable = (target.granted(RIGHT.read) & RIGHT.read) !== 0 && !target.cold && target.dv.getUint32(META.forwards, true) === 0;
   h.fot[index] = readable && (target.isPartOf(h) || (isJudged(target) && isJudged(h))) ? target : undefined;
 }
 
-/** As when it is followed, now that the target was looked at. A late-bound entry is resolved each time. */
+/**
+ * As when it is followed, now that the target was looked at. A late-bound entry is resolved each time. While the target was got from another
+ * node, the object may have gone on, and the entry may be another's by now.
+ */
 export function rememberEntry(h: Handle, index: number, target: Handle): void {
   if (h.cold) return;
   const at = entryAt(h, index);
-  if (at !== 0 && (h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.name) === 0) know(h, index, target);
+  if (at !== 0 && (h.dv.getUint32(at + FOT.flags, true) & FOT_FLAG.name) === 0 && readId(h.u8, at) === target.id) know(h, index, target);
 }
 
 function isJudged(h: Handle): boolean {
@@ -142,24 +145,25 @@ function isPartOfJudged(h: Handle): boolean {
   return home !== undefined && isJudged(home);
 }
 
-function indexOf(h: Handle): Map<Handle | string, number> {
+/** An entry's target as `h.fotIndex` has it; no ID has a colon. */
+const keyOf = ({ id, path, resolver }: FotEntry): string => id ?? `${resolver}:${path}`;
+
+function indexOf(h: Handle): Map<string, number> {
   if (h.fotIndex !== undefined) return h.fotIndex;
-  const index = new Map<Handle | string, number>();
-  for (const entry of fotEntries(h)) {
-    index.set(entry.id === undefined ? `${entry.resolver}:${entry.path}` : h.kernel.handle(entry.id), entry.index);
-  }
+  const index = new Map<string, number>();
+  for (const entry of fotEntries(h)) index.set(keyOf(entry), entry.index);
   h.fotIndex = index;
   return index;
 }
 
 /** Throws what keeps an object from referring to another. */
 export function demandTarget(h: Handle, target: Handle): void {
-  if (target.state !== 'live') throw target.gone();
+  target.demandLive();
   if (target.kernel !== h.kernel) throw new TwzError('WrongSpace', `object ${target.id} is of another space`, { id: target.id });
 }
 
 export function referTo(h: Handle, target: Handle): number {
-  if (target.state !== 'live') throw target.gone();
+  target.demandLive();
   return referToAny(h, target);
 }
 
@@ -173,7 +177,7 @@ export function referToAny(h: Handle, target: Handle): number {
   if (target.kernel !== h.kernel) throw new TwzError('WrongSpace', `object ${target.id} is of another space`, { id: target.id });
   if (target.snapshot !== undefined) target = h.kernel.handle(target.id);
   if (target === h) return 0;
-  const known = (h.fotIndex ?? indexOf(h)).get(target);
+  const known = (h.fotIndex ?? indexOf(h)).get(target.id);
   const index = known ?? newIdEntry(h, target);
   know(h, index, target);
   target.referrer = h;
@@ -239,7 +243,7 @@ function newIdEntry(h: Handle, target: Handle): number {
   h.mark(at);
   writeId(h.u8, at, target.id);
   h.dv.setUint32(at + FOT.flags, FOT_FLAG.used, true);
-  indexOf(h).set(target, index);
+  indexOf(h).set(target.id, index);
   return index;
 }
 
@@ -354,7 +358,7 @@ function freeEntry(h: Handle, index: number, at: number): void {
     const resolverAt = h.dv.getUint32(at + FOT.resolver, true);
     if (resolverAt !== 0) releaseBlock(h, resolverAt);
   }
-  if (h.fotIndex !== undefined) h.fotIndex.delete(entry.id === undefined ? `${entry.resolver}:${entry.path}` : h.kernel.handle(entry.id));
+  h.fotIndex?.delete(keyOf(entry));
   h.fot[index] = undefined;
   h.fotEpoch++;
   giveBack(h, index, at);

@@ -9,22 +9,26 @@
  */
 import { TwzError, assert, isTwzError } from '../abi/errors.ts';
 import { KIND, META, OBJECT_FORMAT, OBJECT_MAGIC, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
-import { crc32c } from '../abi/crc32c.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
 import type { Host, Lock, Timer } from '../host/host.ts';
+import type { Afar, Tap } from './afar.ts';
 import { Checkpointer } from './checkpoint.ts';
-import { helpDraft } from './drafts.ts';
 import { Follower } from './follow.ts';
+import { FrameWriter } from './frame-writer.ts';
+import { checkHeader } from './header.ts';
 import { bindsId, contentNonce } from './identity.ts';
-import { wasDeleted } from './lifetime.ts';
 import type { Live } from './live.ts';
 import type { Log } from './log.ts';
 import { CLEAN, Handle } from './object.ts';
 import { openSpace, type Door } from './door.ts';
 import type { Recovery } from './recovery.ts';
+import type { Authority } from './security/authority.ts';
 import { keepShared, leaveShared, showShared } from './shared-object.ts';
+import { dropImageFile } from './shared-image.ts';
+import type { Paged } from './paged.ts';
 import type { Snapshot } from './snapshot.ts';
-import { enlist, FrameWriter, Transaction } from './transaction.ts';
+import { SMALL, readSmall } from './small.ts';
+import { enlist, Transaction } from './transaction.ts';
 import { Watches, type Watcher } from './watch.ts';
 import { Windows, type Slot } from './windows.ts';
 
@@ -64,8 +68,16 @@ export class Kernel {
   #timer: Timer | undefined;
   readonly handles = new Map<ObjectId, Handle>();
   readonly snapshots = new Set<Snapshot>();
+  /** Objects whose pages come when they are touched. */
+  readonly paged = new Set<Paged>();
   readonly resolvers = new Map<string, Resolver>();
   watches: Watches | undefined;
+  /** Who judges what this program may do; undefined: the default rights of each object say it. `acting`: of who runs in its stead. */
+  authority: Authority | undefined;
+  /** Where the space has joined others: who knows what is there, and who is told what is committed. */
+  afar: Afar | undefined;
+  tap: Tap | undefined;
+  acting: Authority | undefined;
   /** Leases that stay with this process, and for how many objects with raw views. */
   readonly stuck = new Map<number, number>();
   /** Handles with raw views. */
@@ -138,7 +150,9 @@ export class Kernel {
 
   /** Shows what others have committed by now; nothing changes inside a transaction. */
   catchUp(): void {
-    if (this.transaction === undefined && !this.closed) this.follower?.catchUp();
+    if (this.transaction !== undefined || this.closed) return;
+    this.follower?.catchUp();
+    this.authority?.look?.();
   }
 
   /** Lets in who knocks, while this thread blocks. */
@@ -219,10 +233,10 @@ export class Kernel {
     return h;
   }
 
-  /** A mapped handle, or the typed error that says why there is none. */
+  /** A mapped handle, or the typed error that says why there is none. Its content is for who warms it. */
   open(id: ObjectId): Handle {
     const h = this.handle(id);
-    if (h.cold) h.warm();
+    if (h.cold) h.reach();
     h.used = true;
     return h;
   }
@@ -254,7 +268,7 @@ export class Kernel {
       throw new TwzError('NameUnresolved', `object ${h.id} refers to "${path}", and nothing has that name`, { id: h.id, path, resolver });
     if (h.snapshot === undefined) return this.open(id);
     const then = h.snapshot.handle(id);
-    if (then.cold) then.warm();
+    if (then.cold) then.reach();
     return then;
   }
 
@@ -282,8 +296,8 @@ export class Kernel {
       h.show();
       return;
     }
-    if (this.#bring(h)) return;
-    const length = this.#lengthOf(h);
+    if (this.mapForeign(h)) return;
+    const length = readSmall(this, h);
     if (length === undefined) return;
     if (length < SMALL.length) {
       this.#checkLength(h, length);
@@ -296,33 +310,10 @@ export class Kernel {
   }
 
   /** Maps what others changed since the last checkpoint; false where they did not. */
-  #bring(h: Handle): boolean {
+  mapForeign(h: Handle): boolean {
     if (this.follower === undefined || this.follower.foreign.size === 0 || !this.follower.bring(h)) return false;
     this.maps++;
     return true;
-  }
-
-  /** As `#readSmall`. Undefined where the object is one that others made just now: it is mapped. */
-  #lengthOf(h: Handle): number | undefined {
-    try {
-      return this.#readSmall(h);
-    } catch (error) {
-      if (this.follower === undefined || this.transaction !== undefined || !isTwzError(error, 'ObjectMissing')) throw error;
-      this.follower.catchUp();
-      return this.#bring(h) ? undefined : this.#readSmall(h);
-    }
-  }
-
-  #readSmall(h: Handle): number {
-    try {
-      return this.host.readFile(this.path(h.id), SMALL);
-    } catch (error) {
-      if (!isTwzError(error, 'FileMissing')) throw error;
-      // Another process committed it, and is about to put it in its place.
-      if (helpDraft(this, h.id)) return this.host.readFile(this.path(h.id), SMALL);
-      if (wasDeleted(this, h.id)) throw new TwzError('ObjectDeleted', `object ${h.id} was deleted`, { id: h.id });
-      throw new TwzError('ObjectMissing', `object ${h.id} is not in the space`, { id: h.id });
-    }
   }
 
   #mapLarge(h: Handle): void {
@@ -380,23 +371,8 @@ export class Kernel {
 
   /** Checks the header against itself, the file and the ID, and takes its facts over. */
   verify(h: Handle): void {
+    checkHeader(this.host, h);
     const { dv, id } = h;
-    const corrupt = (reason: string): TwzError => new TwzError('ObjectCorrupt', `object ${id}: ${reason}`, { id });
-    if (dv.getUint32(META.magic, true) !== OBJECT_MAGIC) throw corrupt('the file does not begin as an object');
-    const format = dv.getUint32(META.format, true);
-    if (format !== OBJECT_FORMAT)
-      throw new TwzError('ObjectVersion', `object ${id} has format ${format}; this build reads ${OBJECT_FORMAT}`, { id, format });
-    if (headerChecksum(h.words) !== dv.getUint32(META.checksum, true)) throw corrupt('the checksum of the metadata page does not match');
-    const size = dv.getUint32(META.size, true);
-    if (size !== h.size) throw corrupt(`the header says ${size} bytes, the file has ${h.size}`);
-    const { idWords } = h;
-    for (let i = 0; i < 4; i++) {
-      if (h.words[(META.id >> 2) + i] === idWords[i]) continue;
-      const written = readId(h.u8, META.id);
-      throw new TwzError('ObjectForged', `the file of object ${id} holds object ${written}`, { id, written });
-    }
-    if (!bindsId(this.host, h.u8, dv))
-      throw new TwzError('ObjectForged', `object ${id}: the ID does not follow from nonce, key, rights and kind`, { id });
     if (dv.getUint32(META.kind, true) === KIND.immutable && readId(contentNonce(this.host, h.u8), 0) !== readId(h.u8, META.nonce)) {
       throw new TwzError('ObjectForged', `object ${id}: the content does not have the hash that names it`, { id });
     }
@@ -537,7 +513,7 @@ export class Kernel {
     const slot = h.unplace();
     if (slot === undefined) return;
     this.#unlink(h);
-    const mapped = h.fileMapped;
+    const mapped = h.fileMapped || dropImageFile(this, h);
     this.setMapped(h, false);
     h.dirty = CLEAN;
     h.fot = [];
@@ -551,6 +527,7 @@ export class Kernel {
   retire(h: Handle): void {
     if (h.kind === KIND.shared) leaveShared(this, h);
     if (h.unplace() === undefined) return;
+    dropImageFile(this, h);
     this.#unlink(h);
     this.setMapped(h, false);
     h.dirty = CLEAN;
@@ -575,7 +552,7 @@ export class Kernel {
       h.place(slot, size);
       return;
     }
-    if (h.pins > 0 && !force)
+    if (h.pins > h.programViews && !force)
       throw new TwzError('ObjectPinned', `object ${h.id} cannot move to grow to ${size} bytes while raw views of it are held`, {
         id: h.id,
         size,
@@ -586,7 +563,8 @@ export class Kernel {
     const mapped = this.copyImage(h, larger, h.size, 'current');
     h.place(larger, size);
     // Who holds it pinned goes on seeing it as it was.
-    if (h.pins === 0) this.windows.give(slot, h.fileMapped);
+    const showed = dropImageFile(this, h) || h.fileMapped;
+    if (h.pins === h.programViews) this.windows.give(slot, showed);
     this.setMapped(h, mapped);
     const dirty = new Uint8Array(h.capacity >>> 6);
     dirty.set(h.dirty === CLEAN ? new Uint8Array(0) : h.dirty);
@@ -653,11 +631,12 @@ export class Kernel {
   /** Lets go of everything as it is: what the log holds is recovered by the next opening. */
   release(clean = false): void {
     if (this.closed) return;
-    for (const snapshot of this.snapshots) snapshot.close();
+    for (const each of [...this.snapshots, ...this.paged]) each.close();
     this.closed = true;
     this.watches?.close();
     for (const h of this.handles.values()) {
       h.region?.end();
+      dropImageFile(this, h);
       h.hide();
       h.state = 'void';
       h.dirty = CLEAN;
@@ -677,13 +656,4 @@ export class Kernel {
 const IDLE_MS = 50;
 const BUSY_MS = 2;
 
-/** CRC-32C of the metadata page with its checksum field zero. */
-export function headerChecksum(words: Int32Array): number {
-  const field = META.checksum >> 2;
-  const before = crc32c(words, 0, field, 0);
-  return crc32c(words, field + 1, PAGE >> 2, crc32c(ZERO_WORD, 0, 1, before));
-}
-
-/** Where small files are read to first: their length is not known before. A file that fills it is mapped instead. */
-const SMALL = new Uint8Array(65536 + 1);
-const ZERO_WORD = new Int32Array(1);
+export { headerChecksum } from './header.ts';

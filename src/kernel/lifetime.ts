@@ -20,7 +20,7 @@ import {
   TIES_MAX,
   type Kind,
 } from '../abi/format.ts';
-import { demandRead } from '../abi/handle.ts';
+import { demandRead, demandRight } from '../abi/handle.ts';
 import { readId, writeId, type ObjectId } from '../abi/id.ts';
 import { BACKUPS_FILE } from '../abi/log-format.ts';
 import { allocatePages } from './allocator.ts';
@@ -79,6 +79,7 @@ function begin(kernel: Kernel, transaction: Transaction, h: Handle, slot: Slot, 
   h.verified = true;
   h.version = 0;
   h.place(slot, size);
+  h.cold = false;
   kernel.link(h);
   enter(kernel, transaction, h);
 }
@@ -295,7 +296,13 @@ const RING = 1024;
 
 function system(kernel: Kernel): Handle {
   const id = wellKnownId(kernel, SYSTEM);
-  if (kernel.has(id)) return kernel.open(id);
+  if (kernel.has(id)) {
+    const there = kernel.handle(id);
+    if (there.cold) there.fetch();
+    // The kernel keeps it, whatever the rights of who runs.
+    if (kernel.authority !== undefined) enter(kernel, running(kernel, 'an object was deleted'), there);
+    return there;
+  }
   const h = createObject(kernel, {}, wellKnownNonce(kernel, SYSTEM));
   // The ring of deleted IDs: a count, then RING x 16 bytes.
   const at = allocatePages(h, Math.ceil((16 + RING * 16) / PAGE), PAGE_KIND.largeHead);
@@ -307,7 +314,8 @@ function system(kernel: Kernel): Handle {
 export function wasDeleted(kernel: Kernel, id: ObjectId): boolean {
   const systemId = wellKnownId(kernel, SYSTEM);
   if (id === systemId || !kernel.has(systemId)) return false;
-  const h = kernel.open(systemId);
+  const h = kernel.handle(systemId);
+  if (h.cold) h.fetch();
   const at = h.dv.getUint32(META.root, true);
   const count = Math.min(RING, h.dv.getUint32(at, true));
   for (let i = 0; i < count; i++) if (readId(h.u8, at + 16 + i * 16) === id) return true;
@@ -325,14 +333,14 @@ function remember(kernel: Kernel, id: ObjectId): void {
 }
 
 export function ties(h: Handle): ObjectId[] {
-  if (h.cold) h.warm();
+  if (h.cold) h.reach();
   const count = Math.min(TIES_MAX, h.dv.getUint32(META.tieCount, true));
   return Array.from({ length: count }, (_, i) => readId(h.u8, META.ties + i * 16));
 }
 
 /** `h` lives at least as long as `to`. */
 export function tie(h: Handle, to: Handle): void {
-  if (to.cold) to.warm();
+  if (to.cold) to.reach();
   if (h === to) throw new TwzError('InvalidArgument', `object ${h.id} cannot be tied to itself`, { id: h.id });
   const now = ties(h);
   if (now.includes(to.id)) return;
@@ -368,9 +376,10 @@ function kept(kernel: Kernel, h: Handle, seen: Set<Handle> = new Set()): boolean
 /** Deletes now, or as soon as nothing that the object is tied to is left. */
 export function deleteObject(kernel: Kernel, h: Handle): 'deleted' | 'kept' {
   running(kernel, 'an object was deleted');
-  if (h.state !== 'live') throw h.gone();
-  if (h.snapshot !== undefined) throw new TwzError('SnapshotReadOnly', 'a snapshot cannot be changed', { id: h.id });
-  if (h.cold) h.warm();
+  h.demandLive();
+  if (h.snapshot !== undefined) throw h.snapshot.refusal(h.id);
+  if (h.cold) h.reach();
+  if (kernel.authority !== undefined) demandRight(h, 'write');
   if (kept(kernel, h)) {
     if ((h.flags & FLAG.deleted) !== 0) return 'kept';
     demandUnshared(h, 'being deleted while a tie keeps it');
@@ -389,7 +398,7 @@ function destroy(kernel: Kernel, h: Handle): void {
   const doomed = [h];
   const tied: Handle[] = [];
   for (const each of doomed) {
-    if (each.cold) each.warm();
+    if (each.cold) each.reach();
     if (each.pins > 0)
       throw new TwzError('ObjectPinned', `object ${each.id} cannot be deleted while raw views of it are held`, { id: each.id });
     if (each.kind === KIND.immutable) continue;
@@ -419,7 +428,7 @@ function settleDeleted(kernel: Kernel): void {
       if (entry.id === undefined || entry.count === 0) continue;
       const h = kernel.handle(entry.id);
       if (h.state === 'live' && kernel.has(h.id)) {
-        if (h.cold) h.warm();
+        if (h.cold) h.reach();
         if (kept(kernel, h)) continue;
         destroy(kernel, h);
       }

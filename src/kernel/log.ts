@@ -371,16 +371,25 @@ export class Log implements Mender {
     }
   }
 
+  /** Throws LogFailed. */
+  demandSound(): void {
+    if (this.failure !== undefined) throw this.failure;
+  }
+
   /** Makes all that was appended durable before it returns. */
   sync(): void {
-    if (this.failure !== undefined) throw this.failure;
+    this.demandSound();
     let end = 0;
     let unsynced: Segment[] = [];
     this.enter();
     try {
       if (this.synced === this.end) return;
-      this.#spill();
       end = this.end;
+      if (this.#writeThrough(end)) {
+        this.demandSound();
+        return;
+      }
+      this.#spill();
       unsynced = this.#unsynced();
     } finally {
       this.leave();

@@ -9,12 +9,13 @@
  *  2. `dirty[line]` is 1 only for lines that the running transaction marked; `lines` lists them, `undo` has their old bytes. Or they are
  *     in `appended`: of pages that it added, where there is nothing to go back to but zeros.
  *  3. A page whose committed bytes are not yet in the file is in `pendingPages`, and such an object is never evicted.
- *  4. `cold` is true exactly when no slot is held or the object must not be touched; then `dv` is empty.
+ *  4. `cold` is true exactly when no slot is held or the object must not be touched; then `dv` is empty. Where rights are judged it is also
+ *     true of an image that was not judged since they changed: nothing but `warm` looks at that one.
  */
 import { TwzError, assert } from '../abi/errors.ts';
 import { FLAG, KIND, LINE, LINE_WORDS, META, PAGE, RIGHT, type Kind } from '../abi/format.ts';
 import type { FotEntry, ObjectHandle, WasmView } from '../abi/handle.ts';
-import { readId, writeId, type ObjectId } from '../abi/id.ts';
+import { NULL_ID, readId, writeId, type ObjectId } from '../abi/id.ts';
 import type { Region } from '../host/futex.ts';
 import { allocateBlock, releaseBlock, UNKNOWN } from './allocator.ts';
 import {
@@ -32,14 +33,16 @@ import {
   unreferPart,
 } from './fot.ts';
 import type { Kernel } from './kernel.ts';
-import { createObject, deleteObject } from './lifetime.ts';
+import { createObject, deleteObject, wasDeleted } from './lifetime.ts';
 import { wholeOf } from './parts.ts';
+import { judgeShown } from './security/guard.ts';
+import { keyOf, partNonce } from './security/records.ts';
 import { RawState } from './raw.ts';
 import { stampedHeader } from './apply.ts';
 import { demandUnshared, generationOf, refuseReference, wordsOf } from './shared-object.ts';
 import type { Former } from './shorten.ts';
-import type { Snapshot } from './snapshot.ts';
 import { stick, unstick } from './transaction.ts';
+import type { File } from '../host/host.ts';
 import type { Slot } from './windows.ts';
 
 const NO_VIEW = new DataView(new ArrayBuffer(0));
@@ -60,6 +63,18 @@ export type State =
   /** the creation was aborted, or the space closed */
   | 'void';
 
+/** What shows objects otherwise than as they are now: as they were at one commit, or as another machine has them. Nothing in it is stored to. */
+export interface Frozen {
+  /** What a reference in one of its objects leads to. */
+  handle(id: ObjectId): Handle;
+  /** Shows one of its objects. Throws why it cannot. */
+  map(own: Handle): void;
+  /** Somebody wants an image to stay where it is. Throws where it does not. */
+  hold(own: Handle): void;
+  /** What is said to who wants to change one. */
+  refusal(id: ObjectId): TwzError;
+}
+
 export class Handle implements ObjectHandle {
   // What loads, stores and references read comes first: together in memory.
   dv: DataView = NO_VIEW;
@@ -75,8 +90,8 @@ export class Handle implements ObjectHandle {
   size = 0;
   dirty: Uint8Array = CLEAN;
   fot: (Handle | undefined)[] = [];
-  /** FOT index by target; by `resolver:path` for names. Built when a pointer is first stored. */
-  fotIndex: Map<Handle | string, number> | undefined;
+  /** FOT index by the target's ID; by `resolver:path` for names. Built when a pointer is first stored. */
+  fotIndex: Map<string, number> | undefined;
   /** Change of each entry's count in the running transaction, and which entries have one. */
   fotDelta: Int32Array = NO_WORDS;
   readonly fotChanged: number[] = [];
@@ -93,6 +108,8 @@ export class Handle implements ObjectHandle {
   /** Blocks that `release` leaves as they are: a migration needs their places. */
   held: ReadonlySet<number> | undefined;
   #idWords: Int32Array | undefined;
+  /** The key that its header names, empty for none; undefined where nobody has asked yet. */
+  key: ObjectId | '' | undefined;
   readonly kernel: Kernel;
   readonly id: ObjectId;
   slot: Slot | undefined;
@@ -103,6 +120,8 @@ export class Handle implements ObjectHandle {
   fileSize = 0;
   /** The slot shows the file, as far as that goes; otherwise plain memory. */
   fileMapped = false;
+  /** The memory that its image lies in, where views of programs show it, too: all of the slot (see shared-image.ts). */
+  imageFile: File | undefined;
   /** What it shows is another object's file, or less than there is of its own: its file changed while raw views kept it as it was. */
   stale = false;
   /** Header and ID were checked in this process. */
@@ -135,12 +154,14 @@ export class Handle implements ObjectHandle {
 
   /** Why it must stay where it is: raw views, WebAssembly instances, cursors. */
   pins = 0;
+  /** Those of them that are views of programs: they look at the image, wherever it lies, so it may move. */
+  programViews = 0;
   /** How many of them are raw views. */
   views = 0;
   raw: RawState | undefined;
   /** The words of a shared object that were asked for. */
   region: Region | undefined;
-  readonly snapshot: Snapshot | undefined;
+  readonly snapshot: Frozen | undefined;
   /** Copies of this object that may still show pages of its file: until they have files of their own. */
   copies: Set<Handle> | undefined;
 
@@ -148,7 +169,7 @@ export class Handle implements ObjectHandle {
   older: Handle | undefined;
   newer: Handle | undefined;
 
-  constructor(kernel: Kernel, id: ObjectId, snapshot?: Snapshot) {
+  constructor(kernel: Kernel, id: ObjectId, snapshot?: Frozen) {
     this.kernel = kernel;
     this.id = id;
     this.snapshot = snapshot;
@@ -163,7 +184,8 @@ export class Handle implements ObjectHandle {
     this.dv = new DataView(buffer, slot.at, size);
     this.u8 = new Uint8Array(buffer, slot.at, size);
     this.words = new Int32Array(buffer, slot.at, size >> 2);
-    this.cold = false;
+    // Where rights are judged, an image that may move or grow is shown by that to nobody who does not see it already.
+    if (this.kernel.authority === undefined) this.cold = false;
   }
 
   /** Lets go of the views, so that nothing reaches the slot through this handle. */
@@ -206,8 +228,26 @@ export class Handle implements ObjectHandle {
 
   get flags(): number {
     // Opening another object may have unmapped this one.
-    if (this.cold) this.warm();
+    if (this.cold) this.reach();
     return this.dv.getUint32(META.flags, true);
+  }
+
+  /** Notes its key: the header must be there. */
+  takeKey(): void {
+    const id = readId(this.u8, META.key);
+    this.key = id === NULL_ID ? '' : id;
+  }
+
+  granted(want: number): number {
+    const authority = this.kernel.acting ?? this.kernel.authority;
+    if (authority === undefined) return this.rights;
+    // Finding out may map other objects; this one stays.
+    this.pins++;
+    try {
+      return authority.rightsTo(this, want);
+    } finally {
+      this.pins--;
+    }
   }
 
   get counted(): boolean {
@@ -220,9 +260,36 @@ export class Handle implements ObjectHandle {
 
   warm(): void {
     if (!this.cold) return;
-    if (this.state !== 'live') throw this.gone();
-    if (this.snapshot !== undefined) this.snapshot.map(this);
-    else this.kernel.map(this);
+    this.fetch();
+    if (this.kernel.authority !== undefined) judgeShown(this);
+  }
+
+  reach(): void {
+    this.demandLive();
+    if (this.slot !== undefined) return;
+    this.fetch();
+    if (this.kernel.authority !== undefined) this.cold = true;
+  }
+
+  /** As `warm`, and nobody is asked, not even later: for the kernel's own objects. */
+  fetch(): void {
+    this.demandLive();
+    if (this.snapshot === undefined) this.kernel.map(this);
+    else if (this.slot === undefined) this.snapshot.map(this);
+    else this.show();
+    this.cold = false;
+  }
+
+  /** Throws where it is there no more, neither here nor on another node. */
+  demandLive(): void {
+    if (this.state !== 'live' && !this.#isElsewhere()) throw this.gone();
+  }
+
+  /** It went from here and not from the space that many machines share: it can be brought again. */
+  #isElsewhere(): boolean {
+    if (this.state !== 'deleted' || this.kernel.afar === undefined || wasDeleted(this.kernel, this.id)) return false;
+    this.state = 'live';
+    return true;
   }
 
   gone(): TwzError {
@@ -349,7 +416,14 @@ export class Handle implements ObjectHandle {
 
   extend(reserve: number): Handle {
     refuseReference(this);
-    const h = createObject(this.kernel, { kind: this.volatile ? 'volatile' : 'owned', counted: true, rights: this.rights, reserve });
+    const { kernel, rights } = this;
+    const key = keyOf(this);
+    const kind = this.volatile ? 'volatile' : 'owned';
+    // With a key its rights are the collection's own.
+    const h =
+      key === undefined
+        ? createObject(kernel, { kind, counted: true, rights, reserve })
+        : createObject(kernel, { kind, counted: true, rights, reserve, key }, partNonce(kernel, this.id));
     h.belongTo(this);
     return h;
   }
@@ -361,14 +435,14 @@ export class Handle implements ObjectHandle {
 
   /** Does a collection of another object go on in this one? Nothing here says what its types are: that one does. */
   get isPart(): boolean {
-    if (this.cold) this.warm();
+    if (this.cold) this.reach();
     const { words } = this;
     const at = META.owner >> 2;
     return words[at] !== 0 || words[at + 1] !== 0;
   }
 
   isPartOf(home: Handle): boolean {
-    if (this.cold) this.warm();
+    if (this.cold) this.reach();
     const ours = home.idWords;
     for (let i = 0; i < 4; i++) if (this.words[(META.owner >> 2) + i] !== ours[i]) return false;
     return true;
@@ -469,7 +543,7 @@ export class Handle implements ObjectHandle {
     if (this.cold) this.warm();
     if (this.kind === KIND.shared && this.snapshot === undefined) {
       // The bytes are everyone's as it is; all there is to do is to stay.
-      if ((this.rights & RIGHT.write) === 0) this.kernel.enlist(this);
+      if ((this.granted(RIGHT.write) & RIGHT.write) === 0) this.kernel.enlist(this);
       this.pins++;
       this.views++;
       return;
@@ -512,6 +586,7 @@ export class Handle implements ObjectHandle {
 
   pin(): void {
     if (this.cold) this.warm();
+    this.snapshot?.hold(this);
     this.pins++;
   }
 

@@ -67,7 +67,9 @@ export class RawState {
     const h = this.#h;
     const { slot, size, words } = h;
     if (slot === undefined) return;
-    const ranges = slot.window.privatePages(slot.at, size) ?? Uint32Array.of(0, size);
+    // Stores to an image that is shared with views copy no pages.
+    const known = h.imageFile === undefined ? slot.window.privatePages(slot.at, size) : undefined;
+    const ranges = known ?? Uint32Array.of(0, size);
     for (let r = 0; r < ranges.length; r += 2) {
       for (let page = (ranges[r] as number) / PAGE; page < (ranges[r + 1] as number) / PAGE; page++) {
         const base = this.base(page);
@@ -113,6 +115,7 @@ export class RawState {
   #privatePages(): Uint32Array {
     const { slot, size } = this.#h;
     const all = Uint32Array.of(0, size);
+    if (this.#h.imageFile !== undefined) return all;
     try {
       return slot?.window.privatePages(slot.at, size) ?? all;
     } catch {

@@ -62,15 +62,19 @@ export function settleShared(kernel: Kernel, h: Handle): void {
 export function showShared(kernel: Kernel, h: Handle): void {
   const { slot } = h;
   if (slot === undefined) return;
-  const writes = (h.rights & RIGHT.write) !== 0;
   const file = kernel.host.open(kernel.path(h.id), 'write');
   try {
     kernel.setMapped(h, slot.window.mapShared(slot.at, h.size, file, 0));
   } finally {
     kernel.host.close(file);
   }
-  h.dirty = writes ? new Uint8Array(h.size >>> 6).fill(1) : CLEAN;
+  permitStores(h, (h.rights & RIGHT.write) !== 0);
   stampBoot(kernel, h);
+}
+
+/** Stores to its memory need no mark, or are refused. */
+export function permitStores(h: Handle, permitted: boolean): void {
+  h.dirty = permitted ? new Uint8Array(h.size >>> 6).fill(1) : CLEAN;
 }
 
 /** Brings a shared object to disk as it is now. */

@@ -11,7 +11,7 @@ import { TwzError } from '../abi/errors.ts';
 import { LINE_WORDS } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import type { Kernel } from './kernel.ts';
-import { Handle } from './object.ts';
+import { Handle, type Frozen } from './object.ts';
 
 interface Kept {
   readonly lines: Map<number, Int32Array>;
@@ -20,7 +20,7 @@ interface Kept {
   readonly version: number;
 }
 
-export class Snapshot {
+export class Snapshot implements Frozen {
   readonly #kernel: Kernel;
   readonly #handles = new Map<ObjectId, Handle>();
   readonly #kept = new Map<Handle, Kept>();
@@ -42,6 +42,12 @@ export class Snapshot {
       this.#handles.set(id, h);
     }
     return h;
+  }
+
+  hold(): void {}
+
+  refusal(id: ObjectId): TwzError {
+    return new TwzError('SnapshotReadOnly', `object ${id}: a snapshot cannot be changed`, { id });
   }
 
   /** Before the lines of a committed transaction are forgotten: keeps their old bytes, once a line. */
@@ -70,7 +76,7 @@ export class Snapshot {
   }
 
   #mapped(h: Handle): boolean {
-    return this.#handles.get(h.id)?.cold === false;
+    return this.#handles.get(h.id)?.slot !== undefined;
   }
 
   /** The object is about to be deleted: take its image while it is there. */
@@ -80,7 +86,7 @@ export class Snapshot {
 
   map(own: Handle, from: Handle = this.#kernel.handle(own.id)): void {
     if (this.closed) throw new TwzError('SnapshotClosed', 'the snapshot was closed', { id: own.id });
-    if (from.slot === undefined && from.cold) from.warm();
+    if (from.slot === undefined && from.cold) from.fetch();
     if (from.slot === undefined || from.createdAt > this.at || from.fresh) {
       throw new TwzError('ObjectMissing', `object ${own.id} did not exist at the time of the snapshot`, { id: own.id });
     }
@@ -113,6 +119,11 @@ export class Snapshot {
     this.#kept.delete(from);
   }
 
+  /** Handles of images that it has. */
+  mapped(): Iterable<Handle> {
+    return this.#handles.values();
+  }
+
   /** The file's page is about to be overwritten: make the image's page its own. */
   detach(id: ObjectId, page: number): void {
     this.#handles.get(id)?.detach(page);
@@ -127,14 +138,14 @@ export class Snapshot {
   /** Is the object's current state still that of the snapshot? */
   unchanged(id: ObjectId): boolean {
     const h = this.#kernel.handles.get(id);
-    if (this.#handles.get(id)?.cold === false) return false;
+    if (this.#handles.get(id)?.slot !== undefined) return false;
     return h === undefined || (h.state === 'live' && h.createdAt <= this.at && !this.#kept.has(h));
   }
 
   /** The version that the snapshot shows, where that can be told without mapping the object. */
   version(id: ObjectId): number | undefined {
     const own = this.#handles.get(id);
-    if (own?.cold === false) return own.version;
+    if (own?.slot !== undefined) return own.version;
     const h = this.#kernel.handles.get(id);
     const kept = h === undefined ? undefined : this.#kept.get(h);
     return kept?.version ?? (h?.verified === true && h.createdAt <= this.at ? h.version : undefined);

@@ -61,10 +61,16 @@ class Buddy {
   }
 }
 
+function orderOf(length: number): number {
+  return Math.max(MIN_ORDER, Math.ceil(Math.log2(length)));
+}
+
 export class Windows {
   readonly #host: Host;
   readonly #buddies: Buddy[] = [];
   readonly #max: number;
+  /** Windows that were opened by `takeApart`. */
+  #apart = 0;
   /** Bytes of slots that objects have. */
   used = 0;
 
@@ -85,7 +91,7 @@ export class Windows {
   }
 
   #take(length: number, counted: boolean): Slot | undefined {
-    const order = Math.max(MIN_ORDER, Math.ceil(Math.log2(length)));
+    const order = orderOf(length);
     for (;;) {
       for (const buddy of this.#buddies) {
         const at = buddy.take(order);
@@ -93,12 +99,34 @@ export class Windows {
         if (counted) this.used += 2 ** order;
         return { window: buddy.window, at, order, counted };
       }
-      if (this.#buddies.length >= this.#max) return undefined;
+      if (this.#buddies.length - this.#apart >= this.#max) return undefined;
       const window = this.#host.openWindow();
       if (window.size < 2 ** order)
         throw new TwzError('ObjectTooLarge', `an object of ${length} bytes does not fit a window of ${window.size}`, { length });
       this.#buddies.push(new Buddy(window));
     }
+  }
+
+  /** A slot at address 0 of a window that is opened for it, if windows are as large as that. Does not count as one of `max`. */
+  takeApart(length: number): Slot | undefined {
+    const order = orderOf(length);
+    const window = this.#host.openWindow();
+    if (window.size < 2 ** order) return undefined;
+    const buddy = new Buddy(window);
+    this.#apart++;
+    this.#buddies.push(buddy);
+    const at = buddy.take(order);
+    assert(at === 0, 'the first slot of a window is not at its start');
+    return { window, at, order, counted: false };
+  }
+
+  /** A slot for `length` bytes of an object in this very window, or undefined where that is full. */
+  takeIn(window: Window, length: number): Slot | undefined {
+    const order = orderOf(length);
+    const at = this.#buddies.find((buddy) => buddy.window === window)?.take(order);
+    if (at === undefined) return undefined;
+    this.used += 2 ** order;
+    return { window, at, order, counted: true };
   }
 
   /** Gives a slot back; what was there is gone. `mapped`: it may show a file. */

@@ -27,17 +27,18 @@ export class Obj {
     return this.#handle;
   }
 
-  #warm(): ObjectHandle {
+  #reached(): ObjectHandle {
     const { handle } = this;
-    if (handle.cold) handle.warm();
+    if (handle.cold) handle.reach();
     handle.used = true;
     return handle;
   }
 
-  /** As `#warm`, for what shows the object's content. */
+  /** As `#reached`, for what shows the object's content. */
   #readable(): ObjectHandle {
-    const h = this.#warm();
+    const h = this.#reached();
     demandRead(h);
+    if (h.cold) h.warm();
     return h;
   }
 
@@ -51,34 +52,34 @@ export class Obj {
 
   /** Bytes, metadata page included. */
   get size(): number {
-    return this.#warm().size;
+    return this.#reached().size;
   }
 
   get kind(): Kind {
-    return this.#warm().kindName;
+    return this.#reached().kindName;
   }
 
   /** Default rights: 1 read, 2 write, 4 execute. */
   get rights(): number {
-    return this.#warm().rights;
+    return this.#reached().rights;
   }
 
   /** How many commits have changed it. */
   get version(): number {
-    return this.#warm().version;
+    return this.#reached().version;
   }
 
   /** The root, checked to be of this type. Throws TypeMismatch. */
   root<C, I>(type: CollectionType<C, I>): C;
   root<F>(type: Struct<F>): Instance<F>;
   root<F>(type: Struct<F>): Instance<F> {
-    const h = this.#warm();
+    const h = this.#reached();
     return accessorAt(type, h, rootOf(h, type));
   }
 
   /** Offset of the root; 0 for none. */
   get rootOffset(): number {
-    return this.#warm().dv.getUint32(META.root, true);
+    return this.#reached().dv.getUint32(META.root, true);
   }
 
   /** The schema as it is stored: UTF-8, empty where there is none. */
@@ -106,7 +107,7 @@ export class Obj {
 
   /** What it refers to. */
   fot(): FotEntry[] {
-    this.#warm();
+    this.#reached();
     return [...this.handle.fotEntries()];
   }
 
@@ -160,7 +161,7 @@ export class Obj {
    * words are good until the space is closed. Throws NotShared.
    */
   sync(): SyncWords {
-    return this.#warm().sync();
+    return this.#reached().sync();
   }
 
   /**
@@ -168,7 +169,7 @@ export class Obj {
    * holds of an earlier run is what the system happened to write back. Throws NotShared.
    */
   get generation(): number {
-    return this.#warm().generation;
+    return this.#reached().generation;
   }
 
   /** What its pages are used for, how much of them is free, and how scattered that is. */

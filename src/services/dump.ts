@@ -174,7 +174,7 @@ class DumpReader {
   readonly #taker: Taker;
   #form: 'text' | 'binary' | undefined;
   #start: Uint8Array = new Uint8Array(0);
-  readonly #decoder = new TextDecoder('utf-8', { fatal: true });
+  readonly #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   #text = '';
   readonly #binary = new BinaryReader();
   readonly #schemas = new Schemas();
@@ -495,7 +495,7 @@ function giveName(space: Space, { name, kind, id, to, owns = false }: Name): boo
     throw new TwzError('NameExists', `"${name}" is taken by something else`, { path: name });
   }
   if (kind === 'namespace') space.names.mkns(name);
-  else if (kind === 'link') space.names.link(name, to ?? '/');
+  else if (kind === 'link') space.names.link(name, to ?? '/', { relative: true });
   else if (id !== undefined && space.has(id)) space.names.set(name, id, { owns });
   else return false;
   return true;

@@ -94,6 +94,20 @@ export interface DynamicTypes {
   readonly key: (signature: string) => AnyKeyType;
 }
 
+/** A type of collection with values that are the same, and read otherwise. Of an indexed map and a graph the values are as they are. */
+export function collectionWith(
+  types: DynamicTypes,
+  shape: CollectionShape,
+  other: ((value: AnyField) => AnyField) | undefined,
+): DynamicCollection {
+  const { collection, key, value } = shape;
+  if (other === undefined || value === undefined) return types.collection(shape);
+  const sequence = Object.hasOwn(SEQUENCES, collection) ? SEQUENCES[collection] : undefined;
+  if (sequence !== undefined && key === undefined) return sequence(other(types.field(value)));
+  const map = Object.hasOwn(MAPS, collection) ? MAPS[collection] : undefined;
+  return map === undefined || key === undefined ? types.collection(shape) : map(types.key(key), other(types.field(value)));
+}
+
 export function structsFrom(schema: ObjectSchema): ReadonlyMap<string, DynamicStruct> {
   return typesFrom(schema).structs;
 }

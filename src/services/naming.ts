@@ -14,6 +14,7 @@ import { bool, link, oneOf, text, u32 } from '../lib/fields.ts';
 import { offsetOf, objectOf } from '../lib/cursor.ts';
 import { ref, struct, accessorAt, type Infer, type Instance, type Struct } from '../lib/struct.ts';
 import { storeRoot, type Space, type Target } from '../space.ts';
+import { linkTarget } from './link-target.ts';
 
 const LINKS_MAX = 32;
 const NAME_BYTES_MAX = 255;
@@ -169,6 +170,48 @@ function unchain(space: Namespace, name: string): Entry | undefined {
   return undefined;
 }
 
+function demandLink(to: string): void {
+  if (to === '' || to.includes('\0')) throw new TwzError('NameInvalid', `a link to "${to}": it is empty or has a NUL`, { path: to });
+}
+
+/** A name that is not taken. */
+function insert(owner: Space, space: Namespace, name: string, fill: (entry: Entry) => void): void {
+  if (space.count >= space.buckets * 2) rehash(space, space.buckets * 2);
+  const entry = owner.make(Entry, space, { name, hash: hashOf(name) });
+  fill(entry);
+  putFirst(space, entry, bucketAt(space, entry.hash));
+  space.count++;
+}
+
+function described(entry: Entry, id: ObjectId | undefined): NameEntry {
+  const { kind } = entry;
+  return { name: entry.name, kind, id, owns: entry.owns, target: kind === 'link' ? entry.path : undefined };
+}
+
+function listed(space: Namespace): NameEntry[] {
+  const list: NameEntry[] = [];
+  const { handle } = objectOf(space);
+  const fot = new Map(
+    objectOf(space)
+      .fot()
+      .map((entry) => [entry.index, entry.id]),
+  );
+  for (const entry of entriesOf(space)) {
+    const index = handle.dv.getUint32(offsetOf(entry) + targetOffset() + 4, true) >>> 8;
+    list.push(described(entry, fot.get(index)));
+  }
+  return list.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+}
+
+function initialize(owner: Space, object: Obj): Namespace {
+  const h = owner.kernel.open(object.id);
+  const at = h.allocate(Namespace.layout.size);
+  storeRoot(h, Namespace, at);
+  const made = accessorAt(Namespace, h, at);
+  rehash(made, FIRST_BUCKETS);
+  return made;
+}
+
 // --- the service --------------------------------------------------------------------------------------------------------------
 
 interface Found {
@@ -193,16 +236,7 @@ export class Names {
 
   #makeRoot(): Namespace {
     const { kernel } = this.#space;
-    return this.#root() ?? this.#initialize(this.#space.object(createObject(kernel, {}, wellKnownNonce(kernel, ROOT)).id));
-  }
-
-  #initialize(object: Obj): Namespace {
-    const h = this.#space.kernel.open(object.id);
-    const at = h.allocate(Namespace.layout.size);
-    storeRoot(h, Namespace, at);
-    const made = accessorAt(Namespace, h, at);
-    rehash(made, FIRST_BUCKETS);
-    return made;
+    return this.#root() ?? initialize(this.#space, this.#space.object(createObject(kernel, {}, wellKnownNonce(kernel, ROOT)).id));
   }
 
   #enter(path: string, entry: Entry): Namespace {
@@ -223,7 +257,9 @@ export class Names {
       if (entry?.kind === 'link' && (!last || followLast)) {
         if (links >= LINKS_MAX) throw new TwzError('LinkLoop', `"${path}": more than ${LINKS_MAX} links`, { path });
         const rest = parts.slice(i + 1).join('/');
-        return this.#walk(rest === '' ? entry.path : `${entry.path}/${rest}`, followLast, links + 1);
+        const target = linkTarget(parts.slice(0, i), entry.path);
+        if (target === undefined) return undefined;
+        return this.#walk(rest === '' ? target : `${target === '/' ? '' : target}/${rest}`, followLast, links + 1);
       }
       if (last) return { space, name, entry };
       if (entry === undefined) return undefined;
@@ -257,11 +293,7 @@ export class Names {
       if (!replace) throw new TwzError('NameExists', `"${path}" is taken`, { path });
       this.#drop(path, space, name, false);
     }
-    if (space.count >= space.buckets * 2) rehash(space, space.buckets * 2);
-    const entry = this.#space.make(Entry, space, { name, hash: hashOf(name) });
-    fill(entry);
-    putFirst(space, entry, bucketAt(space, entry.hash));
-    space.count++;
+    insert(this.#space, space, name, fill);
   }
 
   /** Takes a name out and lets go of what it owns. */
@@ -328,10 +360,15 @@ export class Names {
     return targetId(entry);
   }
 
+  /** The root namespace, made where nothing has a name yet. */
+  makeRoot(): ObjectId {
+    return this.#space.relaxed(() => objectOf(this.#makeRoot()).id);
+  }
+
   /** Makes an empty namespace. */
   mkns(path: string): void {
     this.#space.relaxed(() => {
-      const made = this.#initialize(this.#space.createRaw());
+      const made = initialize(this.#space, this.#space.createRaw());
       this.#add(
         path,
         (entry) => {
@@ -361,9 +398,13 @@ export class Names {
     });
   }
 
-  /** A name that stands for another path, whether or not that has a name now. */
-  link(path: string, to: string): void {
-    splitPath(to);
+  /**
+   * A name that stands for another path, whether or not that has a name now. With `relative`, `to` may be a path from the link's own namespace
+   * on, in which `..` is the one above: links of files are such.
+   */
+  link(path: string, to: string, options: { readonly relative?: boolean } = {}): void {
+    if (options.relative !== true || to.startsWith('/')) splitPath(to);
+    else demandLink(to);
     this.#space.relaxed(() => {
       this.#add(
         path,
@@ -420,19 +461,89 @@ export class Names {
     if (splitPath(path).length === 0) space = this.#root();
     else space = this.#enter(path, this.#require(path, true).entry);
     if (space === undefined) return [];
-    const list: NameEntry[] = [];
-    const fot = new Map(
-      objectOf(space)
-        .fot()
-        .map((entry) => [entry.index, entry.id]),
-    );
-    const { handle } = objectOf(space);
-    for (const entry of entriesOf(space)) {
-      const { kind } = entry;
-      const index = handle.dv.getUint32(offsetOf(entry) + targetOffset() + 4, true) >>> 8;
-      list.push({ name: entry.name, kind, id: fot.get(index), owns: entry.owns, target: kind === 'link' ? entry.path : undefined });
-    }
-    return list.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
+    return listed(space);
+  }
+}
+
+/**
+ * A namespace that is held as an object, not found by a path: it stays the same one wherever it is moved. Names are single components here,
+ * and nothing is followed. Changes belong in transactions, and look after names alone: what happens to the objects is the caller's business.
+ */
+export class NamespaceNames {
+  readonly id: ObjectId;
+  readonly #space: Space;
+
+  /** Throws TypeMismatch where the object is no namespace. */
+  constructor(space: Space, id: ObjectId) {
+    this.#space = space;
+    this.id = id;
+    this.#names();
+  }
+
+  /** A new namespace without a name. */
+  static make(space: Space): ObjectId {
+    return objectOf(initialize(space, space.createRaw())).id;
+  }
+
+  #names(): Namespace {
+    return this.#space.get(this.id, Namespace);
+  }
+
+  get exists(): boolean {
+    return this.#space.has(this.id);
+  }
+
+  get count(): number {
+    return this.#names().count;
+  }
+
+  find(name: string): NameEntry | undefined {
+    const entry = findEntry(this.#names(), name);
+    return entry === undefined ? undefined : described(entry, targetId(entry));
+  }
+
+  /** Sorted. */
+  list(): NameEntry[] {
+    return listed(this.#names());
+  }
+
+  /** Throws NameExists, NameInvalid. */
+  put(name: string, kind: 'object' | 'namespace', id: ObjectId, owns: boolean): void {
+    const target = this.#space.object(id);
+    this.#insert(name, (entry) => {
+      entry.kind = kind;
+      entry.owns = owns;
+      entry.target = target;
+    });
+  }
+
+  /** `to` is a path, or one from this namespace on, with `..` for the one above. */
+  putLink(name: string, to: string): void {
+    demandLink(to);
+    this.#insert(name, (entry) => {
+      entry.kind = 'link';
+      entry.path = to;
+    });
+  }
+
+  #insert(name: string, fill: (entry: Entry) => void): void {
+    if (splitPath(`/${name}`).length !== 1) throw new TwzError('NameInvalid', `"${name}" is no name`, { name });
+    const names = this.#names();
+    if (findEntry(names, name) !== undefined) throw new TwzError('NameExists', `"${name}" is taken`, { name });
+    insert(this.#space, names, name, fill);
+  }
+
+  /** From now on the name does, or does not, own its object. */
+  setOwns(name: string, owns: boolean): void {
+    const entry = findEntry(this.#names(), name);
+    if (entry !== undefined && entry.owns !== owns) entry.owns = owns;
+  }
+
+  /** Takes a name out; what it led to stays. Throws NameMissing. */
+  take(name: string): void {
+    const entry = unchain(this.#names(), name);
+    if (entry === undefined) throw new TwzError('NameMissing', `nothing has the name "${name}"`, { name });
+    this.#space.free(entry);
   }
 }
 

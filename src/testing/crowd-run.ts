@@ -7,6 +7,7 @@ import * as fs from 'node:fs';
 import * as os from 'node:os';
 import * as path from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { checkSpace } from '../services/check.ts';
 import { LinuxHost } from '../host/linux/linux.ts';
 import { open } from '../index.ts';
@@ -51,7 +52,7 @@ class Member {
   }
 
   start(): void {
-    const script = path.join(import.meta.dirname, 'crowd-member.js');
+    const script = fileURLToPath(new URL('crowd-member.js', import.meta.url));
     const child = spawn(process.execPath, [script, ...this.#args], { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#process = child;
     this.stepped = false;

@@ -84,6 +84,7 @@ export class MortalHost implements Host {
   readonly name: Host['name'];
   readonly sharing: boolean;
   readonly pid: number;
+  readonly processors = 1;
   readonly #real: Host;
   readonly #options: MortalOptions;
   readonly #random: Random;
@@ -318,6 +319,10 @@ export class MortalHost implements Host {
 
   random(bytes: number): Uint8Array {
     return this.#random.bytes(bytes);
+  }
+
+  get ed25519(): Host['ed25519'] {
+    return this.#real.ed25519;
   }
 
   sha256(...parts: Uint8Array[]): Uint8Array {

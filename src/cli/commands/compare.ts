@@ -1,6 +1,6 @@
 /** Commands about room and difference: du, diff, copy. */
 import type { Command } from 'commander';
-import { open, type Space } from '../../index.ts';
+import { open, type Space } from '../../space.ts';
 import { copyObjects } from '../../services/copy.ts';
 import { diffSpaces, type ObjectDiff, type SpaceDiff } from '../../services/diff.ts';
 import { spaceUsage, usageFrom, type ObjectUsage, type SpaceUsage, type UsageNode } from '../../services/usage.ts';

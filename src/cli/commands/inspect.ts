@@ -4,7 +4,7 @@ import { TwzError } from '../../abi/errors.ts';
 import { META } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import type { Usage } from '../../abi/usage.ts';
-import type { Space } from '../../index.ts';
+import type { Space } from '../../space.ts';
 import { readWhole } from '../../services/check/control.ts';
 import { ObjectImage } from '../../services/check/object-image.ts';
 import { graphFrom, graphToDot, type Graph, type GraphEdge } from '../../services/graph.ts';

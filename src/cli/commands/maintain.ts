@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { TwzError, isTwzError } from '../../abi/errors.ts';
 import type { ObjectId } from '../../abi/id.ts';
-import type { Space } from '../../index.ts';
+import type { Space } from '../../space.ts';
 import { isStruct, type Struct } from '../../lib/struct.ts';
 import { superseded } from '../../lib/evolution.ts';
 import type { Defragmented } from '../../services/defragment.ts';

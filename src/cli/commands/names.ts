@@ -1,7 +1,8 @@
 /** Commands about names: ls, tree, rm, ln, mv, mkns. */
 import type { Command } from 'commander';
 import { isTwzError } from '../../abi/errors.ts';
-import type { NameEntry, Space } from '../../index.ts';
+import type { NameEntry } from '../../services/naming.ts';
+import type { Space } from '../../space.ts';
 import { UsageError } from '../failure.ts';
 import { natural } from './space.ts';
 import { out, plural, printable, size, table } from '../output.ts';

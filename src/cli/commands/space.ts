@@ -1,7 +1,7 @@
 /** Commands about a space as a whole: init, stat, check, log. */
 import { InvalidArgumentError, type Command } from 'commander';
 import { TwzError } from '../../abi/errors.ts';
-import { open } from '../../index.ts';
+import { open } from '../../space.ts';
 import { checkSpace, lockSpace, type CheckReport } from '../../services/check.ts';
 import { FINDINGS, type Finding, type Severity } from '../../services/check/findings.ts';
 import { SpaceImage } from '../../services/check/image.ts';

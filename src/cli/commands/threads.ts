@@ -1,6 +1,9 @@
 /** The command about threads: which there are in the space, and ending one. */
 import { InvalidArgumentError, type Command } from 'commander';
-import { supervisors, threads, type Space, type Thread } from '../../index.ts';
+import { supervisors } from '../../services/threads/supervise.ts';
+import { threads } from '../../services/threads/spawn.ts';
+import type { Space } from '../../space.ts';
+import type { Thread } from '../../services/threads/thread.ts';
 import { UsageError } from '../failure.ts';
 import { out, plural, printable, table, type Colour } from '../output.ts';
 import { common, withSpace, type Common } from '../space.ts';

@@ -4,6 +4,7 @@ import { UsageError } from '../failure.ts';
 import { out, size } from '../output.ts';
 import type { Ending } from '../program.ts';
 import { runProgram } from '../run.ts';
+import { isInstalled, runWasm, several, type RunWasmFlags } from '../run-wasm.ts';
 import { shell } from '../shell.ts';
 import { addImport } from './import.ts';
 import { addEncodings, exportForeign, fileFormat, type ExportFileFlags } from './interchange.ts';
@@ -24,11 +25,16 @@ export function addTransferCommands(program: Command, ending: Ending): void {
   common(
     program
       .command('run <file> [args...]')
-      .description('run a program in TypeScript or JavaScript; `twizzler` can be imported from anywhere'),
+      .description('run a program in TypeScript or JavaScript, in which `twizzler` can be imported from anywhere; or a .wasm module'),
   )
+    .option('--dir <path[::name]>', '.wasm: a directory of the space that the program has, under that name', several)
+    .option('--ro <path[::name]>', '.wasm: the same, for reading only', several)
+    .option('--env <name=value>', '.wasm: a variable of its environment', several)
+    .option('--atomic', '.wasm: what it does counts only if it ends with 0')
     .passThroughOptions()
-    .action(async (file: string, args: string[], options: Common) => {
-      ending.code = await runProgram(file, args, options);
+    .action(async (file: string, args: string[], options: RunWasmFlags) => {
+      ending.code =
+        file.endsWith('.wasm') || isInstalled(file) ? await runWasm(file, args, options) : await runProgram(file, args, options);
     });
   common(program.command('shell').description('look at and change a space by commands; reads a script from a pipe'))
     .option('-c, --command <line>', 'run this line and end')

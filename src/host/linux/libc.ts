@@ -18,7 +18,24 @@ interface Libc {
   readonly syscall: (number: number, a: number, b: number, c: number, d: number, e: number, f: number) => number;
   /** Fills seconds and nanoseconds, 8 bytes each. */
   readonly clockGettime: (clock: number, into: Uint8Array) => number;
+  readonly ioctl: (fd: number, request: number, argument: Uint8Array) => number;
+  readonly memfdCreate: (name: string, flags: number) => number;
+  readonly fcntl: (fd: number, command: number, argument: number) => number;
+  readonly socket: (domain: number, type: number, protocol: number) => number;
+  readonly connect: (fd: number, address: Uint8Array, length: number) => number;
+  readonly shutdown: (fd: number, how: number) => number;
+  readonly getsockopt: (fd: number, level: number, name: number, value: Uint8Array, length: Uint8Array) => number;
+  readonly setsockopt: (fd: number, level: number, name: number, value: Uint8Array, length: number) => number;
+  /** The message by its address: what it points to must not move. */
+  readonly sendmsg: (fd: number, message: number, flags: number) => number;
+  readonly recvmsg: (fd: number, message: number, flags: number) => number;
+  /** In a thread of the pool; calls back with the result. */
+  readonly recvmsgAsync: (fd: number, message: number, flags: number, done: (error: Error | null, result: number) => void) => void;
   readonly fallocate: (fd: number, mode: number, offset: number, length: number) => number;
+  readonly read: (fd: number, into: Uint8Array, length: number) => number;
+  /** `struct pollfd`, 8 bytes each: descriptor (i32), events (i16), what happened (i16). */
+  readonly poll: (descriptors: Uint8Array, count: number, timeout: number) => number;
+  readonly eventfd: (value: number, flags: number) => number;
   readonly errno: () => number;
   readonly errors: Readonly<Record<string, number>>;
 }
@@ -28,6 +45,7 @@ function load(): Libc {
   const koffi: typeof Koffi = createRequire(import.meta.url)('koffi');
   const lib = koffi.load('libc.so.6');
   const syncfs = lib.func('int syncfs(int fd)');
+  const recvmsg = lib.func('int64 recvmsg(int fd, int64 message, int flags)');
   return {
     syncfs,
     syncfsAsync: (fd, done) => syncfs.async(fd, done),
@@ -40,8 +58,22 @@ function load(): Libc {
     flock: lib.func('int flock(int fd, int op)'),
     memmove: lib.func('memmove', 'int64', ['void *', 'void *', 'size_t']),
     clockGettime: lib.func('int clock_gettime(int clock, void *time)'),
+    ioctl: lib.func('int ioctl(int fd, uint64 request, void *argument)'),
+    memfdCreate: lib.func('int memfd_create(str name, uint flags)'),
+    fcntl: lib.func('int fcntl(int fd, int command, int argument)'),
+    socket: lib.func('int socket(int domain, int type, int protocol)'),
+    connect: lib.func('int connect(int fd, void *address, uint length)'),
+    shutdown: lib.func('int shutdown(int fd, int how)'),
+    getsockopt: lib.func('int getsockopt(int fd, int level, int name, void *value, void *length)'),
+    setsockopt: lib.func('int setsockopt(int fd, int level, int name, void *value, uint length)'),
+    sendmsg: lib.func('int64 sendmsg(int fd, int64 message, int flags)'),
+    recvmsg,
+    recvmsgAsync: (fd, message, flags, done) => recvmsg.async(fd, message, flags, done),
     fallocate: lib.func('int fallocate(int fd, int mode, int64 offset, int64 length)'),
-    // The arguments of futex(2) and futex_waitv(2), the calls that go this way.
+    read: lib.func('int64 read(int fd, void *into, size_t length)'),
+    poll: lib.func('int poll(void *descriptors, uint64 count, int timeout)'),
+    eventfd: lib.func('int eventfd(uint value, int flags)'),
+    // The arguments of futex(2), futex_waitv(2) and userfaultfd(2), the calls that go this way.
     syscall: lib.func('syscall', 'int64', ['int64', 'int64', 'int', 'uint32', 'int64', 'int64', 'uint32']),
     errno: () => koffi.errno(),
     errors: koffi.os.errno,

@@ -7,26 +7,37 @@
 import * as fs from 'node:fs';
 import { PAGE } from '../../abi/format.ts';
 import { TwzError } from '../../abi/errors.ts';
-import type { File, Host, Lock, Rights, Window } from '../host.ts';
+import type { File, Host, Isolation, Lock, Rights, Watchdog, Window } from '../host.ts';
 import { NodeFiles, systemError } from '../node-files.ts';
+import type { Pages } from '../pages.ts';
 import { Memory, type WasmMemory } from '../wasm-memory.ts';
 import { futexWait, futexWake } from './futex.ts';
 import { LOCK, MADV_DONTNEED, MAP, PROT, addressOf, lastError, libc } from './libc.ts';
 import { LinuxFutex } from './system-futex.ts';
 import { privatePages } from './pagemap.ts';
 import { bootId } from './threads.ts';
+import { pagesOfThread } from './userfault.ts';
+import { startWatchdog } from './watchdog.ts';
 
 const WINDOW_SIZE = 2 ** 32;
 const WASM_PAGE = 65536;
 const O_CLOEXEC = 0o2000000;
+const MFD_CLOEXEC = 1;
 
-class MappedWindow implements Window {
+/** How a file is shown that others change: shared for reading or for storing, or as a private image that shows it where nothing was stored. */
+export type Showing = 'read' | 'write' | 'private';
+
+export class MappedWindow implements Window {
   readonly memory: WasmMemory = new Memory({ initial: WINDOW_SIZE / WASM_PAGE, maximum: WINDOW_SIZE / WASM_PAGE, shared: true });
   readonly #libc = libc();
   readonly buffer: ArrayBufferLike = this.memory.buffer;
   readonly size = WINDOW_SIZE;
   readonly maps = true;
   readonly #base = addressOf(new Uint8Array(this.buffer, 0, 1));
+
+  get address(): number {
+    return this.#base;
+  }
 
   #map(at: number, length: number, flags: number, file: number, offset: number): void {
     const wanted = this.#base + at;
@@ -41,6 +52,14 @@ class MappedWindow implements Window {
   mapShared(at: number, length: number, file: File, offset: number): boolean {
     this.#map(at, length, MAP.shared, file, offset);
     return true;
+  }
+
+  /** Shows `length` bytes of an open file. Throws ReadOnly where the file's seals or its mode do not allow that. */
+  show(at: number, length: number, file: File, how: Showing): void {
+    const wanted = this.#base + at;
+    const prot = how === 'read' ? PROT.read : PROT.readWrite;
+    const flags = (how === 'private' ? MAP.private | MAP.noReserve : MAP.shared) | MAP.fixed;
+    if (this.#libc.mmap(wanted, length, prot, flags, file, 0) !== wanted) throw lastError(`mmap of ${length} bytes`);
   }
 
   clear(at: number, length: number, mapped: boolean): void {
@@ -80,11 +99,13 @@ class MappedWindow implements Window {
   }
 }
 
-export class LinuxHost extends NodeFiles implements Host {
+export class LinuxHost extends NodeFiles implements Host, Isolation {
   readonly name = 'linux';
   readonly sharing = true;
   readonly #libc = libc();
   #futex: LinuxFutex | undefined;
+  #watchdog: Watchdog | undefined;
+  readonly #memoryFiles = new Set<File>();
 
   lock(path: string): Lock {
     return this.#lock(path, LOCK.exclusive);
@@ -145,6 +166,39 @@ export class LinuxHost extends NodeFiles implements Host {
 
   openWindow(): Window {
     return new MappedWindow();
+  }
+
+  memoryFile(length: number): File {
+    const fd = this.#libc.memfdCreate('twizzler', MFD_CLOEXEC);
+    if (fd < 0) throw lastError('memfd_create');
+    const file = fd as File;
+    this.#memoryFiles.add(file);
+    try {
+      this.truncate(file, length);
+    } catch (error) {
+      this.close(file);
+      throw error;
+    }
+    return file;
+  }
+
+  /** What Node did not open it is not to close either: in worker threads it would warn. */
+  override close(file: File): void {
+    if (this.#memoryFiles.delete(file)) this.#libc.close(file);
+    else super.close(file);
+  }
+
+  get watchdog(): Watchdog {
+    this.#watchdog ??= startWatchdog();
+    return this.#watchdog;
+  }
+
+  get isolation(): Isolation {
+    return this;
+  }
+
+  get pages(): Pages | undefined {
+    return pagesOfThread();
   }
 
   get futex(): LinuxFutex {

@@ -1,7 +1,12 @@
-/** Numbers and layouts of the system calls on words, for x86-64 and arm64. */
+/** Numbers and layouts of the system calls on words and on page faults, for x86-64 and arm64. */
 import { TwzError } from '../../abi/errors.ts';
 
-const NUMBERS: Readonly<Record<string, { readonly futex: number }>> = { x64: { futex: 202 }, arm64: { futex: 98 } };
+interface Numbers {
+  readonly futex: number;
+  readonly userfaultfd: number;
+}
+
+const NUMBERS: Readonly<Record<string, Numbers>> = { x64: { futex: 202, userfaultfd: 323 }, arm64: { futex: 98, userfaultfd: 282 } };
 
 export const FUTEX_WAIT = 0;
 export const FUTEX_WAKE = 1;
@@ -16,4 +21,9 @@ export function futexNumber(): number {
   const known = NUMBERS[process.arch];
   if (known === undefined) throw new TwzError('HostUnavailable', `the numbers of system calls on ${process.arch} are not known`);
   return known.futex;
+}
+
+/** Undefined where it is not known. */
+export function userfaultNumber(): number | undefined {
+  return NUMBERS[process.arch]?.userfaultfd;
 }

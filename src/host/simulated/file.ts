@@ -98,10 +98,15 @@ export class SimulatedFile {
     for (let done = 0; done < count;) {
       const at = offset + done;
       const within = at % PAGE;
-      const n = Math.min(PAGE - within, count - done);
+      let n = Math.min(PAGE - within, count - done);
       const page = this.#current[Math.floor(at / PAGE)];
-      if (page === undefined) into.fill(0, done, done + n);
-      else into.set(page.subarray(within, within + n), done);
+      if (page !== undefined) into.set(page.subarray(within, within + n), done);
+      else {
+        // What was never stored to is zero, as far as that goes.
+        while (done + n < count && this.#current[Math.floor((offset + done + n) / PAGE)] === undefined)
+          n += Math.min(PAGE, count - done - n);
+        into.fill(0, done, done + n);
+      }
       done += n;
     }
     return count;

@@ -14,6 +14,7 @@
  */
 import { createHash } from 'node:crypto';
 import { TwzError, type ErrorName } from '../../abi/errors.ts';
+import { ed25519, type Ed25519 } from '../ed25519.ts';
 import type { File, Host, Lock, OpenMode, Timer, Window } from '../host.ts';
 import { LocalFutex } from '../local-futex.ts';
 import { Disk } from './disk.ts';
@@ -59,6 +60,7 @@ export class SimulatedHost implements Host {
   readonly name = 'simulated';
   readonly sharing = false;
   readonly pid = 1;
+  readonly processors = 1;
   readonly options: Required<SimulatedOptions>;
   readonly #disk: Disk;
   readonly #random: Random;
@@ -487,6 +489,8 @@ export class SimulatedHost implements Host {
   random(bytes: number): Uint8Array {
     return this.#random.bytes(bytes);
   }
+
+  readonly ed25519: Ed25519 = ed25519;
 
   sha256(...parts: Uint8Array[]): Uint8Array {
     const hash = createHash('sha256');

@@ -374,6 +374,7 @@ export function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K,
     const depth = h.dv.getUint32(o + DEPTH, true);
     const directory = h.dv.getUint32(o + DIRECTORY, true);
     if (directory === 0) return;
+    if (depth > DEPTH_MAX) h.corrupt(o, `the directory of the hash map has 2^${depth} entries`);
     if (depth === 0) {
       visit(directory);
       return;
@@ -425,6 +426,7 @@ export function makeHashMap<K, V, I>(kind: string, K: KeyCodec<K>, R: Records<K,
       const t = object(h, o, address);
       const base = offset(address);
       const local = t.dv.getUint32(base + LOCAL, true);
+      if (local > DEPTH_MAX) h.corrupt(o, `a table of the hash map says that it shares ${local} bits`);
       const end = (Math.floor(from / 2 ** (32 - local)) + 1) * 2 ** (32 - local);
       const slots = t.dv.getUint32(base, true) + 1;
       const found: number[] = [];

@@ -12,7 +12,7 @@
  * All of it is ordinary object data: allocations are committed or undone with the transaction that made them.
  */
 import { TwzError } from '../../abi/errors.ts';
-import { PAGE } from '../../abi/format.ts';
+import { META, PAGE } from '../../abi/format.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import { specialize } from './specialize.ts';
 
@@ -44,10 +44,31 @@ export function poolObject(home: ObjectHandle, pool: number, address: number): O
   const known = home.fot[entry];
   if (known !== undefined && !known.cold) {
     known.used = true;
-    return known;
+    return part(home, known, at);
   }
   if (entry === 0) home.corrupt(at, `object ${index} of the collection is gone`);
-  return home.follow(entry, at);
+  return part(home, home.follow(entry, at), at);
+}
+
+/**
+ * Only an object whose metadata says that it is this one's is changed as a part of it. The table is data: who may write the one object could
+ * let it lead to any other.
+ */
+function part(home: ObjectHandle, h: ObjectHandle, at: number): ObjectHandle {
+  if (h.cold) h.warm();
+  const { dv } = h;
+  const { idWords } = home;
+  if (
+    dv.getInt32(META.owner, true) !== idWords[0] ||
+    dv.getInt32(META.owner + 4, true) !== idWords[1] ||
+    dv.getInt32(META.owner + 8, true) !== idWords[2] ||
+    dv.getInt32(META.owner + 12, true) !== idWords[3]
+  ) {
+    // What is sealed is found by its content, and may be a part of several.
+    if (home.kindName === 'immutable' && h.kindName === 'immutable') return h;
+    home.corrupt(at, `the table of the collection leads to object ${h.id}, which is no part of it`);
+  }
+  return h;
 }
 
 /** Gives the object of an address; `o` is the offset of the collection's header. */

@@ -172,6 +172,10 @@ export function makeRing<V, I>(kind: 'Queue' | 'Log', E: Elements<V, I>, keep: R
 
   /** Takes back the last elements, down to `seq`: those of an append that failed. */
   function unwind(h: ObjectHandle, o: number, seq: number): void {
+    const next = wide(h, o + NEXT);
+    // The one that failed may have been the first of a chunk, which is there already.
+    const ahead = Math.floor(next / CHUNK) - Math.floor(wide(h, o) / CHUNK);
+    if (next > seq && next % CHUNK === 0 && ahead < h.dv.getUint32(o + ROOM, true)) release(h, o, next);
     for (let last = wide(h, o + NEXT) - 1; last >= seq; last--) {
       const at = locate(h, o, last);
       const t = place as ObjectHandle;

@@ -39,7 +39,15 @@ export class ScratchObject implements ObjectHandle {
     return this.u8.length;
   }
 
+  granted(): number {
+    return this.rights;
+  }
+
   warm(): void {
+    this.used = true;
+  }
+
+  reach(): void {
     this.used = true;
   }
 

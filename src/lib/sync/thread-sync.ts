@@ -118,11 +118,11 @@ function statesOf(sleeps: readonly Sleep[], owners: Sleep[]): WordState[] | Slee
   return states;
 }
 
-/** The result of one wait, or undefined where it must be gone on with: an inverted word that changed to another wrong value. */
+/** The result of one wait, or undefined where it must be gone on with: an inverted word has another wrong value, whoever woke it. */
 function ended({ why, at }: Awakening, owners: readonly Sleep[], results: (number | boolean)[]): ThreadSyncResult | undefined {
   if (why === 'timedOut') return { outcome: 'timedOut', at: -1, results };
   const sleep = owners[at] as Sleep;
-  if (why === 'changed' && sleep.invert && load(sleep.word) !== sleep.value) return undefined;
+  if (sleep.invert && load(sleep.word) !== sleep.value) return undefined;
   results[sleep.op] = true;
   return { outcome: why === 'woken' ? 'woken' : 'ready', at: sleep.op, results };
 }

@@ -29,7 +29,7 @@ export interface ObjectBytes {
 /** Directory names in a space. */
 const DIRECTORIES = ['objects', 'log'] as const;
 /** What the programs leave that have the space open. */
-const LIVE_FILES = ['lock', 'users', 'live', 'members'];
+const LIVE_FILES = ['lock', 'users', 'live', 'members', 'node.lock'];
 /** Files that the log directory holds besides segments. */
 const LOG_FILES = /^(tail|draft|spare\d+)$/;
 export const QUARANTINE = 'quarantine';

@@ -7,6 +7,7 @@
 import { META, PAGE, PAGE_KIND, SIZE_CLASSES } from '../../abi/format.ts';
 import { foldId, writeId, type ObjectId } from '../../abi/id.ts';
 import type { Host } from '../../host/host.ts';
+import { linkTarget } from '../link-target.ts';
 import { Findings } from './findings.ts';
 import { type ObjectImage, readPointer } from './object-image.ts';
 import { factsOf, liveBlock, type ObjectFacts } from './object.ts';
@@ -58,7 +59,7 @@ function textField(image: ObjectImage, at: number): string | undefined {
   if (length === 0) return '';
   if (offset < PAGE || offset + length > image.size || length > 65536) return undefined;
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(image.bytes.slice(offset, offset + length));
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(image.bytes.slice(offset, offset + length));
   } catch {
     return undefined;
   }
@@ -89,9 +90,10 @@ export class NamesWalk {
       }
     }
     for (const link of this.#links) {
-      if (this.#paths.has(link.to.replace(/\/+$/, '')) || link.to === '/') continue;
+      const to = linkTarget(link.path.split('/').slice(1, -1), link.to) ?? '';
+      if (this.#paths.has(to.replace(/\/+$/, '')) || to === '/') continue;
       // A link may pass through other links; then this is not the last word.
-      if (this.#links.some((other) => link.to.startsWith(`${other.path}/`))) continue;
+      if (this.#links.some((other) => to.startsWith(`${other.path}/`))) continue;
       this.#source.findings.add('LinkDangling', `${link.path} leads to ${link.to}, which has no name`, {
         object: link.object,
         at: link.at,

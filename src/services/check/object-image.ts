@@ -112,7 +112,7 @@ export class ObjectImage {
     const length = this.u32(at);
     if (length > longest || at + 4 + length > this.size) return undefined;
     try {
-      return new TextDecoder('utf-8', { fatal: true }).decode(this.bytes.slice(at + 4, at + 4 + length));
+      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(this.bytes.slice(at + 4, at + 4 + length));
     } catch {
       return undefined;
     }

@@ -242,7 +242,7 @@ class Salvage {
         const full = `${path}/${name}`;
         const isDamaged = target !== undefined && this.#damaged.has(target);
         try {
-          if (kind === 'link') space.names.link(full, to);
+          if (kind === 'link') space.names.link(full, to, { relative: true });
           else if (kind === 'namespace' && isDamaged) space.names.mkns(full);
           else if (target !== undefined && space.has(target)) adopt(space, full, kind, target, owns);
           else continue;

@@ -155,7 +155,13 @@ class FieldReader {
     else {
       const bytes = value.image.bytes.slice(value.at, value.at + value.length);
       if (bytes.length > TEXT_MAX) this.#set(path, this.#sum(bytes, 'bytes'));
-      else this.#set(path, JSON.stringify(value.shape.kind === 'text' ? new TextDecoder().decode(bytes) : { $bytes: base64Of(bytes) }));
+      else
+        this.#set(
+          path,
+          JSON.stringify(
+            value.shape.kind === 'text' ? new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes) : { $bytes: base64Of(bytes) },
+          ),
+        );
     }
   }
 

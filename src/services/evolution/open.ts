@@ -385,7 +385,8 @@ function leadsTo(schema: ObjectSchema, name: string): boolean {
 /** Pointers to this object, and into what its collections have grown into, are looked at again when they are followed. */
 function forget(kernel: Kernel, target: Handle): void {
   const parts = new Set<Handle>([target]);
-  for (const part of parts) for (const h of kernel.handles.values()) if (!h.cold && h.isPartOf(part)) parts.add(h);
+  for (const part of parts)
+    for (const h of kernel.handles.values()) if (h.slot !== undefined && h.state === 'live' && h.isPartOf(part)) parts.add(h);
   for (const part of parts) part.entered = undefined;
   for (const h of kernel.handles.values()) {
     const { fot } = h;

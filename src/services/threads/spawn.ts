@@ -145,7 +145,7 @@ function fail(control: Control, cause: unknown, turn: number): void {
 const ASKED_MS = 50;
 /**
  * How long a thread has to end by itself when it is killed: from when its main function has begun, and while it is loading code. Node does not expect
- * a thread to be terminated within native code, and least of all while that is loaded: the whole process may go.
+ * a thread to be terminated within native code: the whole process may go. While that is loaded, the host does not.
  */
 const BEGUN_MS = 250;
 const LOADING_MS = 10_000;

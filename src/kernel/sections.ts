@@ -1,0 +1,244 @@
+/**
+ * Redo sections outside of the log: how nodes send each other what was committed. The words are those of a section in the log
+ * (abi/log-format.ts); an object as a whole is a section that creates it.
+ */
+import { TwzError } from '../abi/errors.ts';
+import { FLAG, KIND, LINE_WORDS, META, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
+import { readId, type ObjectId } from '../abi/id.ts';
+import { OPERATION, SECTION } from '../abi/log-format.ts';
+import { UNKNOWN } from './allocator.ts';
+import { stampedHeader } from './apply.ts';
+import { headerChecksum, type Kernel } from './kernel.ts';
+import { forsake, importObject } from './lifetime.ts';
+import type { Handle } from './object.ts';
+import { canShorten, shorten } from './shorten.ts';
+import { enter } from './transaction.ts';
+
+const HEADER_WORDS = SECTION.header >> 2;
+const PAGE_WORDS = PAGE / 4;
+const PAGE_LINES = PAGE_WORDS / LINE_WORDS;
+const FLAGS_WORD = META.flags >> 2;
+
+export interface SectionHead {
+  readonly id: ObjectId;
+  readonly operation: number;
+  readonly size: number;
+  readonly lines: number;
+}
+
+function corrupt(reason: string): TwzError {
+  return new TwzError('EngineCorrupt', `a record of changes: ${reason}`);
+}
+
+/** Judges a section of any origin. Throws EngineCorrupt. */
+export function sectionHead(words: Int32Array): SectionHead {
+  if (words.length < HEADER_WORDS) throw corrupt('a section is cut off');
+  const id = readId(new Uint8Array(words.buffer, words.byteOffset, 16), 0);
+  const [operation, size, lines] = [words[4] as number, words[5] as number, words[8] as number];
+  if (operation < OPERATION.change || operation > OPERATION.remove) throw corrupt(`object ${id}: there is no operation ${operation}`);
+  if (operation !== OPERATION.remove && (size < OBJECT_SIZE_MIN || size > OBJECT_SIZE_MAX || size % PAGE !== 0))
+    throw corrupt(`object ${id}: ${size} is no size of an object`);
+  return { id, operation, size, lines };
+}
+
+/** Calls back with each piece of lines: first word in the object, words, where they lie. A mask of 0: all of them, else 8 bytes a bit. */
+function eachLine(
+  words: Int32Array,
+  { id, size, lines }: SectionHead,
+  store: (to: number, count: number, at: number, mask: number) => void,
+): void {
+  let at = HEADER_WORDS;
+  for (let left = lines; left > 0; left--) {
+    if (at >= words.length) throw corrupt(`object ${id}: a section is cut off`);
+    const head = words[at++] as number;
+    const [line, mask] = [head & 0xffffff, head >>> 24];
+    if (mask === 0) {
+      const run = words[at++] ?? 0;
+      if (run < 1 || run > left || (line + run) * LINE_WORDS * 4 > size || at + run * LINE_WORDS > words.length)
+        throw corrupt(`object ${id}: a run lies outside`);
+      store(line * LINE_WORDS, run * LINE_WORDS, at, 0);
+      at += run * LINE_WORDS;
+      left -= run - 1;
+      continue;
+    }
+    let count = 0;
+    for (let rest = mask; rest !== 0; rest &= rest - 1) count += 2;
+    if ((line + 1) * LINE_WORDS * 4 > size || at + count > words.length) throw corrupt(`object ${id}: a line lies outside`);
+    store(line * LINE_WORDS, LINE_WORDS, at, mask);
+    at += count;
+  }
+  if (at !== words.length) throw corrupt(`object ${id}: there is something behind a section`);
+}
+
+function put(into: Int32Array, words: Int32Array, to: number, count: number, from: number, mask: number): void {
+  if (mask === 0) {
+    into.set(words.subarray(from, from + count), to);
+    return;
+  }
+  for (let i = 0, at = from; i < LINE_WORDS; i += 2) {
+    if ((mask & (1 << (i >>> 1))) === 0) continue;
+    into[to + i] = words[at++] as number;
+    into[to + i + 1] = words[at++] as number;
+  }
+}
+
+/** Words that a page takes at most: each line by itself, whole. */
+const PAGE_MOST = PAGE_LINES * (1 + LINE_WORDS);
+/** From so many lines with something in them on, a page goes as it is. */
+const FULL = PAGE_LINES / 2;
+
+/** An object as it is, as the section that creates it; what is zero is left out. */
+export function sectionOf(h: Handle): Int32Array {
+  if (h.cold) h.warm();
+  const { size } = h;
+  const header = new Int32Array(stampedHeader(h).slice().buffer);
+  if (h.kind !== KIND.immutable) header[FLAGS_WORD] = (header[FLAGS_WORD] as number) & ~FLAG.replica;
+  const pages: { readonly first: number; readonly lines: number }[] = [];
+  for (let page = 0; page < size / PAGE; page++) {
+    const lines = page === 0 ? FULL - 1 : linesIn(h.words, page);
+    if (lines > 0) pages.push({ first: page * PAGE_LINES, lines });
+  }
+  const out = new Int32Array(HEADER_WORDS + pages.length * PAGE_MOST);
+  out.set(h.idWords);
+  out[4] = OPERATION.create;
+  out[5] = size;
+  out[6] = h.version | 0;
+  out[7] = Math.floor(h.version / 2 ** 32);
+  let at = HEADER_WORDS;
+  let count = 0;
+  for (const { first, lines } of pages) {
+    const from = first === 0 ? header : h.words;
+    if (lines >= FULL) {
+      out[at] = first;
+      out[at + 1] = PAGE_LINES;
+      out.set(from.subarray(first * LINE_WORDS, (first + PAGE_LINES) * LINE_WORDS), at + 2);
+      at += 2 + PAGE_WORDS;
+      count += PAGE_LINES;
+      continue;
+    }
+    for (let line = first; line < first + PAGE_LINES; line++) {
+      const behind = putLine(from, line, out, at);
+      if (behind > at) count++;
+      at = behind;
+    }
+  }
+  out[8] = count;
+  return out.slice(0, at);
+}
+
+/** The words of a line that are not zero, with which they are before them. Gives the index behind; nothing where all are zero. */
+function putLine(words: Int32Array, line: number, out: Int32Array, at: number): number {
+  let mask = 0;
+  let to = at + 1;
+  for (let i = line * LINE_WORDS, bit = 1; bit < 256; i += 2, bit <<= 1) {
+    const [a, b] = [words[i] as number, words[i + 1] as number];
+    if ((a | b) === 0) continue;
+    mask |= bit;
+    out[to] = a;
+    out[to + 1] = b;
+    to += 2;
+  }
+  if (mask === 0) return at;
+  out[at] = (mask << 24) | line;
+  return to;
+}
+
+/** How many lines of a page have something in them. */
+function linesIn(words: Int32Array, page: number): number {
+  let lines = 0;
+  for (let line = page * PAGE_WORDS, end = line + PAGE_WORDS; line < end; line += LINE_WORDS) {
+    let all = 0;
+    for (let i = line; i < line + LINE_WORDS; i += 2) all |= (words[i] as number) | (words[i + 1] as number);
+    if (all !== 0) lines++;
+  }
+  return lines;
+}
+
+/** The object file that a creating section stands for, with these flags set in its header. */
+function fileOf(words: Int32Array, head: SectionHead, flags: number): Uint8Array {
+  const image = new Int32Array(head.size >> 2);
+  eachLine(words, head, (to, count, at, mask) => put(image, words, to, count, at, mask));
+  if (image[META.kind >> 2] !== KIND.immutable) image[FLAGS_WORD] = ((image[FLAGS_WORD] as number) & ~FLAG.replica) | flags;
+  image[META.checksum >> 2] = headerChecksum(image);
+  return new Uint8Array(image.buffer);
+}
+
+/**
+ * Does in the running transaction what a section says, to an object that is not this node's own. Throws EngineCorrupt; ObjectForged and
+ * the like of what does not hold together.
+ */
+export function applySection(kernel: Kernel, words: Int32Array): ObjectId {
+  const { transaction } = kernel;
+  if (transaction === undefined) throw new TwzError('NotInTransaction', 'changes of another node were applied');
+  const head = sectionHead(words);
+  const { id, operation } = head;
+  if (operation === OPERATION.create && !kernel.has(id)) {
+    importObject(kernel, fileOf(words, head, FLAG.replica));
+    return id;
+  }
+  if (operation === OPERATION.remove && !kernel.has(id)) return id;
+  const h = kernel.open(id);
+  if (h.cold) h.reach();
+  if (h.kind === KIND.immutable) {
+    if (operation === OPERATION.change) throw corrupt(`object ${id} is immutable`);
+    if (operation === OPERATION.remove) forsakeReplica(kernel, h);
+    return id;
+  }
+  enter(kernel, transaction, h);
+  if (operation === OPERATION.remove) {
+    forsake(h);
+    return id;
+  }
+  change(kernel, h, words, head);
+  return id;
+}
+
+/** Takes an object out of the space that another node has: it is not deleted, it is not here. Inside a transaction. */
+export function forsakeReplica(kernel: Kernel, h: Handle): void {
+  const { transaction } = kernel;
+  if (transaction === undefined) throw new TwzError('NotInTransaction', 'a replica was taken out');
+  if (h.pins > 0) throw new TwzError('ObjectPinned', `object ${h.id} cannot go while raw views of it are held`, { id: h.id });
+  if (h.cold) h.reach();
+  enter(kernel, transaction, h);
+  forsake(h);
+}
+
+function change(kernel: Kernel, h: Handle, words: Int32Array, head: SectionHead): void {
+  const { size, operation } = head;
+  const keep = (h.words[FLAGS_WORD] as number) & FLAG.replica;
+  if (size > h.size) {
+    const first = h.size / PAGE;
+    kernel.resize(h, size, true);
+    h.append(first, size / PAGE - first);
+  } else if (size < h.size) {
+    if (operation !== OPERATION.create || !canShorten(h)) throw corrupt(`object ${h.id} became shorter`);
+    shorten(kernel, h, size);
+  }
+  if (operation === OPERATION.create) {
+    h.markRange(0, size);
+    h.words.fill(0);
+  }
+  eachLine(words, head, (to, count, at, mask) => {
+    h.markRange(to * 4, count * 4);
+    put(h.words, words, to, count, at, mask);
+  });
+  h.words[FLAGS_WORD] = ((h.words[FLAGS_WORD] as number) & ~FLAG.replica) | keep;
+  h.fot = [];
+  h.fotIndex = undefined;
+  h.fotEpoch++;
+  h.searched = undefined;
+  h.released = UNKNOWN;
+  h.judged = h.entered = undefined;
+  h.turn++;
+}
+
+/** Sets or clears the mark of an object that another node owns. Inside a transaction. */
+export function setReplica(kernel: Kernel, h: Handle, replica: boolean): void {
+  const { transaction } = kernel;
+  if (transaction === undefined) throw new TwzError('NotInTransaction', 'an object changed its owner');
+  if (h.cold) h.reach();
+  if (h.kind === KIND.immutable) return;
+  enter(kernel, transaction, h);
+  h.mark(META.flags);
+  h.words[FLAGS_WORD] = replica ? (h.words[FLAGS_WORD] as number) | FLAG.replica : (h.words[FLAGS_WORD] as number) & ~FLAG.replica;
+}

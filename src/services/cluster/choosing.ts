@@ -1,0 +1,199 @@
+/** Where a run is to be: what the planner needs to know of objects, nodes and links, and what it is told of runs that were. */
+import type { ObjectId } from '../../abi/id.ts';
+import { clock } from '../../host/clock.ts';
+import type { AgentContact } from './contact.ts';
+import { idIn, isRecord, numberIn, textIn, type Head } from './messages.ts';
+import type { NodeInfo } from './node.ts';
+import { MeasuredLinks, Planner, type Explained, type CopyAt, type Force, type Plan, type PlanArgument, type Touch } from './planner.ts';
+
+/** What is known of an object is asked for again after so many milliseconds. */
+const KNOWN_MS = 500;
+const KNOWN_MAX = 10_000;
+/** A node tells its load some times a second; what it told is this old at most. */
+const LATELY_MS = 1500;
+/** Plans that are kept to be looked at. */
+const PLANS_MAX = 100;
+/** Fewer bytes than this say nothing of a link's bandwidth. */
+const BANDWIDTH_BYTES = 64 << 10;
+
+/** What an agent knows of an object. */
+export interface About {
+  readonly family: ObjectId;
+  readonly owner: string;
+  readonly bytes: number;
+  readonly kind: 'owned' | 'immutable';
+  readonly here: boolean;
+}
+
+function aboutIn(head: Head): About {
+  return {
+    family: idIn(head, 'family'),
+    owner: textIn(head, 'owner'),
+    bytes: numberIn(head, 'bytes'),
+    kind: head['kind'] === 'immutable' ? 'immutable' : 'owned',
+    here: head['here'] === true,
+  };
+}
+
+interface Known {
+  readonly about: About | undefined;
+  readonly at: number;
+}
+
+export interface Wish {
+  readonly code: ObjectId;
+  readonly codeBytes: number;
+  readonly values: number;
+  readonly at: string | undefined;
+  readonly force: Force | undefined;
+}
+
+export interface Ended {
+  /** Milliseconds: all of it, and at the place of the run. */
+  readonly took: number;
+  readonly ran: number;
+  readonly result: number;
+  readonly stored: readonly ObjectId[];
+  readonly failed: boolean;
+}
+
+export class Chooser {
+  readonly #agent: AgentContact;
+  readonly #here: string;
+  readonly #planner = new Planner({ prices: { fault: Number.MAX_SAFE_INTEGER }, restarts: false });
+  /** When a run of this program ended there last. */
+  readonly #ranAt = new Map<string, number>();
+  readonly #links = new MeasuredLinks();
+  readonly #known = new Map<ObjectId, Known>();
+  readonly #sent = new Map<ObjectId, Set<string>>();
+  /** Where families came for runs of this program, and how many bytes that was: they follow their owners there. */
+  readonly #copies = new Map<string, Map<string, number>>();
+  #nodes: readonly NodeInfo[] = [];
+  #nodesAt = -Infinity;
+  readonly #plans: Plan[] = [];
+
+  constructor(agent: AgentContact, here: string) {
+    this.#agent = agent;
+    this.#here = here;
+  }
+
+  async about(id: ObjectId, ms: number): Promise<About | undefined> {
+    const known = this.#known.get(id);
+    if (known !== undefined && clock.now() - known.at < KNOWN_MS) return known.about;
+    const answer = await this.#agent.ask({ do: 'about', id, ms });
+    const about = isRecord(answer) ? aboutIn(answer) : undefined;
+    this.#known.delete(id);
+    this.#known.set(id, { about, at: clock.now() });
+    if (this.#known.size > KNOWN_MAX) this.#known.clear();
+    return about;
+  }
+
+  /** What is known of these is not true any more. */
+  forget(ids: readonly ObjectId[]): void {
+    for (const id of ids) this.#known.delete(id);
+  }
+
+  async #present(): Promise<readonly NodeInfo[]> {
+    if (clock.now() - this.#nodesAt > KNOWN_MS) {
+      this.#nodes = await this.#agent.nodes();
+      this.#nodesAt = clock.now();
+    }
+    return this.#nodes;
+  }
+
+  /** `without`: nodes that did not answer. Throws PlanImpossible. */
+  async plan(ids: readonly ObjectId[], wish: Wish, ms: number, without: ReadonlySet<string> = new Set()): Promise<Plan> {
+    const nodes = await this.#present();
+    const families = new Map<ObjectId, PlanArgument>();
+    for (const id of ids) {
+      const about = await this.about(id, ms);
+      if (about === undefined || families.has(about.family)) continue;
+      const { family, kind, bytes, owner } = about;
+      families.set(family, { family, kind, bytes, owner, copies: this.#copiesOf(about) });
+    }
+    const present = new Set(nodes.map(({ id }) => id));
+    const plan = this.#planner.plan({
+      now: clock.now() * 1000,
+      here: this.#here,
+      code: { hash: wish.code, bytes: wish.codeBytes, nodes: [...(this.#sent.get(wish.code) ?? [])] },
+      arguments: [...families.values()],
+      nodes: [
+        { id: this.#here, speed: nodes.find(({ id }) => id === this.#here)?.speed ?? 1 },
+        ...nodes
+          .filter(({ id, runs }) => id !== this.#here && runs && !without.has(id))
+          .map(({ id, load, speed }) => ({ id, speed, waiting: this.#waiting(id, load), reported: this.#nodesAt * 1000 })),
+        // One that says nothing may be there all the same: it was where the object was found.
+        ...[...families.values()]
+          .filter(({ owner }) => !present.has(owner) && !without.has(owner) && owner !== this.#here)
+          .map(({ owner }) => ({ id: owner })),
+      ],
+      links: this.#links,
+      values: wish.values,
+      ...(wish.at === undefined ? {} : { at: wish.at }),
+      ...(wish.force === undefined ? {} : { force: wish.force }),
+    });
+    this.#plans.push(plan);
+    if (this.#plans.length > PLANS_MAX) this.#plans.shift();
+    return plan;
+  }
+
+  /** What a node told of was, if this program had a run there lately, most likely that run. */
+  #waiting(node: string, load: number): number {
+    const last = this.#ranAt.get(node);
+    return last !== undefined && clock.now() - last < LATELY_MS ? Math.max(0, load - 1) : load;
+  }
+
+  #copiesOf({ family, owner, bytes, here }: About): CopyAt[] {
+    const copies: CopyAt[] = here && owner !== this.#here ? [{ node: this.#here, bytes }] : [];
+    for (const [node, came] of this.#copies.get(family) ?? [])
+      if (node !== owner && node !== this.#here) copies.push({ node, bytes: Math.min(came, bytes) });
+    return copies;
+  }
+
+  started(plan: Plan): void {
+    this.#planner.started(plan);
+  }
+
+  finished(plan: Plan, { took, ran, result, stored, failed }: Ended): void {
+    const { place } = plan.choice;
+    const now = clock.now() * 1000;
+    if (failed) {
+      this.#planner.finished(plan, { now, took: took * 1000, failed });
+      return;
+    }
+    if (place !== this.#here) {
+      this.#links.roundTrip(this.#here, place, Math.max(0, took - ran) * 1000, now);
+      this.#ranAt.set(place, clock.now());
+      const sent = this.#sent.get(plan.request.code.hash as ObjectId) ?? new Set();
+      sent.add(place);
+      this.#sent.set(plan.request.code.hash as ObjectId, sent);
+      if (this.#sent.size > KNOWN_MAX) this.#sent.clear();
+      for (const { family, way, brings } of plan.choice.uses) if (way !== 'there') this.#cameTo(place, family, brings);
+    }
+    const touches = plan.request.arguments.map(({ family }): Touch => ({ stored: stored.some((id) => id === family) }));
+    this.#planner.finished(plan, { now, took: took * 1000, processor: ran * 1000, result, touches });
+  }
+
+  #cameTo(place: string, family: string, bytes: number): void {
+    const copies = this.#copies.get(family) ?? new Map<string, number>();
+    copies.set(place, (copies.get(place) ?? 0) + bytes);
+    this.#copies.set(family, copies);
+    if (this.#copies.size > KNOWN_MAX) this.#copies.clear();
+  }
+
+  /** Data came. */
+  came(from: string, bytes: number, took: number): void {
+    if (bytes < BANDWIDTH_BYTES) return;
+    const { roundTrip } = this.#links.between(this.#here, from);
+    this.#links.transfer(this.#here, from, bytes, Math.max(1, took * 1000 - roundTrip), clock.now() * 1000);
+  }
+
+  explain(plan: Plan): Explained {
+    return this.#planner.explain(plan);
+  }
+
+  /** Those made lately, oldest first. */
+  get plans(): readonly Explained[] {
+    return this.#plans.map((plan) => this.#planner.explain(plan));
+  }
+}

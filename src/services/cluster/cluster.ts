@@ -1,0 +1,501 @@
+/**
+ * A space that many machines share: `join` makes this program's space a node of it. docs/cluster.md
+ *
+ * References lead to objects wherever they are; functions run where their data is, or data comes to where they are. No host is named.
+ */
+import { TwzError, isTwzError } from '../../abi/errors.ts';
+import { isId, parseId, type ObjectId } from '../../abi/id.ts';
+import { clock } from '../../host/clock.ts';
+import { Caller, makeLine, startColleague, type Colleague } from '../../host/colleagues.ts';
+import type { Lock, Timer } from '../../host/host.ts';
+import { Handle } from '../../kernel/object.ts';
+import { run as transact } from '../../kernel/transaction.ts';
+import { Obj } from '../../lib/object.ts';
+import { isAccessor } from '../../lib/runtime.ts';
+import type { Space, Target } from '../../space.ts';
+import { pageIn, pageSource, type PagedFacts, type PagedObject, type PagedOptions, type PageSource } from '../pager.ts';
+import type { AgentStart } from './agent.ts';
+import { Chooser } from './choosing.ts';
+import { agentOf, type AgentContact } from './contact.ts';
+import { Conventions, type Handler, type TopicListener } from './conventions.ts';
+import type { Engine, EngineFacts, EngineOptions, Subscription } from './engine.ts';
+import { fromThread, heard, numberIn, say, type Head, type Said } from './messages.ts';
+import { connectNats } from './nats.ts';
+import type { NodeInfo } from './node.ts';
+import type { Explained, Force, Plan } from './planner.ts';
+import { toHex } from './record.ts';
+import { codeObject, Runner, sourceOf } from './runner.ts';
+import { becomeNode } from './sole.ts';
+import { decodeValues, encodeValues, referencesIn } from './values.ts';
+import { watchNodes, type ClusterEvent } from './watching.ts';
+
+export { findServer, startServer, type RunningServer, type ServerOptions } from './server.ts';
+export type { Explained } from './planner.ts';
+export type { NodeInfo } from './node.ts';
+export type { EngineFacts, Subscription } from './engine.ts';
+export type { PagedObject, PagedOptions } from '../pager.ts';
+export type { ClusterEvent } from './watching.ts';
+export type { Handler, MessageInfo, TopicListener } from './conventions.ts';
+
+export interface JoinOptions extends Omit<EngineOptions, 'space' | 'name'> {
+  /** Name of the space that the nodes form: [a-z0-9_-] (default `twizzler`). */
+  readonly space?: string;
+  /** What people call this node (default: `node` and the first digits of its ID). */
+  readonly name?: string;
+  /** Milliseconds that references and runs may take where nothing else is said (default 10,000). */
+  readonly patience?: number;
+  /** Whether functions of other nodes run here (default true): the nodes of a space trust each other with that. */
+  readonly runs?: boolean;
+  /** How fast functions run here, against the other nodes (default 1): a machine that is twice as fast says 2. */
+  readonly speed?: number;
+  /** Milliseconds after its last sign that a node counts as gone (default 4000). */
+  readonly lease?: number;
+  /**
+   * Bytes that copies of what other nodes own may take here (default: as many as there are). What was not used for the longest time goes, and
+   * comes again when it is touched. What is watched, shown to programs, open as a database or held by raw views, `pin` first.
+   */
+  readonly cacheBytes?: number;
+}
+
+/** What a function of these parameters is called with: an object may be named by a reference that nobody has followed. */
+export type Given<A extends readonly unknown[]> = { readonly [K in keyof A]: A[K] | Obj };
+
+export interface RunOptions {
+  /** Milliseconds (default: the patience of the space). */
+  readonly deadline?: number;
+  /** Where it is to run: for what belongs to a machine. An ID or a name of a node; by default the system chooses. */
+  readonly at?: string;
+  /** What is to move: data comes here, or the code goes to where an argument is. By default the system chooses. */
+  readonly ship?: Force;
+  /** Names the run: asked for twice by the same name, it is done once. */
+  readonly activation?: string;
+}
+
+const END_MS = 2000;
+/** After so many milliseconds without an answer, it is asked for again. */
+const AGAIN_MS = 1000;
+/** Where runs begin again in a moment, it is asked after so many. */
+const BUSY_MS = 20;
+
+interface Code {
+  readonly id: ObjectId;
+  readonly bytes: number;
+}
+
+export class Cluster {
+  readonly space: Space;
+  /** ID of this node. */
+  readonly id: string;
+  readonly name: string;
+  readonly facts: EngineFacts;
+  readonly #agentThread: Colleague;
+  readonly #agent: AgentContact;
+  readonly #engine: Engine;
+  readonly #lock: Lock;
+  readonly #runner: Runner;
+  readonly #patience: number;
+  readonly #codes = new WeakMap<object, Code>();
+  readonly #chooser: Chooser;
+  #pages: PageSource | undefined;
+  readonly #conventions: Conventions;
+  #left = false;
+  runsHere = 0;
+  runsElsewhere = 0;
+
+  /** Use `join`. */
+  constructor(parts: {
+    space: Space;
+    name: string;
+    agentThread: Colleague;
+    agent: AgentContact;
+    engine: Engine;
+    lock: Lock;
+    patience: number;
+  }) {
+    this.space = parts.space;
+    this.id = toHex(parts.space.kernel.spaceId);
+    this.name = parts.name;
+    this.facts = parts.engine.facts;
+    this.#agentThread = parts.agentThread;
+    this.#agent = parts.agent;
+    this.#engine = parts.engine;
+    this.#lock = parts.lock;
+    this.#patience = parts.patience;
+    this.#runner = new Runner(parts.space);
+    this.#chooser = new Chooser(parts.agent, this.id);
+    this.#conventions = new Conventions({
+      id: this.id,
+      space: parts.space,
+      engine: parts.engine,
+      clock,
+      bring: (id, ms) => parts.agent.bringSoon(id, ms),
+    });
+  }
+
+  #here(): Space {
+    if (this.#left) throw new TwzError('NotJoined', 'this node has left the space');
+    return this.space;
+  }
+
+  // --- code that moves ------------------------------------------------------------------------------------------------------------
+
+  /**
+   * Runs a function where it is best: it goes to the data, or the data comes here. Its arguments are values, and references to objects,
+   * which arrive as accessors of their roots. It stands alone: it uses its arguments, what they lead to, the data types of this package and
+   * `space`. It is one transaction, done once or not at all; what it stored outlives the node when this resolves. A result that is an object
+   * is a reference. Throws RunFailed, CodeInvalid, Unreachable, TimedOut, Fenced, and errors of this package.
+   */
+  run<A extends readonly unknown[], R>(fn: (...given: A) => R, ...given: Given<A>): Promise<R> {
+    return this.runWith({}, fn, ...given);
+  }
+
+  async runWith<A extends readonly unknown[], R>(options: RunOptions, fn: (...given: A) => R, ...given: Given<A>): Promise<R> {
+    const space = this.#here();
+    const { kernel } = space;
+    kernel.idle('a run');
+    const ms = options.deadline ?? this.#patience;
+    const activation = options.activation ?? toHex(kernel.random(16));
+    const values = encodeValues(given, false);
+    const without = new Set<string>();
+    for (;;) {
+      const { plan, code } = await this.#plan(options, fn, given, values.length, ms, without);
+      try {
+        return (await this.#ran(plan, activation, code, given, values, ms)) as R;
+      } catch (error) {
+        // It was not done there: nobody listens. Another place may do.
+        const { place } = plan.choice;
+        if (!isTwzError(error, 'Unreachable') || place === this.id || options.at !== undefined || without.has(place)) throw error;
+        without.add(place);
+      }
+    }
+  }
+
+  /** Runs it where the plan says. */
+  async #ran(plan: Plan, activation: string, code: ObjectId, given: readonly unknown[], values: Uint8Array, ms: number): Promise<unknown> {
+    const { space } = this;
+    const { place, uses } = plan.choice;
+    this.#chooser.started(plan);
+    const began = clock.now();
+    const ended = { took: 0, ran: 0, result: 0, stored: [] as readonly ObjectId[], failed: true };
+    try {
+      if (place !== this.id) {
+        this.runsElsewhere++;
+        const { head, body } = await this.#request(place, { activation, code }, values, ms);
+        Object.assign(ended, { ran: numberIn(head, 'ms'), result: body.length, stored: idsIn(head['stored']), failed: false });
+        return decodeValues(space, body);
+      }
+      this.runsHere++;
+      for (const { family, way, from, brings } of uses) if (way !== 'there') await this.#bringFrom(family, from, brings, ms);
+      const ran = this.#runner.run(activation, code, values);
+      Object.assign(ended, { ran: ran.ms, result: ran.gave.length, stored: ran.stored, failed: false });
+      if (ran.stored.length > 0 && !ran.again) await this.#agent.replicated(ran.lsn, ran.stored, ms);
+      return decodeValues(space, ran.gave);
+    } catch (error) {
+      // What the function itself threw says nothing of the place.
+      if (isTwzError(error, 'RunFailed')) ended.failed = false;
+      this.#chooser.forget(referencesIn(given));
+      throw error;
+    } finally {
+      this.#chooser.finished(plan, { ...ended, took: clock.now() - began });
+    }
+  }
+
+  /** Where a run would be, and why; it does not run. */
+  async explain<A extends readonly unknown[], R>(fn: (...given: A) => R, ...given: Given<A>): Promise<Explained> {
+    this.#here();
+    const { plan } = await this.#plan({}, fn, given, encodeValues(given, false).length, this.#patience);
+    return this.#chooser.explain(plan);
+  }
+
+  /** Why the last runs of this program were where they were, oldest first. */
+  get plans(): readonly Explained[] {
+    return this.#chooser.plans;
+  }
+
+  async #plan(
+    { at, ship }: RunOptions,
+    fn: (...given: never[]) => unknown,
+    given: readonly unknown[],
+    values: number,
+    ms: number,
+    without?: ReadonlySet<string>,
+  ): Promise<{ readonly plan: Plan; readonly code: ObjectId }> {
+    const { id: code, bytes: codeBytes } = this.#code(fn);
+    const place = at === undefined ? undefined : await this.#nodeNamed(at);
+    const plan = await this.#chooser.plan(referencesIn(given), { code, codeBytes, values, at: place, force: ship }, ms, without);
+    return { plan, code };
+  }
+
+  async #bringFrom(family: string, from: string, bytes: number, ms: number): Promise<void> {
+    const began = clock.now();
+    await this.bring(parseId(family), ms);
+    this.#chooser.came(from, bytes, clock.now() - began);
+    this.#chooser.forget([parseId(family)]);
+  }
+
+  /** Asks until there is an answer: a request that got lost is asked for again, and one that was done is not done again. */
+  async #request(node: string, head: Head, values: Uint8Array, ms: number): Promise<Said> {
+    const until = clock.now() + ms;
+    for (let wait = AGAIN_MS; ; wait *= 2) {
+      const left = until - clock.now();
+      try {
+        return heard(await this.#engine.request(`run.${node}`, say({ ...head, ms: left }, values), Math.min(left, wait)));
+      } catch (error) {
+        const again = isTwzError(error, 'Unreachable') && error.context['again'] === true;
+        // An earlier request may have been heard: what went away may have done it.
+        if (wait > AGAIN_MS && isTwzError(error, 'Unreachable') && !again)
+          throw new TwzError('TimedOut', `node ${node} went away, and may have done it before`, { node }, error);
+        if ((!again && !isTwzError(error, 'TimedOut')) || until - clock.now() < 1) throw error;
+        if (again) await new Promise<void>((resolve) => clock.timer(BUSY_MS, resolve));
+      }
+    }
+  }
+
+  #code(fn: (...given: never[]) => unknown): Code {
+    const known = this.#codes.get(fn);
+    if (known !== undefined) return known;
+    const source = sourceOf(fn);
+    const code = { id: codeObject(this.space, source), bytes: source.length };
+    this.#codes.set(fn, code);
+    return code;
+  }
+
+  async #nodeNamed(name: string): Promise<string> {
+    if (name === this.id || name === this.name) return this.id;
+    const found = (await this.nodes()).find((each) => each.id === name || each.name === name);
+    if (found === undefined) throw new TwzError('NodeUnknown', `no node is called "${name}"`, { name });
+    return found.id;
+  }
+
+  /** A reference to an object, wherever it is, to hand to a function: the object does not come for that. */
+  reference(id: ObjectId): Obj {
+    return new Obj(this.#here().kernel.handle(parseId(id)));
+  }
+
+  // --- data that moves ------------------------------------------------------------------------------------------------------------
+
+  /** Runs a plain synchronous function as a transaction; resolves when its effect is in the engine and outlives this node. Throws Fenced, TimedOut. */
+  async commit<T>(body: () => T, options: { readonly deadline?: number } = {}): Promise<T> {
+    const space = this.#here();
+    const { kernel } = space;
+    kernel.idle('a commit');
+    const stored: ObjectId[] = [];
+    const result = transact(kernel, () => {
+      stored.length = 0;
+      const value = body();
+      for (const { id } of kernel.transaction?.handles ?? []) stored.push(id);
+      return value;
+    });
+    kernel.log.pace();
+    kernel.checkpointer.pace();
+    await this.#agent.replicated(kernel.log.end, stored, options.deadline ?? this.#patience);
+    return result;
+  }
+
+  /** Brings an object here before it is needed. Throws ObjectMissing, Unreachable, TimedOut. */
+  async bring(target: Target, ms = this.#patience): Promise<void> {
+    const id = idOf(target);
+    if (!(await this.#agent.bringSoon(id, ms))) throw new TwzError('ObjectMissing', `object ${id} is on no node`, { id });
+    this.space.refresh();
+  }
+
+  /**
+   * An object that is large, read where it is not: only the pages that are touched come, when they are. In one version, for reading: what is
+   * read is read inside `read` of what this gives. Stale where its owner commits meanwhile: open it again. Throws ObjectMissing, Unreachable.
+   */
+  async paged(target: Target, options: PagedOptions & { readonly deadline?: number } = {}): Promise<PagedObject> {
+    const space = this.#here();
+    const { deadline = this.#patience, ...rest } = options;
+    const parts = await this.#agent.ask({ do: 'parts', id: idOf(target), ms: deadline });
+    if (this.#pages === undefined) {
+      const { source, end } = pageSource(space);
+      this.#agentThread.tell({ pages: end }, [end.port]);
+      this.#pages = source;
+    }
+    return pageIn(space, this.#pages, parts as readonly PagedFacts[], rest);
+  }
+
+  /** Makes an object this node's own, before it is stored to. */
+  async own(target: Target, ms = this.#patience): Promise<void> {
+    await this.#agent.ask({ do: 'own', id: idOf(target), ms });
+    this.space.refresh();
+  }
+
+  /** Brings an object here, with its family, and keeps it, however full the cache is. Throws ObjectMissing, Unreachable, TimedOut. */
+  async pin(target: Target, ms = this.#patience): Promise<void> {
+    await this.#agent.ask({ do: 'pin', id: idOf(target), ms });
+    this.space.refresh();
+  }
+
+  /** It may go again. */
+  async unpin(target: Target): Promise<void> {
+    await this.#agent.ask({ do: 'unpin', id: idOf(target), ms: this.#patience });
+  }
+
+  /** From here on it is read as new as anybody could have known it when this was called. Throws Stale. */
+  async fresh(target: Target, ms = this.#patience): Promise<void> {
+    await this.#agent.ask({ do: 'fresh', id: idOf(target), ms });
+    this.space.refresh();
+  }
+
+  /** ID of the node that owns an object; undefined where none that is there has it. */
+  async where(target: Target, ms = this.#patience): Promise<string | undefined> {
+    const found = await this.#agent.ask({ do: 'locate', id: idOf(target), ms });
+    return typeof found === 'string' ? found : undefined;
+  }
+
+  // --- requests and queues ----------------------------------------------------------------------------------------------------------
+
+  /**
+   * Answers requests by that name from now on, with what the handler gives or promises; of several that serve a name, one gets each request.
+   * What it throws, who asked gets as RunFailed.
+   */
+  async serve(name: string, handler: Handler): Promise<Subscription> {
+    this.#here();
+    return this.#conventions.serve(name, handler, this.#patience);
+  }
+
+  /**
+   * Asks whoever serves that name, once. Values and references as in `run`. Throws Unreachable at once where nobody serves it, TimedOut,
+   * RunFailed with what the handler threw.
+   */
+  async request(name: string, value: unknown, options: { readonly deadline?: number } = {}): Promise<unknown> {
+    this.#here();
+    return this.#conventions.request(name, value, options.deadline ?? this.#patience);
+  }
+
+  /** Tells all who have subscribed to that name, and one of each queue. It is lost to those who are not there. Throws EngineLost. */
+  publish(name: string, value: unknown): void {
+    this.#here();
+    this.#conventions.publish(name, value);
+  }
+
+  /** Resolves when what is published from now on comes. `queue`: of all that give this name of a queue, one gets each message. */
+  async subscribe(name: string, listener: TopicListener, options: { readonly queue?: string } = {}): Promise<Subscription> {
+    this.#here();
+    return this.#conventions.subscribe(name, listener, options.queue, this.#patience);
+  }
+
+  async nodes(): Promise<readonly NodeInfo[]> {
+    this.#here();
+    return this.#agent.nodes();
+  }
+
+  /** Counters of this node: what was fetched, published, owned. */
+  async stat(): Promise<Readonly<Record<string, number | string | boolean>>> {
+    return (await this.#agent.ask({ do: 'facts' })) as Readonly<Record<string, number | string | boolean>>;
+  }
+
+  /** Tells of nodes that come, beginning with those that are there, and of those that go; and of the connection. */
+  watch(listener: (event: ClusterEvent) => void): Subscription {
+    this.#here();
+    return watchNodes(this.#engine, listener);
+  }
+
+  /** Resolves when the node has ended: by `leave`, or because its thread died. */
+  get ended(): Promise<void> {
+    return this.#agentThread.ended;
+  }
+
+  // --- end ------------------------------------------------------------------------------------------------------------------------
+
+  /** Publishes what is left to publish, and goes. The space stays open. */
+  async leave(): Promise<void> {
+    if (this.#left) return;
+    this.#left = true;
+    try {
+      await this.#agent.ask({ do: 'stop' });
+    } catch (error) {
+      // It had ended already.
+      if (!isTwzError(error)) throw error;
+    }
+    await byThen(this.#agentThread.ended);
+    await this.#agentThread.terminate();
+    this.#agent.close();
+    await this.#engine.close();
+    this.#lock.release();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave();
+  }
+}
+
+/** Threads that are asked to end have some time for it. */
+async function byThen(ended: Promise<void>): Promise<void> {
+  let timer: Timer | undefined;
+  await Promise.race([ended, new Promise<void>((resolve) => (timer = clock.timer(END_MS, resolve)))]);
+  timer?.cancel();
+}
+
+function idsIn(value: unknown): ObjectId[] {
+  return Array.isArray(value) ? value.filter((each: unknown): each is ObjectId => typeof each === 'string' && isId(each)) : [];
+}
+
+function idOf(target: Target): ObjectId {
+  if (typeof target === 'string') return parseId(target);
+  if (target instanceof Obj) return target.id;
+  if (isAccessor(target) && target.$h instanceof Handle) return target.$h.id;
+  throw new TwzError('InvalidArgument', 'expected an object, an accessor or an object ID');
+}
+
+function program(name: string): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? `./${name}.ts` : `./${name}.js`, import.meta.url);
+}
+
+/**
+ * Joins a space that many machines share, through the NATS servers named. From now on references lead to objects on other nodes, too.
+ * Throws EngineLost, EngineRefused, EngineTooOld, AlreadyJoined, NotSupported.
+ */
+export async function join(space: Space, options: JoinOptions): Promise<Cluster> {
+  const { kernel } = space;
+  kernel.idle('joining');
+  if (!kernel.host.sharing)
+    throw new TwzError(
+      'NotSupported',
+      `a node has its space open in several threads, and the ${kernel.host.name} host has no shared memory for that`,
+    );
+  if (kernel.afar !== undefined) throw new TwzError('InvalidArgument', 'the space has joined already');
+  const lock = becomeNode(kernel.host, kernel.directory);
+  try {
+    return await enter(space, options, lock);
+  } catch (error) {
+    lock.release();
+    throw error;
+  }
+}
+
+async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cluster> {
+  const { kernel } = space;
+  const id = toHex(kernel.spaceId);
+  const {
+    space: shared = 'twizzler',
+    name = `node-${id.slice(0, 8)}`,
+    patience = 10_000,
+    runs = true,
+    speed = 1,
+    lease,
+    cacheBytes,
+    ...rest
+  } = options;
+  if (cacheBytes !== undefined && !(cacheBytes >= 0))
+    throw new TwzError('InvalidArgument', `cacheBytes is 0 or more, not ${cacheBytes}`, { cacheBytes });
+  if (!(speed > 0 && speed < Infinity)) throw new TwzError('InvalidArgument', `speed is above 0, not ${speed}`, { speed });
+  const engineOptions: EngineOptions = { ...rest, space: shared, name };
+  const engine = await connectNats(engineOptions);
+  const near = makeLine();
+  // They come in at once, even while this thread blocks.
+  if (kernel.live?.sole === true) kernel.welcome();
+  const start: AgentStart = { directory: kernel.directory, engine: engineOptions, name, lease, runs, speed, cacheBytes };
+  const agentThread = startColleague(program('agent'), 'agent', { ...start }, [near.far]);
+  const agent = agentOf(new Caller(near.near), space, { patience, isBounded: cacheBytes !== undefined });
+  try {
+    await agentThread.ready;
+  } catch (error) {
+    agent.close();
+    await agentThread.terminate();
+    await engine.close();
+    throw fromThread(error);
+  }
+  return new Cluster({ space, name, agentThread, agent, engine, lock, patience });
+}

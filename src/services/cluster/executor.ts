@@ -1,0 +1,117 @@
+/** The executor's thread: functions that other nodes send run here, on the space, one after the other. */
+import { chooseHost } from '../../host/choose.ts';
+import { Caller, asColleague, endColleague, sayReady } from '../../host/colleagues.ts';
+import { open } from '../../space.ts';
+import { agentOf } from './contact.ts';
+import type { EngineOptions, Message } from './engine.ts';
+import { answer, hear, idIn, numberIn, say, sayError, textIn } from './messages.ts';
+import { connectNats } from './nats.ts';
+import { toHex } from './record.ts';
+import { Runner, type Ran } from './runner.ts';
+
+export interface ExecutorStart {
+  readonly directory: string;
+  readonly engine: EngineOptions;
+  /** Its first word is odd while a run is under way, and says by changing that another is. */
+  readonly pulse: Int32Array;
+  /** There is a bound on what comes from other nodes. */
+  readonly isBounded: boolean;
+}
+
+/** Answers that are remembered, and the bytes of one. */
+const ANSWERS_MAX = 1000;
+const ANSWER_MAX = 4096;
+/** Objects that were stored to, of which is told. */
+const STORED_MAX = 64;
+
+function told({ ms, again, stored, gave }: Ran): Uint8Array {
+  return say({ ms, again, stored: stored.slice(0, STORED_MAX) }, gave);
+}
+
+async function main(): Promise<void> {
+  const { data, lines } = asColleague();
+  const start = data as ExecutorStart;
+  const { pulse } = start;
+  const [line] = lines;
+  if (line === undefined) throw new Error('an executor without an agent');
+  const space = open(start.directory, { create: false, host: chooseHost(() => undefined) });
+  const agent = agentOf(new Caller(line), space, { isBounded: start.isBounded });
+  const engine = await connectNats(start.engine);
+  const runner = new Runner(space);
+  const { host } = space.kernel;
+
+  const answers = new Map<string, Uint8Array | undefined>();
+  /** What was answered lately is answered again. */
+  const remember = (activation: string, bytes: Uint8Array): void => {
+    answers.delete(activation);
+    answers.set(activation, bytes.length > ANSWER_MAX ? undefined : bytes);
+    if (answers.size <= ANSWERS_MAX) return;
+    for (const first of answers.keys()) {
+      answers.delete(first);
+      return;
+    }
+  };
+
+  const reply = (message: Message, bytes: Uint8Array, activation = ''): void => {
+    if (activation !== '') remember(activation, bytes);
+    // Who asks again is known by its activation.
+    answer(message, bytes);
+  };
+
+  /** What was stored outlives this node before anybody hears of it. */
+  const settled = async (message: Message, activation: string, ran: Ran, ms: number): Promise<void> => {
+    try {
+      await agent.replicated(ran.lsn, ran.stored, ms);
+      reply(message, told(ran), activation);
+    } catch (error) {
+      reply(message, sayError(error));
+    }
+  };
+
+  const run = (message: Message): void => {
+    const until = { ms: 0, at: host.now() };
+    let ran: Ran;
+    let activation = '';
+    try {
+      const { head, body } = hear(message.bytes);
+      until.ms = numberIn(head, 'ms');
+      activation = textIn(head, 'activation');
+      const known = answers.get(activation);
+      if (known !== undefined) {
+        reply(message, known);
+        return;
+      }
+      Atomics.store(pulse, 1, Math.ceil(until.ms));
+      Atomics.add(pulse, 0, 1);
+      try {
+        agent.patience = until.ms;
+        space.refresh();
+        ran = runner.run(activation, idIn(head, 'code'), body);
+      } finally {
+        Atomics.add(pulse, 0, 1);
+      }
+    } catch (error) {
+      reply(message, sayError(error));
+      return;
+    }
+    if (ran.stored.length === 0 || ran.again) reply(message, told(ran), activation);
+    else void settled(message, activation, ran, Math.max(1, until.ms - (host.now() - until.at)));
+  };
+
+  const subscription = engine.subscribe(`run.${toHex(space.kernel.spaceId)}`, run);
+  await engine.flush(2000);
+  sayReady(
+    {},
+    () => undefined,
+    () => {
+      subscription.close();
+      void engine.close().then(() => {
+        agent.close();
+        space.close();
+        endColleague();
+      });
+    },
+  );
+}
+
+await main();

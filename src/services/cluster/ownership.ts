@@ -1,0 +1,266 @@
+/**
+ * Ownership: a family has one owner, and the log says who. Whoever appends an epoch to it owns the family from there on; the owner before is
+ * refused when it appends next, whatever it believes and whatever its clock says.
+ *
+ *   share     this node's own family gets a log; it is empty until something is committed
+ *   own       ask the owner to let go  ->  apply what it has published  ->  epoch + 1
+ *             the owner is gone        ->  apply what is in the log     ->  epoch + 1
+ *   release   nothing is stored here any more  ->  all is published  ->  the other may
+ */
+import { TwzError, isTwzError } from '../../abi/errors.ts';
+import { KIND } from '../../abi/format.ts';
+import type { ObjectId } from '../../abi/id.ts';
+import type { Handle } from '../../kernel/object.ts';
+import { sectionOf, setReplica } from '../../kernel/sections.ts';
+import { run } from '../../kernel/transaction.ts';
+import { putInChunks } from './chunks.ts';
+import { left, Turns, type Core } from './core.ts';
+import { factsOf, Family, partnersOf, rootOfFamily } from './families.ts';
+import type { Publisher } from './publisher.ts';
+import { decodeRecord, encodeRecord, joinSections, RECORD_KIND } from './record.ts';
+import type { Replicas } from './replicas.ts';
+import { numberIn, say, type Said } from './messages.ts';
+
+/** Milliseconds that a family stays where it has come, if somebody stores to it there. */
+const HOLD_MS = 5;
+const RETRY_MS = 20;
+const CALL_MS = 2000;
+
+export class Ownership {
+  readonly #core: Core;
+  readonly #publisher: Publisher;
+  readonly #replicas: Replicas;
+  readonly #turns = new Turns();
+  #shared: Promise<void> = Promise.resolve();
+  /** Is that node there, as far as anybody can tell? */
+  readonly #alive: (node: string) => boolean;
+  /** Where families went that were owned here. */
+  readonly moved = new Map<ObjectId, string>();
+  taken = 0;
+  given = 0;
+  succeeded = 0;
+  /** It came to be owned here, or is owned here no more. */
+  onChanged: (family: Family) => void = () => undefined;
+  /** Gets a family anew that went astray. */
+  onAstray: (family: Family) => Promise<void> = async () => undefined;
+
+  constructor(core: Core, publisher: Publisher, replicas: Replicas, alive: (node: string) => boolean) {
+    this.#core = core;
+    this.#publisher = publisher;
+    this.#replicas = replicas;
+    this.#alive = alive;
+  }
+
+  /**
+   * The families of objects of this node's are shared from now on. Their logs are empty until something is committed: there is nothing that
+   * anybody could have missed. Resolves when that outlives a loss of power here: or this node would come back with what others have made
+   * theirs. Throws NotSupported for what never leaves the machine.
+   */
+  async share(objects: readonly Handle[]): Promise<void> {
+    const { id, space, table, clock } = this.#core;
+    const anew = new Map<ObjectId, Family>();
+    for (const h of objects) {
+      const root = rootOfFamily(space, h);
+      if (table.byId.has(root.id) || anew.has(root.id)) continue;
+      if (root.kind !== KIND.owned)
+        throw new TwzError('NotSupported', `object ${root.id} is ${root.kindName}: it does not leave this node`, { id: root.id });
+      const family = new Family(root.id, 'owner', id);
+      family.since = clock.now();
+      anew.set(root.id, family);
+    }
+    for (const family of anew.values()) {
+      table.add(family);
+      table.meet(family, this.#publisher.takeCompany(family));
+    }
+    if (anew.size > 0) {
+      this.#replicas.quietly(() =>
+        run(space.kernel, () => {
+          for (const family of anew.values()) table.store({ ...factsOf(family), seq: -1 });
+        }),
+      );
+      this.#shared = space.kernel.log.durable();
+    }
+    await this.#shared;
+  }
+
+  /** Makes sure that the engine has all of the family, so that it outlives this node. Throws TimedOut. */
+  async base(family: Family, deadline: number): Promise<void> {
+    if (!family.based && family.role === 'owner') await this.#turns.take(`base ${family.id}`, () => this.#base(family, deadline));
+  }
+
+  async #base(family: Family, deadline: number): Promise<void> {
+    const { engine, space, id } = this.#core;
+    const { kernel } = space;
+    while (!family.based) {
+      left(this.#core, deadline, 'keeping an object');
+      await this.#publisher.flush();
+      // It went to another node, which has all of it.
+      if (family.role !== 'owner') return;
+      if (!this.#publisher.idle) continue;
+      const { seq, hash, group, epoch, met } = family;
+      const sections = [...family.members].filter((each) => kernel.has(each)).map((each) => sectionOf(kernel.open(each)));
+      const body = await putInChunks(this.#core, joinSections(sections), deadline);
+      const partners = partnersOf(met);
+      const record = encodeRecord(kernel.host, { kind: RECORD_KIND.base, epoch, group, owner: id, before: hash, partners, body });
+      // Nothing is published meanwhile; what was before is not in it.
+      await this.#publisher.alone(async () => {
+        if (family.seq !== seq || family.role !== 'owner') return;
+        // Whatever the deadline: it may be stored though nobody says so, and what is published next would be refused because of it.
+        for (;;) {
+          const done = await engine.replace({ log: family.log, bytes: record.bytes, expected: seq }, CALL_MS);
+          const last = done.kind === 'done' ? undefined : await this.#publisher.persist(() => engine.last(family.log, CALL_MS));
+          const there = last !== undefined && decodeRecord(kernel.host, family.log, last.bytes).hash === record.hash;
+          if (done.kind === 'done' || there) {
+            Object.assign(family, { seq: done.kind === 'done' ? done.seq : last?.seq, hash: record.hash, based: true });
+            return;
+          }
+          if ((last?.seq ?? 0) !== seq) return this.#publisher.onFenced([family]);
+          await this.#core.pause(RETRY_MS);
+        }
+      });
+    }
+  }
+
+  /** Makes a family that is here as a replica this node's own, unless it goes from here meanwhile. Throws Unreachable, TimedOut. */
+  own(family: Family, deadline: number): Promise<void> {
+    return this.#turns.take(family.id, async () => {
+      while (family.role !== 'owner' && this.#core.table.has(family)) await this.#take(family, deadline);
+    });
+  }
+
+  /** Somebody here takes it or gives it away. */
+  isMoving({ id }: Family): boolean {
+    return this.#turns.taken(id);
+  }
+
+  async #take(family: Family, deadline: number): Promise<void> {
+    const { engine, id } = this.#core;
+    const what = `getting object ${family.id}`;
+    if (family.astray) {
+      left(this.#core, deadline, what);
+      return this.onAstray(family);
+    }
+    const { owner } = family;
+    if (owner !== id) {
+      try {
+        const { head } = await this.#core.call(
+          owner,
+          { do: 'release', family: family.id, epoch: family.epoch },
+          Math.min(deadline, this.#core.clock.now() + CALL_MS),
+        );
+        await this.#replicas.reach(family, numberIn(head, 'seq'), deadline);
+      } catch (error) {
+        if (!isTwzError(error, 'Unreachable') && !isTwzError(error, 'TimedOut') && !isTwzError(error, 'Stale')) throw error;
+        left(this.#core, deadline, what);
+        // It may only be slow. Who takes over from one that is there does no harm to what was acknowledged, and loses what was not.
+        if (isTwzError(error, 'TimedOut') && this.#alive(owner)) return this.#core.pause(RETRY_MS);
+        const last = await engine.last(family.log, left(this.#core, deadline, what));
+        if (last !== undefined) await this.#replicas.reach(family, last.seq, deadline);
+        if (family.owner !== owner) return;
+        if (!isTwzError(error, 'Stale')) this.succeeded++;
+      }
+      if (!this.#core.table.has(family)) return;
+    }
+    await this.#claim(family, left(this.#core, deadline, what));
+  }
+
+  async #claim(family: Family, ms: number): Promise<void> {
+    const { engine, id, space, table, clock } = this.#core;
+    const { kernel } = space;
+    const { seq, epoch, group, hash } = family;
+    const record = encodeRecord(kernel.host, {
+      kind: RECORD_KIND.epoch,
+      epoch: epoch + 1,
+      group,
+      owner: id,
+      before: hash,
+      partners: [],
+      body: new Uint8Array(0),
+    });
+    const done = await engine.append({ log: family.log, bytes: record.bytes, expected: seq }, ms);
+    let at = done.kind === 'done' ? done.seq : 0;
+    if (done.kind !== 'done') {
+      const last = await engine.last(family.log, ms);
+      if (last === undefined) return;
+      if (decodeRecord(kernel.host, family.log, last.bytes).hash !== record.hash) {
+        // Somebody else was first, or the owner has published more.
+        await this.#replicas.reach(family, last.seq, clock.now() + ms);
+        return;
+      }
+      at = last.seq;
+    }
+    this.#replicas.unfollow(family);
+    this.#become(family, { role: 'owner', owner: id, epoch: epoch + 1, group, seq: at, hash: record.hash });
+    family.since = clock.now();
+    this.moved.delete(family.id);
+    this.taken++;
+    table.refresh(family);
+  }
+
+  #become(family: Family, facts: Pick<Family, 'role' | 'owner' | 'epoch' | 'group' | 'seq' | 'hash'>): void {
+    const { space, table } = this.#core;
+    const { kernel } = space;
+    // Others' commits that come to be known by this are published still: it is the owner until then.
+    kernel.catchUp();
+    this.#replicas.quietly(() =>
+      run(kernel, () => {
+        for (const id of family.members) if (kernel.has(id)) setReplica(kernel, kernel.open(id), false);
+        table.store({ ...factsOf(family), ...facts, seq: -1 });
+      }),
+    );
+    Object.assign(family, facts);
+    this.onChanged(family);
+  }
+
+  /** Another node wants to own it. */
+  release({ head }: Said, family: Family, from: string): Promise<Uint8Array> {
+    return this.#turns.take(family.id, async () => {
+      const { id, clock, space, table } = this.#core;
+      if (family.role !== 'owner') throw new TwzError('Stale', `object ${family.id} is not owned here`, { owner: family.owner });
+      if (numberIn(head, 'epoch') > family.epoch) throw new TwzError('Stale', `object ${family.id} is of a later epoch`, { owner: from });
+      const wait = family.since + HOLD_MS - clock.now();
+      if (wait > 0) await this.#core.pause(wait);
+      const { kernel } = space;
+      // From here on nobody on this node stores to it; whoever did before is published.
+      this.#replicas.quietly(() =>
+        run(kernel, () => {
+          for (const each of family.members) if (kernel.has(each)) setReplica(kernel, kernel.open(each), true);
+        }),
+      );
+      await this.#publisher.flush();
+      if (family.role === 'owner') {
+        Object.assign(family, { role: 'replica', owner: id });
+        this.#replicas.quietly(() => run(kernel, () => table.store(factsOf(family))));
+        this.#replicas.follow(family);
+        this.moved.set(family.id, from);
+        this.given++;
+        this.onChanged(family);
+      }
+      return say({ seq: family.seq, group: family.group, epoch: family.epoch });
+    });
+  }
+
+  /**
+   * The engine has another owner's record in the place of this node's: what was committed here since does not count, in none of what was
+   * written together. Nobody stores to it here, nor takes it for what it is not, until it was got anew.
+   */
+  fenced(families: readonly Family[]): void {
+    const { space, table } = this.#core;
+    const { kernel } = space;
+    const mine = families.filter(({ role }) => role === 'owner');
+    if (mine.length === 0) return;
+    kernel.catchUp();
+    this.#replicas.quietly(() =>
+      run(kernel, () => {
+        for (const family of mine) {
+          for (const id of family.members) if (kernel.has(id)) setReplica(kernel, kernel.open(id), true);
+          table.store({ ...factsOf(family), role: 'replica', seq: -1 });
+        }
+      }),
+    );
+    for (const family of mine) {
+      Object.assign(family, { role: 'replica', astray: true, strayed: family.strayed + 1 });
+      this.onChanged(family);
+    }
+  }
+}

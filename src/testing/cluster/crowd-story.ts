@@ -1,0 +1,194 @@
+/**
+ * What the processes of a crowd of nodes share, what they say of what they do, and what must come of it. A process says each thing before it does
+ * the next, in a line of JSON on a pipe: what it has said outlives it.
+ */
+import type { ObjectId } from '../../abi/id.ts';
+import { orderedMap } from '../../lib/collections/ordered-map.ts';
+import { f64, text } from '../../lib/fields.ts';
+
+import { ref, struct } from '../../lib/struct.ts';
+import { History, type Final, type Outcome, type Step } from './history.ts';
+
+export const Cell = struct('CrowdCell', { tag: f64, count: f64, balance: f64 });
+/** The last of its entries are there. */
+export const Ledger = struct('CrowdLedger', { tag: f64, count: f64, balance: f64, entries: orderedMap(f64, text) });
+/** Made with its shelf's number: the one before has one less. */
+export const Item = struct('CrowdItem', {
+  number: f64,
+  tag: f64,
+  get before() {
+    return ref(Item);
+  },
+});
+export const Shelf = struct('CrowdShelf', {
+  tag: f64,
+  count: f64,
+  balance: f64,
+  get newest() {
+    return ref(Item);
+  },
+});
+
+export const ENTRIES = 200;
+export const ITEMS = 300;
+export const BALANCE = 100;
+
+/** Calls of the crowd that are not what they say, each of which must be found. */
+export const BROKEN = ['acknowledged', 'apart', 'stale'] as const;
+/**
+ *   acknowledged  what is committed on its node only is said to be in the engine
+ *   apart         what is to be written together is written one by one
+ *   stale         what is said to be fresh is what was there before
+ */
+export type Broken = (typeof BROKEN)[number];
+
+/** Objects that are written together: equal, or the sum of their balances stays. */
+export interface Together {
+  readonly kind: 'equal' | 'sum';
+  readonly names: readonly string[];
+}
+
+export const TOGETHER: readonly Together[] = [
+  { kind: 'equal', names: ['p0', 'p1'] },
+  { kind: 'equal', names: ['q0', 'q1', 'q2'] },
+  { kind: 'sum', names: ['b0', 'b1', 'b2'] },
+];
+export const ALONE = ['r0', 'r1', 'l0', 'l1', 's0', 's1'] as const;
+/** Who makes what at first, by the number of the node. */
+export const FOUNDED: readonly (readonly string[])[] = [
+  ['r0', 'l1', 'p0', 'p1', 's0'],
+  ['r1', 'q0', 'q1', 'b0', 'b1', 's1'],
+  ['l0', 'q2', 'b2'],
+];
+
+export type Table = Readonly<Record<string, ObjectId>>;
+
+export type Command =
+  | { readonly do: 'make'; readonly names: readonly string[] }
+  | { readonly do: 'go'; readonly seed: number; readonly life: number; readonly table: Table; readonly broken?: Broken | undefined }
+  /** Ends what is under way, and begins nothing. */
+  | { readonly do: 'rest' }
+  /** Shows all it has, as it is when nobody does anything any more: an image of each object as a file in that directory. */
+  | { readonly do: 'show'; readonly table: Table; readonly directory: string }
+  | { readonly do: 'leave' };
+
+export type Said =
+  | { readonly is: 'opening' | 'joining' | 'here' | 'resting' | 'leaving'; readonly at: number }
+  | { readonly is: 'made'; readonly table: Table }
+  | { readonly is: 'begin'; readonly tag: number; readonly what: string; readonly at: number; readonly ms: number }
+  /** From now on it may take effect. */
+  | {
+      readonly is: 'write';
+      readonly tag: number;
+      readonly saw: Readonly<Record<string, number>>;
+      readonly made: ObjectId | undefined;
+    }
+  | {
+      readonly is: 'end';
+      readonly tag: number;
+      readonly at: number;
+      readonly error: string;
+      readonly saw: Readonly<Record<string, number>> | undefined;
+    }
+  /** That object is nowhere, it was told. */
+  | { readonly is: 'missing'; readonly tag: number; readonly id: ObjectId; readonly fault: string }
+  | { readonly is: 'fault'; readonly fault: string }
+  | { readonly is: 'shown'; readonly finals: Readonly<Record<string, { readonly tag: number; readonly count: number }>> };
+
+/** What is wrong with objects that are written together, as somebody saw them at one moment. */
+export function torn(kind: Together['kind'], cells: readonly { readonly tag: number; readonly balance: number }[]): boolean {
+  if (kind === 'equal') return cells.some(({ tag }) => tag !== cells[0]?.tag);
+  return cells.reduce((sum, { balance }) => sum + balance, 0) !== BALANCE * cells.length;
+}
+
+export interface Told {
+  readonly step: Step;
+  readonly ms: number;
+  saw: Readonly<Record<string, number>>;
+  wrote: boolean;
+}
+
+/** All that was said, as one history. */
+export class Story {
+  readonly #history = new History();
+  readonly #told = new Map<number, Told>();
+  readonly #makers = new Map<ObjectId, Told>();
+
+  get steps(): readonly Step[] {
+    return this.#history.steps;
+  }
+
+  /** Undefined where nothing of a step was said. */
+  hear(node: string, said: Said): Told | undefined {
+    if (said.is === 'begin') {
+      const told: Told = { step: this.#history.begin(node, said.what, said.at), ms: said.ms, saw: {}, wrote: false };
+      this.#told.set(said.tag, told);
+      return told;
+    }
+    if (said.is !== 'write' && said.is !== 'end') return undefined;
+    const told = this.#told.get(said.tag);
+    if (told === undefined) throw new Error(`step ${said.tag} of ${node} was never begun`);
+    if (said.is === 'write') {
+      told.wrote = true;
+      told.saw = said.saw;
+      if (said.made !== undefined) this.#makers.set(said.made, told);
+      return told;
+    }
+    if (said.saw !== undefined) told.saw = this.#known(node, said.saw);
+    told.step.error = said.error;
+    this.#end(told, said.error === '' ? 'done' : told.wrote && said.error !== 'Fenced' ? 'unknown' : 'refused', said.at);
+    return told;
+  }
+
+  /** Without what that node alone has so far: it sees its own commits before they are in the engine, and those count that come to be there. */
+  #known(node: string, saw: Told['saw']): Told['saw'] {
+    const alone = (tag: number): boolean => {
+      const step = this.#told.get(tag)?.step;
+      return step?.node === node && step.outcome !== 'done';
+    };
+    return Object.fromEntries(Object.entries(saw).filter(([, tag]) => !alone(tag)));
+  }
+
+  /** Had the step that made it been acknowledged before that other step began? If not, its node may have it alone, and not be there. */
+  wasKept(id: ObjectId, tag: number): boolean {
+    const made = this.#makers.get(id)?.step;
+    const step = this.#told.get(tag)?.step;
+    return made === undefined || step === undefined || (made.outcome === 'done' && made.end < step.start);
+  }
+
+  /** Whoever was at it is dead. */
+  abandon(told: Told, now: number): void {
+    if (told.step.outcome === 'running') this.#end(told, told.wrote ? 'unknown' : 'refused', now);
+  }
+
+  /** What is not known may have its effect later. */
+  #end({ step }: Told, outcome: Outcome, at: number): void {
+    step.outcome = outcome;
+    if (outcome !== 'unknown') step.end = at;
+  }
+
+  tell(tag: number): string {
+    const told = this.#told.get(tag);
+    return told === undefined ? `step ${tag}` : this.#history.tell(told.step.id);
+  }
+
+  /** Everything that is against it. */
+  judge(finals: Readonly<Record<string, { readonly tag: number; readonly count: number }>>): {
+    readonly faults: string[];
+    readonly effects: number;
+  } {
+    // What nobody has begun is not there; the history says so of a number that it does not know.
+    const idOf = (tag: number): number => (tag === 0 ? 0 : (this.#told.get(tag)?.step.id ?? this.steps.length + 1));
+    for (const { step, saw, wrote } of this.#told.values()) {
+      for (const [name, tag] of Object.entries(saw)) {
+        step.saw.set(name, idOf(tag));
+        if (wrote) step.wrote.add(name);
+      }
+    }
+    const all = new Map<string, Final>();
+    for (const [name, { tag, count }] of Object.entries(finals)) all.set(name, { tag: idOf(tag), count, made: 0 });
+    const { wrong, lost, duplicated, effects } = this.#history.judge(all);
+    const faults = [...wrong.map((each) => `wrong: ${each}`), ...lost.map((each) => `lost: ${each}`)];
+    return { faults: [...faults, ...duplicated.map((each) => `duplicated: ${each}`)], effects };
+  }
+}

@@ -333,3 +333,25 @@ shared(
     b.close();
   },
 );
+
+shared('T13: what was committed during a transaction by another process is told before it, in the order of the log', async (ground, t) => {
+  const space = ground.open();
+  const [mine] = [counterIn(space, '/mine'), counterIn(space, '/other')];
+  const neighbour = new Neighbour(t, ground.directory);
+  await neighbour.does('open');
+  space.refresh();
+  const told: number[] = [];
+  space.kernel.tap = { section: () => undefined, committed: (lsn) => told.push(lsn) };
+  const before = space.kernel.log.end;
+  let asked: Promise<unknown> | undefined;
+  space.relaxed(() => {
+    mine.n++;
+    asked ??= neighbour.does('add', '/other', 1);
+    // The other process goes on while this one does not give way.
+    while (space.kernel.follower?.current === true);
+  });
+  assert.equal(await asked, 1);
+  assert.equal(told.length, 2);
+  assert.ok(before < (told[0] ?? 0) && (told[0] ?? 0) < (told[1] ?? 0), `${before}, ${told.join(', ')}`);
+  assert.equal(told[1], space.kernel.log.end);
+});

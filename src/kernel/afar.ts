@@ -40,8 +40,9 @@ export function tapFrame(tap: Tap, words: Int32Array, frame: number, own: boolea
   }
 }
 
-/** Tells of what this process has just committed, as it stands in the log. */
-export function tapOwn({ log }: Kernel, tap: Tap, from: number, to: number): void {
+/** What this process has just committed, as it stands in the log: whole frames. */
+export function ownFrames({ log }: Kernel, from: number, to: number): Int32Array[] {
+  const read: Int32Array[] = [];
   for (let at = from; at < to;) {
     // The log goes on in the next segment where a frame did not fit.
     const next = Math.min(to, (Math.floor(at / log.segmentSize) + 1) * log.segmentSize);
@@ -51,10 +52,17 @@ export function tapOwn({ log }: Kernel, tap: Tap, from: number, to: number): voi
       log.spill();
       log.readSegment(at, bytes);
     }
-    for (let frame = 0; frame < words.length && (words[frame] as number) > 0; frame += (words[frame] as number) >> 2)
-      tapFrame(tap, words, frame, true);
+    read.push(words);
     at = next === to ? to : next + SEGMENT_HEADER;
   }
+  return read;
+}
+
+/** Tells of that, when all has been told that others committed before. */
+export function tapOwn(tap: Tap, frames: readonly Int32Array[], to: number): void {
+  for (const words of frames)
+    for (let frame = 0; frame < words.length && (words[frame] as number) > 0; frame += (words[frame] as number) >> 2)
+      tapFrame(tap, words, frame, true);
   tap.committed(to);
 }
 

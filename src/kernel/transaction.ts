@@ -20,7 +20,7 @@ import { KIND, LINE_WORDS } from '../abi/format.ts';
 import { demandRight } from '../abi/handle.ts';
 import { STRIPES } from '../abi/live-format.ts';
 import { FRAME, SECTION } from '../abi/log-format.ts';
-import { demandOwned, tapOwn, type Wanted } from './afar.ts';
+import { demandOwned, ownFrames, tapOwn, type Wanted } from './afar.ts';
 import { dropDraft, isLarge, placeDraft, writeDrafts } from './drafts.ts';
 import { LINE_BYTES } from './frame-writer.ts';
 import { forgetCounts, settleCounts } from './fot.ts';
@@ -330,11 +330,13 @@ function commit(kernel: Kernel, transaction: Transaction): void {
   }
   // Before a new shared object is brought to its place, which looks at what others have appended.
   const to = log.end;
-  if (kernel.tap !== undefined) tapOwn(kernel, kernel.tap, from, to);
+  const own = kernel.tap === undefined ? undefined : ownFrames(kernel, from, to);
   kernel.commits++;
   for (const h of transaction.handles) settle(kernel, h);
   end(kernel, to);
   kernel.follower?.committed(from, to);
+  // In the order of the log: others may have committed in between.
+  if (kernel.tap !== undefined && own !== undefined) tapOwn(kernel.tap, own, to);
 }
 
 function reserve(log: Log, bytes: number): void {

@@ -1,9 +1,11 @@
 /** G9, G10, G11, G12, G13: a cluster under faults in virtual time, checked as a whole. `npm run cluster:check` goes on for longer. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { struct, u32 } from '../src/index.ts';
 import { Check, CheckFailure } from '../src/testing/cluster/check.ts';
 import { History } from '../src/testing/cluster/history.ts';
 import type { Spoiled } from '../src/testing/cluster/spoiled.ts';
+import { World } from './worlds.ts';
 
 /** Seeds that found something once, each: a replica torn by a restart; families that only go on together; a power failure. */
 const SEEDS = [1, 18];
@@ -52,4 +54,34 @@ test('G9: a history has one order, or the judge says what is against it', () => 
   assert.deepEqual(judge(1, 2, 2, 45).wrong, []);
   assert.equal(judge(1, 1, 1).lost.length, 1);
   assert.equal(judge(2, 2, 3).duplicated.length, 1);
+});
+
+test('G9: a commit that stores nothing does not vouch for what it read where another owner came before that', async (t) => {
+  const Cell = struct('Cell', { value: u32 });
+  const world = new World(t);
+  const { engines } = world;
+  const [alice, bob] = [await world.node('alice'), await world.node('bob')];
+  const { space } = alice;
+  const [cell, alone] = space.relaxed(() => [space.create(Cell, { value: 1 }), space.create(Cell, { value: 0 })]);
+  const { id } = space.object(cell);
+  await world.bring(bob, id);
+  await world.commit(alice, [id], () => cell.value++);
+
+  // While nobody hears of her, Alice goes on with the cell; so does Bob.
+  engines.cut('alice');
+  space.relaxed(() => (cell.value = 10));
+  await engines.elapse(10_000);
+  await world.own(bob, id);
+  await world.commit(bob, [id], () => (bob.space.get(id, Cell).value = 20));
+
+  // What she reads of it never was, whatever else she commits that counts.
+  space.relaxed(() => (alone.value = 1));
+  assert.equal(cell.value, 10);
+  const { end } = space.kernel.log;
+  const read = alice.replicated(end, [], alice.clock.now() + 60_000);
+  engines.heal('alice');
+  await world.fails('Stale', read);
+  await engines.until(() => cell.value === 20);
+  await world.run(alice.replicated(space.kernel.log.end, [], alice.clock.now() + 1000));
+  await world.fails('Stale', alice.replicated(end, [], alice.clock.now() + 1000));
 });

@@ -13,6 +13,7 @@ import { run } from '../../kernel/transaction.ts';
 import type { Space } from '../../space.ts';
 import { ReplicaCache } from './cache.ts';
 import { left, type Clock, type Core } from './core.ts';
+import { Doubts } from './doubts.ts';
 import type { Engine, Message, Register, Subscription } from './engine.ts';
 import { sectionsOf } from './arrivals.ts';
 import { FamilyTable, factsOf, meet, restOf, type Family } from './families.ts';
@@ -73,6 +74,7 @@ export class ClusterNode implements Core {
   readonly ranges: Ranges;
   readonly cache: ReplicaCache;
   readonly peers = new Map<string, NodeInfo>();
+  readonly #doubts = new Doubts();
   readonly #subscriptions: Subscription[] = [];
   readonly #lease: number;
   readonly #runs: boolean;
@@ -116,11 +118,15 @@ export class ClusterNode implements Core {
     this.cache.isThere = (node) => this.peers.has(node);
     this.cache.isBusy = (family) => this.ownership.isMoving(family) || this.replicas.isHeld(family.id) || this.fetching.isReloading(family);
     this.cache.onGone = ({ id, owner }) => this.fetching.hint(id, owner);
-    this.fetching.arrivals.onEntered = (family) => this.cache.note(family);
+    this.fetching.arrivals.onEntered = (family) => {
+      this.#doubts.over(family, kernel.log.end);
+      this.cache.note(family);
+    };
     this.replicas.onSized = (family) => this.cache.note(family);
     this.ownership.onChanged = (family) => this.cache.note(family);
-    this.publisher.onFenced = (families) => {
+    this.publisher.onFenced = (families, from) => {
       this.ownership.fenced(families);
+      if (families.length > 0) this.#doubts.began(families, from);
       for (const family of families) void this.fetching.reload(family);
     };
     this.ownership.onAstray = (family) => this.fetching.reload(family);
@@ -261,7 +267,7 @@ export class ClusterNode implements Core {
     if (family.role !== 'owner') return;
     const last = await this.engine.last(family.log, left(this, deadline, 'looking who owns an object'));
     if (last === undefined || decodeRecord(this.space.kernel.host, family.log, last.bytes).owner === this.id) await this.pause(10);
-    else this.publisher.onFenced([family]);
+    else this.publisher.onFenced([family], this.publisher.followed);
   }
 
   /** What was shared when this node ended last. */
@@ -303,7 +309,7 @@ export class ClusterNode implements Core {
         ),
       );
     // All in one step: what was written together is together wrong.
-    this.publisher.onFenced([...taken, ...unsure]);
+    this.publisher.onFenced([...taken, ...unsure], 0);
     for (const family of astray) void this.fetching.reload(family);
     this.#judge();
     for (const family of mine)
@@ -495,6 +501,8 @@ export class ClusterNode implements Core {
     const anew = new Map([...families].filter((family) => !known.has(family)).map((family) => [family, family.strayed]));
     await sharing;
     if (await this.publisher.when(Math.min(lsn, this.publisher.followed))) throw fenced();
+    if (ids.length === 0 && this.#doubts.covers(lsn, this.fetching.arrivals.hopeless))
+      throw new TwzError('Stale', 'what was read may be what another node came before');
     for (const family of families) {
       await this.ownership.base(family, deadline);
       // Of what was not shared before there is no record: it is in the base, or it does not count.

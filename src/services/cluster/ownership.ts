@@ -114,7 +114,7 @@ export class Ownership {
             Object.assign(family, { seq: done.kind === 'done' ? done.seq : last?.seq, hash: record.hash, based: true });
             return;
           }
-          if ((last?.seq ?? 0) !== seq) return this.#publisher.onFenced([family]);
+          if ((last?.seq ?? 0) !== seq) return this.#publisher.onFenced([family], this.#publisher.followed);
           await this.#core.pause(RETRY_MS);
         }
       });

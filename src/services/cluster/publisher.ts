@@ -65,8 +65,8 @@ export class Publisher implements Tap {
   readonly #fenced = new Set<number>();
   #running: Promise<void> | undefined;
   #stopped = false;
-  /** All that was written together with what is another's now. */
-  onFenced: (families: readonly Family[]) => void = () => undefined;
+  /** All that was written together with what is another's now, and the LSN of the first commit that does not count. */
+  onFenced: (families: readonly Family[], from: number) => void = () => undefined;
   readonly #alone: (() => Promise<void>)[] = [];
   /** Records that were appended, and their bytes. */
   records = 0;
@@ -266,12 +266,17 @@ export class Publisher implements Tap {
       for (const id of alone) this.#keepCompany(id, partners);
     }
     if (fenced.size === 0) return;
-    for (const { lsn, sections } of batch) if (sections.some(({ family }) => fenced.has(family))) this.#fenced.add(lsn);
+    let from = Infinity;
+    for (const { lsn, sections } of batch)
+      if (sections.some(({ family }) => fenced.has(family))) {
+        this.#fenced.add(lsn);
+        from = Math.min(from, lsn);
+      }
     for (const first of this.#fenced) {
       if (this.#fenced.size <= FENCED_MAX) break;
       this.#fenced.delete(first);
     }
-    this.onFenced([...fenced]);
+    this.onFenced([...fenced], from);
   }
 
   /** Appends the records of families that were written together. */

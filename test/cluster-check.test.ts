@@ -1,7 +1,7 @@
 /** G9, G10, G11, G12, G13: a cluster under faults in virtual time, checked as a whole. `npm run cluster:check` goes on for longer. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { struct, u32 } from '../src/index.ts';
+import { struct, u32, type ObjectId } from '../src/index.ts';
 import { Check, CheckFailure } from '../src/testing/cluster/check.ts';
 import { History } from '../src/testing/cluster/history.ts';
 import type { Spoiled } from '../src/testing/cluster/spoiled.ts';
@@ -84,4 +84,57 @@ test('G9: a commit that stores nothing does not vouch for what it read where ano
   await engines.until(() => cell.value === 20);
   await world.run(alice.replicated(space.kernel.log.end, [], alice.clock.now() + 1000));
   await world.fails('Stale', alice.replicated(end, [], alice.clock.now() + 1000));
+});
+
+test('G9: what another node takes over while its owner looks what is its own stays as that one made it', async (t) => {
+  const Cell = struct('Cell', { value: u32 });
+  const world = new World(t);
+  const { engines } = world;
+  const [first, bob] = [await world.node('alice'), await world.node('bob')];
+  const ids = first.space.relaxed(() => [1, 2].map((value) => first.space.object(first.space.create(Cell, { value })).id));
+  await world.bring(bob, ...ids);
+  const [one, two] = ids as [ObjectId, ObjectId];
+  const valueAt = ({ space }: typeof bob, id: ObjectId): number => space.get(id, Cell).value;
+  await world.commit(first, ids, () => ids.forEach((id) => (first.space.get(id, Cell).value = 10)));
+
+  // What she commits last is told to nobody.
+  engines.cut('alice');
+  first.space.relaxed(() => ids.forEach((id) => (first.space.get(id, Cell).value = 20)));
+  world.die('alice');
+  await engines.elapse(10_000);
+  engines.heal('alice');
+
+  // She is there again, and has looked at one of the logs when Bob stores to that.
+  const connect = engines.connect.bind(engines);
+  const took: Promise<void>[] = [];
+  const takeOver = async (): Promise<void> => {
+    engines.cut('alice');
+    await bob.pause(10_000);
+    await bob.own(two, bob.clock.now() + 60_000);
+    bob.space.relaxed(() => (bob.space.get(two, Cell).value = 30));
+    await bob.replicated(bob.space.kernel.log.end, [two], bob.clock.now() + 60_000);
+    engines.heal('alice');
+  };
+  engines.connect = async (name) => {
+    const engine = await connect(name);
+    for (const way of ['last', 'read'] as const) {
+      const ask = engine[way].bind(engine) as (log: string, ...rest: number[]) => Promise<unknown>;
+      Object.assign(engine, {
+        [way]: async (log: string, ...rest: number[]) => {
+          const answer = await ask(log, ...rest);
+          if (log === `log.${two}` && took.length === 0) {
+            took.push(takeOver());
+            await took[0];
+          }
+          return answer;
+        },
+      });
+    }
+    return engine;
+  };
+  const again = await world.node('alice');
+  assert.equal(took.length, 1);
+  await engines.until(() => valueAt(again, two) === 30 && valueAt(again, one) === 10);
+  await engines.elapse(1000);
+  assert.deepEqual([valueAt(bob, one), valueAt(bob, two)], [10, 30]);
 });

@@ -83,6 +83,9 @@ export class World {
   }
 
   async fails(name: ErrorName, promise: Promise<unknown>): Promise<void> {
-    await assert.rejects(this.run(promise), (error: unknown) => isTwzError(error, name) || assert.fail(`expected ${name}: ${String(error)}`));
+    await assert.rejects(
+      this.run(promise),
+      (error: unknown) => isTwzError(error, name) || assert.fail(`expected ${name}: ${String(error)}`),
+    );
   }
 }

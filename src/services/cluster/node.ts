@@ -287,13 +287,22 @@ export class ClusterNode implements Core {
         else mine.push(family);
       }
     }
-    const unsure: Family[] = [];
-    const ahead: Family[] = [];
-    for (const family of mine) {
-      const found = await this.#resumeOwn(family, taken.length > 0);
-      if (found === 'unsure') unsure.push(family);
-      else if (found === 'ahead') ahead.push(family);
+    const judged = new Map<Family, 'sound' | 'ahead' | 'unsure'>();
+    // What others take over meanwhile makes a difference to all.
+    for (let known = -1; known < taken.length;) {
+      known = taken.length;
+      judged.clear();
+      for (const family of mine.filter((each) => !taken.includes(each))) {
+        const found = await this.#resumeOwn(family, known > 0);
+        if (found === 'taken') taken.push(family);
+        else judged.set(family, found);
+      }
     }
+    const those = (what: string): Family[] => mine.filter((family) => judged.get(family) === what);
+    let [unsure, ahead] = [those('unsure'), those('ahead')];
+    // Nobody comes between the bases of what may have been written together.
+    if (ahead.length > 1 && !(await this.ownership.renew(ahead, this.clock.now() + 10 * CALL_MS)))
+      [unsure, ahead] = [[...unsure, ...ahead], []];
     // What was committed here and not published is in no record, but in the bases of all that it changed: who has one of these has all.
     for (const family of ahead) {
       family.group++;
@@ -319,18 +328,19 @@ export class ClusterNode implements Core {
   }
 
   /**
-   * One that this node owns still. `ahead`: not all of it is published. `unsure`: what is here is not to be trusted: the power was lost before
-   * what was published was durable here; or what was not published may have been written together with what others have taken over.
+   * One that this node owned when it was last looked at. `taken`: another does. `ahead`: not all of it is published. `unsure`: what is here is
+   * not to be trusted: the power was lost before what was published was durable here; or what was not published may have been written together
+   * with what others have taken over.
    */
-  async #resumeOwn(family: Family, overtaken: boolean): Promise<'sound' | 'ahead' | 'unsure'> {
+  async #resumeOwn(family: Family, overtaken: boolean): Promise<'taken' | 'sound' | 'ahead' | 'unsure'> {
     const { kernel } = this.space;
     const clean = { seq: family.seq, hash: family.hash };
     const published = new Map<ObjectId, number>();
     const own = new Set<ObjectId>();
-    let [epoch, group, seq, hash, based] = [family.epoch, family.group, 0, NO_HASH, false];
+    let [epoch, group, seq, hash, based, owner] = [family.epoch, family.group, 0, NO_HASH, false, this.id];
     for (const { seq: at, bytes } of await this.engine.read(family.log, 0, CALL_MS)) {
       const record = decodeRecord(kernel.host, family.log, bytes);
-      ({ epoch, group, hash } = record);
+      ({ epoch, group, hash, owner } = record);
       seq = at;
       this.table.meet(family, meet(family.met, record.partners));
       if (record.kind === RECORD_KIND.base) based = true;
@@ -341,6 +351,7 @@ export class ClusterNode implements Core {
         if (record.owner === this.id) own.add(id);
       }
     }
+    if (owner !== this.id) return 'taken';
     Object.assign(family, { epoch, group, seq, hash, based });
     if (clean.seq >= 0 && clean.hash === hash && family.rest === restOf(this.space, family)) return 'sound';
     // It did not end in order.

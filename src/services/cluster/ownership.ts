@@ -165,36 +165,51 @@ export class Ownership {
   }
 
   async #claim(family: Family, ms: number): Promise<void> {
-    const { engine, id, space, table, clock } = this.#core;
-    const { kernel } = space;
-    const { seq, epoch, group, hash } = family;
-    const record = encodeRecord(kernel.host, {
-      kind: RECORD_KIND.epoch,
-      epoch: epoch + 1,
-      group,
-      owner: id,
-      before: hash,
-      partners: [],
-      body: new Uint8Array(0),
-    });
-    const done = await engine.append({ log: family.log, bytes: record.bytes, expected: seq }, ms);
-    let at = done.kind === 'done' ? done.seq : 0;
-    if (done.kind !== 'done') {
-      const last = await engine.last(family.log, ms);
-      if (last === undefined) return;
-      if (decodeRecord(kernel.host, family.log, last.bytes).hash !== record.hash) {
-        // Somebody else was first, or the owner has published more.
-        await this.#replicas.reach(family, last.seq, clock.now() + ms);
-        return;
-      }
-      at = last.seq;
+    const { id, table, clock } = this.#core;
+    const { epoch, group } = family;
+    const { done, seq, hash } = await this.#begin(family, ms);
+    if (!done) {
+      // Somebody else was first, or the owner has published more.
+      if (seq > 0) await this.#replicas.reach(family, seq, clock.now() + ms);
+      return;
     }
     this.#replicas.unfollow(family);
-    this.#become(family, { role: 'owner', owner: id, epoch: epoch + 1, group, seq: at, hash: record.hash });
+    this.#become(family, { role: 'owner', owner: id, epoch: epoch + 1, group, seq, hash });
     family.since = clock.now();
     this.moved.delete(family.id);
     this.taken++;
     table.refresh(family);
+  }
+
+  /** Appends an epoch of this node's. Not `done`: another record is there, the last with that `seq`; 0 where there is none. */
+  async #begin(
+    { log, seq, epoch, group, hash }: Family,
+    ms: number,
+  ): Promise<{ readonly done: boolean; readonly seq: number; readonly hash: string }> {
+    const { engine, id: owner, space } = this.#core;
+    const { host } = space.kernel;
+    const nothing = { partners: [], body: new Uint8Array(0) };
+    const record = encodeRecord(host, { kind: RECORD_KIND.epoch, epoch: epoch + 1, group, owner, before: hash, ...nothing });
+    const appended = await engine.append({ log, bytes: record.bytes, expected: seq }, ms);
+    if (appended.kind === 'done') return { done: true, seq: appended.seq, hash: record.hash };
+    const last = await engine.last(log, ms);
+    return { done: last !== undefined && decodeRecord(host, log, last.bytes).hash === record.hash, seq: last?.seq ?? 0, hash: record.hash };
+  }
+
+  /** Begins another epoch of each of these, which this node owns; false where another node was before. Throws TimedOut. */
+  async renew(families: readonly Family[], deadline: number): Promise<boolean> {
+    for (const family of families) {
+      for (;;) {
+        const { done, seq, hash } = await this.#begin(family, left(this.#core, deadline, 'owning an object'));
+        if (done) {
+          Object.assign(family, { epoch: family.epoch + 1, seq, hash });
+          break;
+        }
+        if (seq !== family.seq) return false;
+        await this.#core.pause(RETRY_MS);
+      }
+    }
+    return true;
   }
 
   #become(family: Family, facts: Pick<Family, 'role' | 'owner' | 'epoch' | 'group' | 'seq' | 'hash'>): void {

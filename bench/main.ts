@@ -17,11 +17,14 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { durable } from './durable.ts';
+import { smallrun, view } from './exchange.ts';
+import { closeGround } from './ground.ts';
 import type { Benchmark, Context, Result } from './harness.ts';
 import { kv, kvInteger } from './kv.ts';
 import { large } from './large.ts';
 import { load } from './load.ts';
 import { memory } from './memory.ts';
+import { bulk, prefetch, touch } from './mobility.ts';
 import { open } from './open.ts';
 import { ROOT } from './peers.ts';
 import { paging } from './paging.ts';
@@ -34,6 +37,7 @@ import { receive } from './receive.ts';
 import { redBlackTree } from './red-black-tree.ts';
 import { relaxed } from './relaxed.ts';
 import { rendezvous } from './rendezvous.ts';
+import { reuse } from './reuse.ts';
 import { markdown, table } from './report.ts';
 import { scan } from './scan.ts';
 import { security } from './security.ts';
@@ -67,6 +71,12 @@ const BENCHMARKS: readonly Benchmark[] = [
   rendezvous,
   receive,
   paging,
+  touch,
+  prefetch,
+  bulk,
+  smallrun,
+  view,
+  reuse,
 ];
 
 export class UsageError extends Error {}
@@ -210,8 +220,11 @@ export async function main(args: readonly string[], print: (text: string) => voi
     if (values.json) print(JSON.stringify(result));
   };
   const [only] = benchmarks;
-  // Where nothing is judged, they can share a process.
-  if (values.quick) for (const benchmark of benchmarks) await runHere(benchmark, settings, report);
+  // Where nothing is judged, they can share a process, and what nodes meet at.
+  if (values.quick) {
+    for (const benchmark of benchmarks) await runHere(benchmark, settings, report);
+    await closeGround();
+  }
   else if (benchmarks.length === 1 && only !== undefined) await runHere(only, settings, report);
   else for (const benchmark of benchmarks) await runApart(benchmark, settings, report);
   if (!values.json) print(table(results));

@@ -49,6 +49,12 @@ test('bench lists its benchmarks', () => {
     'rendezvous',
     'receive',
     'paging',
+    'touch',
+    'prefetch',
+    'bulk',
+    'smallrun',
+    'view',
+    'reuse',
   ]);
 });
 

@@ -39,6 +39,7 @@ export interface AgentStart {
   /** How fast, against other nodes. */
   readonly speed: number;
   readonly cacheBytes: number | undefined;
+  readonly prefetch: boolean;
 }
 
 /** What threads ask their agent. */
@@ -92,6 +93,7 @@ async function main(): Promise<void> {
       engine: start.engine,
       pulse,
       isBounded: start.cacheBytes !== undefined,
+      prefetch: start.prefetch,
     };
     const main = new URL(import.meta.url.endsWith('.ts') ? './executor.ts' : './executor.js', import.meta.url);
     if (space.kernel.live?.sole === true) space.kernel.welcome();
@@ -226,6 +228,8 @@ export function factsOf(node: ClusterNode): Readonly<Record<string, number | str
     fetchedBytes: fetching.fetchedBytes,
     prefetched: fetching.prefetched,
     prefetchedBytes: fetching.prefetchedBytes,
+    pagedBytes: node.ranges.bytes,
+    pagedQuestions: node.ranges.asked,
     sentBytes: fetching.offers.sent,
     finds: fetching.finds,
     redirects: fetching.redirects,

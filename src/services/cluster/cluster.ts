@@ -55,6 +55,8 @@ export interface JoinOptions extends Omit<EngineOptions, 'space' | 'name'> {
    * comes again when it is touched. What is watched, shown to programs, open as a database or held by raw views, `pin` first.
    */
   readonly cacheBytes?: number;
+  /** Whether what an object refers to comes along with it, as far as that was of use so far (default true). */
+  readonly prefetch?: boolean;
 }
 
 /** What a function of these parameters is called with: an object may be named by a reference that nobody has followed. */
@@ -476,6 +478,7 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     speed = 1,
     lease,
     cacheBytes,
+    prefetch = true,
     ...rest
   } = options;
   if (cacheBytes !== undefined && !(cacheBytes >= 0))
@@ -486,9 +489,9 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
   const near = makeLine();
   // They come in at once, even while this thread blocks.
   if (kernel.live?.sole === true) kernel.welcome();
-  const start: AgentStart = { directory: kernel.directory, engine: engineOptions, name, lease, runs, speed, cacheBytes };
+  const start: AgentStart = { directory: kernel.directory, engine: engineOptions, name, lease, runs, speed, cacheBytes, prefetch };
   const agentThread = startColleague(program('agent'), 'agent', { ...start }, [near.far]);
-  const agent = agentOf(new Caller(near.near), space, { patience, isBounded: cacheBytes !== undefined });
+  const agent = agentOf(new Caller(near.near), space, { patience, prefetch, isBounded: cacheBytes !== undefined });
   try {
     await agentThread.ready;
   } catch (error) {

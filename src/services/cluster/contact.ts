@@ -3,7 +3,7 @@ import { isId, type ObjectId } from '../../abi/id.ts';
 import type { Asked, Contact } from '../../host/colleagues.ts';
 import type { Space } from '../../space.ts';
 import type { AgentQuestion } from './agent.ts';
-import type { Prefetch } from './fetching.ts';
+import { NO_PREFETCH, type Prefetch } from './fetching.ts';
 import { heard, isRecord } from './messages.ts';
 import type { NodeInfo } from './node.ts';
 
@@ -21,27 +21,36 @@ function valueOf(answer: unknown): unknown {
   return answer['value'];
 }
 
+export interface ContactOptions {
+  /** Milliseconds that a reference is waited for, where nothing else is said (default 10,000). */
+  readonly patience?: number;
+  /** There is a bound on what came: the agent is told what is used (default false). */
+  readonly isBounded?: boolean;
+  /** What is referred to comes along (default true). */
+  readonly prefetch?: boolean;
+}
+
 export class AgentContact {
   readonly #contact: Contact;
   readonly #space: Space;
-  /** Milliseconds that a reference is waited for, where nothing else is said. */
   patience: number;
   /** What came along with what was asked for last. */
   #last: string[] = [];
   #more = 2;
-  /** There is a bound on what came: the agent is told what is used. */
   readonly #isBounded: boolean;
+  readonly #isAlone: boolean;
   /** What came for this thread, and how far that list was looked through for what is used. */
   #came: ObjectId[] = [];
   #looked = 0;
   /** When the transaction began to ask that asks now. */
   #since = 0;
 
-  constructor(contact: Contact, space: Space, patience: number, isBounded: boolean) {
+  constructor(contact: Contact, space: Space, { patience = 10_000, isBounded = false, prefetch = true }: ContactOptions) {
     this.#contact = contact;
     this.#space = space;
     this.patience = patience;
     this.#isBounded = isBounded;
+    this.#isAlone = !prefetch;
   }
 
   async ask(question: AgentQuestion): Promise<unknown> {
@@ -95,6 +104,7 @@ export class AgentContact {
 
   /** Of what came along last time so much was used: as much again, or less, is asked for next time. */
   #prefetch(): Prefetch {
+    if (this.#isAlone) return NO_PREFETCH;
     const { handles } = this.#space.kernel;
     let used = 0;
     for (const id of this.#last) if (isId(id) && handles.get(id)?.slot !== undefined) used++;
@@ -128,8 +138,8 @@ function asked(question: AgentQuestion): Asked {
 }
 
 /** From now on the space's references lead to other nodes as well. */
-export function agentOf(contact: Contact, space: Space, { patience = 10_000, isBounded = false } = {}): AgentContact {
-  const agent = new AgentContact(contact, space, patience, isBounded);
+export function agentOf(contact: Contact, space: Space, options: ContactOptions = {}): AgentContact {
+  const agent = new AgentContact(contact, space, options);
   space.kernel.afar = agent;
   return agent;
 }

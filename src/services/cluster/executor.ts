@@ -16,6 +16,7 @@ export interface ExecutorStart {
   readonly pulse: Int32Array;
   /** There is a bound on what comes from other nodes. */
   readonly isBounded: boolean;
+  readonly prefetch: boolean;
 }
 
 /** Answers that are remembered, and the bytes of one. */
@@ -35,7 +36,7 @@ async function main(): Promise<void> {
   const [line] = lines;
   if (line === undefined) throw new Error('an executor without an agent');
   const space = open(start.directory, { create: false, host: chooseHost(() => undefined) });
-  const agent = agentOf(new Caller(line), space, { isBounded: start.isBounded });
+  const agent = agentOf(new Caller(line), space, { isBounded: start.isBounded, prefetch: start.prefetch });
   const engine = await connectNats(start.engine);
   const runner = new Runner(space);
   const { host } = space.kernel;

@@ -36,7 +36,7 @@ export interface Prefetch {
   readonly bytes: number;
 }
 
-const NO_PREFETCH: Prefetch = { more: 0, bytes: 0 };
+export const NO_PREFETCH: Prefetch = { more: 0, bytes: 0 };
 
 export class Fetching {
   readonly #core: Core;

@@ -37,6 +37,8 @@ const HELP: Readonly<Record<string, string>> = {
   fetchedBytes: 'Bytes of objects that were got from other nodes.',
   prefetched: 'Those among them that nobody had asked for.',
   prefetchedBytes: 'Bytes of objects that nobody had asked for.',
+  pagedBytes: 'Bytes of objects of other nodes that came because they were touched.',
+  pagedQuestions: 'Times that other nodes were asked for such bytes.',
   evicted: 'Families of objects of other nodes that went from here to make room.',
   evictedBytes: 'Bytes of those that went.',
   stopped: 'Runs that were not over in time, and ended with their thread.',

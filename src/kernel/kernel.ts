@@ -220,6 +220,15 @@ export class Kernel {
     return this.watches.add(h, watcher);
   }
 
+  /**
+   * Others are followed as soon as they commit, from now on, and not only when something is done here: so many milliseconds after the last
+   * time at the soonest, as who commits has to wake this process each time.
+   */
+  attend(ms: number): void {
+    this.watches ??= new Watches(this);
+    this.watches.attend(ms);
+  }
+
   // --- handles ------------------------------------------------------------------------------------------------------------
 
   /** The one handle of this ID. Nothing is opened yet. */

@@ -52,6 +52,8 @@ export class Watches {
   #due = new Set<Watching>();
   /** The live file's words, while a thread sleeps on them. */
   #region: Region | undefined;
+  /** Others are followed whether anything is watched or not, so many milliseconds after the last time at the soonest. */
+  #attends: number | undefined;
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
@@ -64,6 +66,12 @@ export class Watches {
     this.#all.add(watching);
     if (this.#kernel.live !== undefined && this.#region === undefined) void this.#listen(this.#kernel.live);
     return () => this.#remove(watching);
+  }
+
+  /** As `Kernel.attend`. */
+  attend(ms: number): void {
+    this.#attends = ms;
+    if (this.#kernel.live !== undefined && this.#region === undefined) void this.#listen(this.#kernel.live);
   }
 
   #know(watching: Watching, id: ObjectId): void {
@@ -82,7 +90,7 @@ export class Watches {
       if (those?.size === 0) this.#byId.delete(id);
     }
     // So that no thread of this process sleeps for nothing, which would keep it alive.
-    if (this.#all.size === 0) this.#stopListening();
+    if (this.#all.size === 0 && this.#attends === undefined) this.#stopListening();
   }
 
   // --- what happens ---------------------------------------------------------------------------------------------------------------
@@ -165,6 +173,10 @@ export class Watches {
         const commits = Atomics.load(i32, LIVE.commits >> 2);
         kernel.catchUp();
         await region.waitAsync(LIVE.commits >> 2, commits);
+        if (this.#attends === undefined) continue;
+        // Whoever commits often does not wake somebody each time.
+        kernel.catchUp();
+        await new Promise<void>((resolve) => kernel.host.timer(this.#attends ?? 0, resolve));
       }
     } catch (error) {
       if (this.#region === region) this.#fail(error);
@@ -188,9 +200,11 @@ export class Watches {
   }
 
   close(): void {
+    this.#attends = undefined;
     for (const watching of this.#all) {
       this.#remove(watching);
       watching.watcher.ended('spaceClosed');
     }
+    this.#stopListening();
   }
 }

@@ -25,6 +25,8 @@ import { connectNats } from './nats.ts';
 import { ClusterNode } from './node.ts';
 import { answerAbout } from './whereabouts.ts';
 
+/** Commits of this node are followed at once, but so many milliseconds after the last ones at the soonest. */
+const ATTEND_MS = 1;
 /** How often the executor is looked at, and how long it has to end, in milliseconds. */
 const WATCH_MS = 50;
 const STOP_MS = 2000;
@@ -195,6 +197,7 @@ async function main(): Promise<void> {
   for (const line of lines) answerLine(line, safely);
   answerAbout(node);
   await node.start();
+  space.kernel.attend(ATTEND_MS);
   if (start.runs) {
     await startExecutor();
     watch(0, node.clock.now());

@@ -62,6 +62,8 @@ export class Runner {
   readonly #realm: Realm;
   readonly #compiled = new Map<ObjectId, SentFunction>();
   #activations: Infer<typeof Activations> | undefined;
+  /** How many commits there were when there was no table of them. */
+  #noneAt = -1;
   runs = 0;
 
   constructor(space: Space) {
@@ -86,6 +88,15 @@ export class Runner {
     return this.#activations;
   }
 
+  /** Undefined where no run has stored anything yet: that is looked up once for all commits. */
+  #before(): Infer<typeof Activations> | undefined {
+    const { names, kernel } = this.#space;
+    if (this.#activations !== undefined || this.#noneAt === kernel.commits) return this.#activations;
+    if (names.lookup(PATH) !== undefined) return this.#known();
+    this.#noneAt = kernel.commits;
+    return undefined;
+  }
+
   /** Runs it, or tells what it gave before. Throws CodeInvalid, RunFailed, and errors of this package that the function did not catch. */
   run(activation: string, code: ObjectId, values: Uint8Array): Ran {
     const space = this.#space;
@@ -101,8 +112,7 @@ export class Runner {
     run(kernel, () => {
       stored.length = 0;
       again = false;
-      const before = this.#activations ?? (space.names.lookup(PATH) === undefined ? undefined : this.#known());
-      const known = before?.get(activation);
+      const known = this.#before()?.get(activation);
       if (known !== undefined) {
         gave = known.gave.slice();
         again = true;

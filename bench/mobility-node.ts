@@ -56,6 +56,8 @@ const TASKS = {
       } else for (let i = 0; i < length; i++) values[i] = 20_000 + random(400) / 4 + ((at + i) >> 6);
       space.relaxed(() => made.values.extend(values));
     }
+    // As it is when it has been there for a while.
+    space.checkpoint();
     return objectOf(made).id;
   },
 

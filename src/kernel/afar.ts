@@ -40,6 +40,11 @@ export function tapFrame(tap: Tap, words: Int32Array, frame: number, own: boolea
   }
 }
 
+function lsnOf(words: Int32Array, frame: number): number {
+  const at = frame + (FRAME.lsn >> 2);
+  return ((words[at] as number) >>> 0) + (words[at + 1] as number) * 2 ** 32;
+}
+
 /** What this process has just committed, as it stands in the log: whole frames. */
 export function ownFrames({ log }: Kernel, from: number, to: number): Int32Array[] {
   const read: Int32Array[] = [];
@@ -52,7 +57,10 @@ export function ownFrames({ log }: Kernel, from: number, to: number): Int32Array
       log.spill();
       log.readSegment(at, bytes);
     }
-    read.push(words);
+    // Behind the last frame of a segment may be what the file had before.
+    let end = 0;
+    while (end < words.length && lsnOf(words, end) === at + end * 4) end += (words[end] as number) >> 2;
+    read.push(words.subarray(0, end));
     at = next === to ? to : next + SEGMENT_HEADER;
   }
   return read;

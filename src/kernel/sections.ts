@@ -3,13 +3,13 @@
  * (abi/log-format.ts); an object as a whole is a section that creates it.
  */
 import { TwzError } from '../abi/errors.ts';
-import { FLAG, KIND, LINE_WORDS, META, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
+import { FLAG, KIND, LINE, LINE_WORDS, META, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
 import { OPERATION, SECTION } from '../abi/log-format.ts';
 import { UNKNOWN } from './allocator.ts';
 import { stampedHeader } from './apply.ts';
 import { headerChecksum, type Kernel } from './kernel.ts';
-import { forsake, importObject } from './lifetime.ts';
+import { forsake, importFilled } from './lifetime.ts';
 import type { Handle } from './object.ts';
 import { canShorten, shorten } from './shorten.ts';
 import { enter } from './transaction.ts';
@@ -82,29 +82,37 @@ function put(into: Int32Array, words: Int32Array, to: number, count: number, fro
   }
 }
 
-/** Words that a page takes at most: each line by itself, whole. */
-const PAGE_MOST = PAGE_LINES * (1 + LINE_WORDS);
 /** From so many lines with something in them on, a page goes as it is. */
 const FULL = PAGE_LINES / 2;
 
-/** An object as it is, as the section that creates it; what is zero is left out. */
-export function sectionOf(h: Handle): Int32Array {
+/** Pages of an object that are not all zero, and in how many lines they are not. */
+interface Filled {
+  readonly h: Handle;
+  readonly pages: readonly { readonly first: number; readonly lines: number }[];
+}
+
+function filledOf(h: Handle): Filled {
   if (h.cold) h.warm();
-  const { size } = h;
-  const header = new Int32Array(stampedHeader(h).slice().buffer);
-  if (h.kind !== KIND.immutable) header[FLAGS_WORD] = (header[FLAGS_WORD] as number) & ~FLAG.replica;
   const pages: { readonly first: number; readonly lines: number }[] = [];
-  for (let page = 0; page < size / PAGE; page++) {
+  for (let page = 0; page < h.size / PAGE; page++) {
     const lines = page === 0 ? FULL - 1 : linesIn(h.words, page);
     if (lines > 0) pages.push({ first: page * PAGE_LINES, lines });
   }
-  const out = new Int32Array(HEADER_WORDS + pages.length * PAGE_MOST);
-  out.set(h.idWords);
-  out[4] = OPERATION.create;
-  out[5] = size;
-  out[6] = h.version | 0;
-  out[7] = Math.floor(h.version / 2 ** 32);
-  let at = HEADER_WORDS;
+  return { h, pages };
+}
+
+/** Words that its section has at most. */
+function mostOf({ pages }: Filled): number {
+  let most = HEADER_WORDS;
+  for (const { lines } of pages) most += lines >= FULL ? 2 + PAGE_WORDS : lines * (1 + LINE_WORDS);
+  return most + PAGE_LINES * (1 + LINE_WORDS);
+}
+
+/** Stores the section that creates an object as it is; what is zero is left out. Gives the index behind. */
+function putSection({ h, pages }: Filled, out: Int32Array, start: number): number {
+  const header = new Int32Array(stampedHeader(h).slice().buffer);
+  if (h.kind !== KIND.immutable) header[FLAGS_WORD] = (header[FLAGS_WORD] as number) & ~FLAG.replica;
+  let at = start + HEADER_WORDS;
   let count = 0;
   for (const { first, lines } of pages) {
     const from = first === 0 ? header : h.words;
@@ -122,8 +130,94 @@ export function sectionOf(h: Handle): Int32Array {
       at = behind;
     }
   }
-  out[8] = count;
-  return out.slice(0, at);
+  putHead(h, out, start, count);
+  return at;
+}
+
+function putHead({ idWords, size, version }: Handle, out: Int32Array, at: number, lines: number): void {
+  out.set(idWords, at);
+  out[at + 4] = OPERATION.create;
+  out[at + 5] = size;
+  out[at + 6] = version | 0;
+  out[at + 7] = Math.floor(version / 2 ** 32);
+  out[at + 8] = lines;
+}
+
+/** An object as it is, as the section that creates it. */
+export function sectionOf(h: Handle): Int32Array {
+  const filled = filledOf(h);
+  const out = new Int32Array(mostOf(filled));
+  return out.slice(0, putSection(filled, out, 0));
+}
+
+/** Objects as they are, as sections that create them, one behind the other, each behind its length in bytes. */
+export function sectionsOf(handles: readonly Handle[]): Uint8Array {
+  const all = handles.map(filledOf);
+  const out = new Int32Array(all.reduce((sum, filled) => sum + 1 + mostOf(filled), 0));
+  let at = 0;
+  for (const filled of all) {
+    const end = putSection(filled, out, at + 1);
+    out[at] = (end - at - 1) * 4;
+    at = end;
+  }
+  return new Uint8Array(out.buffer, 0, at * 4);
+}
+
+/**
+ * An object as it is now, as `sectionsOf` has one, with all of its zeros; but what lies behind its first page is copied when it is asked for,
+ * and is good as long as the object has the same version.
+ */
+export class LiveSection {
+  readonly #h: Handle;
+  readonly #version: number;
+  readonly #size: number;
+  /** What comes before the second page. */
+  readonly #begin: Uint8Array;
+  /** Bytes. */
+  readonly length: number;
+
+  constructor(h: Handle) {
+    if (h.cold) h.warm();
+    this.#h = h;
+    [this.#version, this.#size] = [h.version, h.size];
+    const words = new Int32Array(1 + HEADER_WORDS + 2 + PAGE_WORDS);
+    const header = words.subarray(1 + HEADER_WORDS + 2);
+    header.set(new Int32Array(stampedHeader(h).slice().buffer));
+    if (h.kind !== KIND.immutable) header[FLAGS_WORD] = (header[FLAGS_WORD] as number) & ~FLAG.replica;
+    this.length = words.length * 4 + h.size - PAGE;
+    words[0] = this.length - 4;
+    putHead(h, words, 1, h.size / LINE);
+    words[1 + HEADER_WORDS + 1] = h.size / LINE;
+    this.#begin = new Uint8Array(words.buffer);
+  }
+
+  /** Are most pages of an object not zero? Looks at some. */
+  static isDense(h: Handle): boolean {
+    if (h.cold) h.warm();
+    const pages = h.size / PAGE;
+    const step = Math.max(1, pages >> 6);
+    let [looked, filled] = [0, 0];
+    for (let page = 1; page < pages; page += step) {
+      looked++;
+      if (linesIn(h.words, page) >= FULL) filled++;
+    }
+    return filled >= 0.9 * looked;
+  }
+
+  get isCurrent(): boolean {
+    const h = this.#h;
+    if (!h.kernel.has(h.id)) return false;
+    if (h.cold) h.warm();
+    return h.version === this.#version && h.size === this.#size;
+  }
+
+  /** Copies its bytes from `at` on, as many as there is room for. */
+  copy(at: number, into: Uint8Array): void {
+    const first = Math.max(0, Math.min(into.length, this.#begin.length - at));
+    if (first > 0) into.set(this.#begin.subarray(at, at + first));
+    const from = PAGE + at + first - this.#begin.length;
+    into.set(this.#h.u8.subarray(from, from + into.length - first), first);
+  }
 }
 
 /** The words of a line that are not zero, with which they are before them. Gives the index behind; nothing where all are zero. */
@@ -154,13 +248,11 @@ function linesIn(words: Int32Array, page: number): number {
   return lines;
 }
 
-/** The object file that a creating section stands for, with these flags set in its header. */
-function fileOf(words: Int32Array, head: SectionHead, flags: number): Uint8Array {
-  const image = new Int32Array(head.size >> 2);
+/** Stores the object file that a creating section stands for where all is zero, marked as a replica. */
+function fill(image: Int32Array, words: Int32Array, head: SectionHead): void {
   eachLine(words, head, (to, count, at, mask) => put(image, words, to, count, at, mask));
-  if (image[META.kind >> 2] !== KIND.immutable) image[FLAGS_WORD] = ((image[FLAGS_WORD] as number) & ~FLAG.replica) | flags;
+  if (image[META.kind >> 2] !== KIND.immutable) image[FLAGS_WORD] = (image[FLAGS_WORD] as number) | FLAG.replica;
   image[META.checksum >> 2] = headerChecksum(image);
-  return new Uint8Array(image.buffer);
 }
 
 /**
@@ -173,7 +265,7 @@ export function applySection(kernel: Kernel, words: Int32Array): ObjectId {
   const head = sectionHead(words);
   const { id, operation } = head;
   if (operation === OPERATION.create && !kernel.has(id)) {
-    importObject(kernel, fileOf(words, head, FLAG.replica));
+    importFilled(kernel, id, head.size, (image) => fill(image, words, head));
     return id;
   }
   if (operation === OPERATION.remove && !kernel.has(id)) return id;

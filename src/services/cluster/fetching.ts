@@ -18,7 +18,7 @@ import type { Ownership } from './ownership.ts';
 import type { Publisher } from './publisher.ts';
 import { decodeRecord, splitSections } from './record.ts';
 import type { Replicas } from './replicas.ts';
-import { Offers, receive } from './transfer.ts';
+import { FIRST, Offers, PIECES, receive } from './transfer.ts';
 
 const CALL_MS = 2000;
 /** So often all of what went astray together must be had before some of it is taken. */
@@ -86,8 +86,8 @@ export class Fetching {
     kernel.catchUp();
     if (!kernel.has(id)) return this.#elsewhere(id);
     const root = rootOfFamily(this.#core.space, kernel.open(id));
-    if (this.#isOwnReplica(root)) return this.#copy(id);
-    if (!this.#owns(root)) return head['copy'] === true ? this.#copy(id) : this.#elsewhere(id);
+    if (this.#isOwnReplica(root)) return this.#copy(id, head);
+    if (!this.#owns(root)) return head['copy'] === true ? this.#copy(id, head) : this.#elsewhere(id);
     const roots = [root];
     const prefetch = prefetchIn(head);
     if (prefetch.more > 0) this.#reachable(roots, prefetch);
@@ -106,7 +106,7 @@ export class Fetching {
       ids.push(...members);
       facts.push(family === undefined ? { root: each.id, objects: members.length } : { ...logFacts(family), objects: members.length });
     }
-    return this.offers.offer(ids, { node: this.#core.id, families: facts });
+    return this.offers.offer(ids, { node: this.#core.id, families: facts }, head);
   }
 
   #owns({ id, kind }: Handle): boolean {
@@ -139,15 +139,13 @@ export class Fetching {
   }
 
   /** A replica, for who cannot reach its owner. */
-  #copy(id: ObjectId): Uint8Array {
+  #copy(id: ObjectId, asked: Head): Uint8Array {
     const { table, space } = this.#core;
     const family = table.byMember.get(id);
     if (family === undefined || family.astray) return this.#elsewhere(id);
     const members = [...family.members].filter((each) => space.kernel.has(each));
-    return this.offers.offer(members, {
-      node: this.#core.id,
-      families: [{ ...logFacts(family), objects: members.length, owner: family.owner }],
-    });
+    const facts = { node: this.#core.id, families: [{ ...logFacts(family), objects: members.length, owner: family.owner }] };
+    return this.offers.offer(members, facts, asked);
   }
 
   #elsewhere(id: ObjectId): Uint8Array {
@@ -171,7 +169,10 @@ export class Fetching {
     if (family?.astray === true) return say({ node, here: false });
     if (family !== undefined && family.role !== 'owner')
       return say({ node, here: true, copy: true, owner: family.owner, epoch: family.epoch, group: family.group });
-    if (said.head['fetch'] !== true) return say({ node, here: true, owned: true, ...this.#sizeOf(h) });
+    const size = this.#sizeOf(h);
+    // Who asks all waits for an answer for a short time only: what is large is asked for when it is known where it is.
+    const isLarge = size.bytes > FIRST && said.head['pieces'] === true;
+    if (said.head['fetch'] !== true || isLarge) return say({ node, here: true, owned: true, ...size });
     return this.give(said);
   }
 
@@ -278,16 +279,21 @@ export class Fetching {
   async #bring(id: ObjectId, deadline: number, prefetch: Prefetch): Promise<boolean> {
     let node = this.#known.get(id);
     let refused: TwzError | undefined;
+    let pieces: Head = PIECES;
     for (let tries = 0; tries < 8; tries++) {
       try {
         if (node === undefined) {
-          const found = await this.#ask(id, { fetch: true, ...prefetch }, deadline);
+          const found = await this.#ask(id, { fetch: true, ...PIECES, ...prefetch }, deadline);
           if (found === undefined) break;
+          if (found.said.head['families'] === undefined) {
+            node = found.node;
+            continue;
+          }
           await this.#take(id, found.node, found.said, deadline);
           return true;
         }
         const ms = left(this.#core, deadline, 'bringing an object');
-        const answer = await this.#core.call(node, { do: 'fetch', id, ms, ...prefetch }, deadline);
+        const answer = await this.#core.call(node, { do: 'fetch', id, ms, ...pieces, ...prefetch }, deadline);
         const { moved } = answer.head;
         if (moved === undefined) {
           await this.#take(id, node, answer, deadline);
@@ -297,6 +303,11 @@ export class Fetching {
         this.#known.delete(id);
         node = typeof moved === 'string' && isId(moved) && moved !== node ? moved : undefined;
       } catch (error) {
+        if (isTwzError(error, 'Stale') && pieces === PIECES) {
+          // It changed while it was sent: it is copied there first.
+          pieces = {};
+          continue;
+        }
         if (!isTwzError(error, 'Unreachable')) throw error;
         this.#known.delete(id);
         refused = error;

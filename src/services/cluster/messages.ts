@@ -25,12 +25,24 @@ export function strange(reason: string): TwzError {
 }
 
 export function say(head: Head, body: Uint8Array = NOTHING): Uint8Array {
+  const { message, body: room } = sayRoom(head, body.length);
+  room.set(body);
+  return message;
+}
+
+/** A message whose body is written to its place. */
+export function sayRoom(head: Head, length: number): { readonly message: Uint8Array; readonly body: Uint8Array } {
   const text = encoder.encode(JSON.stringify(head));
-  const bytes = new Uint8Array(4 + text.length + body.length);
-  new DataView(bytes.buffer).setUint32(0, text.length, true);
-  bytes.set(text, 4);
-  bytes.set(body, 4 + text.length);
-  return bytes;
+  const message = new Uint8Array(4 + text.length + length);
+  new DataView(message.buffer).setUint32(0, text.length, true);
+  message.set(text, 4);
+  return { message, body: message.subarray(4 + text.length) };
+}
+
+/** The same message with another head of the same length. */
+export function sayAgain(message: Uint8Array, head: Head): Uint8Array {
+  message.set(encoder.encode(JSON.stringify(head)), 4);
+  return message;
 }
 
 export function hear(bytes: Uint8Array): Said {

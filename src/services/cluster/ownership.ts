@@ -11,13 +11,13 @@ import { TwzError, isTwzError } from '../../abi/errors.ts';
 import { KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import type { Handle } from '../../kernel/object.ts';
-import { sectionOf, setReplica } from '../../kernel/sections.ts';
+import { sectionsOf, setReplica } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import { putInChunks } from './chunks.ts';
 import { left, Turns, type Core } from './core.ts';
 import { factsOf, Family, partnersOf, rootOfFamily } from './families.ts';
 import type { Publisher } from './publisher.ts';
-import { decodeRecord, encodeRecord, joinSections, RECORD_KIND } from './record.ts';
+import { decodeRecord, encodeRecord, RECORD_KIND } from './record.ts';
 import type { Replicas } from './replicas.ts';
 import { numberIn, say, type Said } from './messages.ts';
 
@@ -98,8 +98,8 @@ export class Ownership {
       if (family.role !== 'owner') return;
       if (!this.#publisher.idle) continue;
       const { seq, hash, group, epoch, met } = family;
-      const sections = [...family.members].filter((each) => kernel.has(each)).map((each) => sectionOf(kernel.open(each)));
-      const body = await putInChunks(this.#core, joinSections(sections), deadline);
+      const members = [...family.members].filter((each) => kernel.has(each)).map((each) => kernel.open(each));
+      const body = await putInChunks(this.#core, sectionsOf(members), deadline);
       const partners = partnersOf(met);
       const record = encodeRecord(kernel.host, { kind: RECORD_KIND.base, epoch, group, owner: id, before: hash, partners, body });
       // Nothing is published meanwhile; what was before is not in it.

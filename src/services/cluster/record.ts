@@ -135,16 +135,19 @@ export function joinSections(sections: readonly Int32Array[]): Uint8Array {
   return bytes;
 }
 
-/** Throws EngineCorrupt. */
+/** They show the bytes where these lie as words do. Throws EngineCorrupt. */
 export function splitSections(bytes: Uint8Array): Int32Array[] {
   const dv = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const sections: Int32Array[] = [];
   for (let at = 0; at < bytes.length;) {
     const length = at + 4 <= bytes.length ? dv.getUint32(at, true) : Infinity;
     if (length % 4 !== 0 || at + 4 + length > bytes.length) throw new TwzError('EngineCorrupt', 'a list of changes is cut off');
-    const words = new Int32Array(length / 4);
-    new Uint8Array(words.buffer).set(bytes.subarray(at + 4, at + 4 + length));
-    sections.push(words);
+    if ((bytes.byteOffset + at) % 4 === 0) sections.push(new Int32Array(bytes.buffer, bytes.byteOffset + at + 4, length / 4));
+    else {
+      const words = new Int32Array(length / 4);
+      new Uint8Array(words.buffer).set(bytes.subarray(at + 4, at + 4 + length));
+      sections.push(words);
+    }
     at += 4 + length;
   }
   return sections;

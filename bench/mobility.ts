@@ -7,11 +7,10 @@ import { closeSync, fdatasyncSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseId, type ObjectId } from '../src/index.ts';
 import type { Cluster } from '../src/services/cluster/cluster.ts';
-import { compare, concurrently, generator, nanoseconds, type Benchmark, type Context, type Side } from './harness.ts';
+import { compare, concurrently, generator, nanoseconds, shuffled, type Benchmark, type Context, type Side } from './harness.ts';
 import { onGround, type Ground } from './ground.ts';
 import { Leaf, Numbers, PIECES } from './mobility-node.ts';
 
-const RECORD = 512;
 const MB = 1e6;
 
 async function counted(cluster: Cluster, name: string): Promise<number> {
@@ -23,12 +22,21 @@ async function counted(cluster: Cluster, name: string): Promise<number> {
 /** Reads of numbers, by their indexes. */
 type Pattern = (count: number) => Iterable<number>;
 
-/** A hundredth of it, in records of 4 KiB that lie anywhere. */
-function* scattered(count: number): Iterable<number> {
+/** Numbers that lie on one of its pages. */
+const ON_PAGE = 512;
+
+/** A number of one of a hundred pages, anywhere. */
+function* pages(count: number): Iterable<number> {
+  const order = shuffled(Math.floor(count / ON_PAGE), 29);
+  for (const page of order.subarray(0, Math.ceil(order.length / 100))) yield page * ON_PAGE + (page % ON_PAGE);
+}
+
+/** A hundredth of its bytes, in records of 4 KiB that begin anywhere: they lie on twice as many pages. */
+function* records(count: number): Iterable<number> {
   const random = generator(29);
-  for (let records = Math.ceil(count / 100 / RECORD); records > 0; records--) {
-    const start = random(count - RECORD);
-    for (let i = 0; i < RECORD; i++) yield start + i;
+  for (let left = Math.ceil(count / 100 / ON_PAGE); left > 0; left--) {
+    const start = random(count - ON_PAGE);
+    for (let i = 0; i < ON_PAGE; i++) yield start + i;
   }
 }
 
@@ -55,9 +63,7 @@ function sum(values: { get(index: number): number }, pattern: Iterable<number>):
   if (words === 0) throw new Error('zeros came');
 }
 
-const byTouch =
-  (ground: Ground, { id, count }: Large, pattern: Pattern) =>
-  (): Promise<Touched> =>
+const byTouch = (ground: Ground, { id, count }: Large, pattern: Pattern): Promise<Touched> =>
     ground.near(async (cluster) => {
       const begun = nanoseconds();
       using paged = await cluster.paged(id);
@@ -65,9 +71,7 @@ const byTouch =
       return { ms: (nanoseconds() - begun) / 1e6, bytes: await counted(cluster, 'pagedBytes') };
     });
 
-const whole =
-  (ground: Ground, { id, count }: Large, pattern: Pattern) =>
-  (): Promise<Touched> =>
+const whole = (ground: Ground, { id, count }: Large, pattern: Pattern): Promise<Touched> =>
     ground.near(async (cluster) => {
       const begun = nanoseconds();
       await cluster.bring(id);
@@ -81,20 +85,22 @@ async function touching(context: Context, ground: Ground): Promise<void> {
   const id = parseId(await far.do('numbers', count, 'noise'));
   const large: Large = { id, count, bytes: count * 8 };
   const size = `${Math.round(large.bytes / MB)} MB`;
-  for (const [name, pattern] of [
-    ['anywhere, 4 KiB each', scattered],
-    ['in order', inOrder],
-  ] as const) {
+  const patterns: readonly (readonly [string, Pattern, limit?: number])[] = [
+    ['a page in a hundred', pages, 2],
+    ['one range', inOrder, 2],
+    ['records of 4 KiB that lie on two pages each', records],
+  ];
+  for (const [name, pattern, limit] of context.quick ? patterns.slice(0, 1) : patterns) {
     const sides = (figure: (touched: Touched) => number): readonly [Side, Side] => [
-      { name: 'by touch', measure: async () => figure(await byTouch(ground, large, pattern)()) },
-      { name: 'fetched whole', measure: async () => figure(await whole(ground, large, pattern)()) },
+      { name: 'by touch', measure: async () => figure(await byTouch(ground, large, pattern)) },
+      { name: 'fetched whole', measure: async () => figure(await whole(ground, large, pattern)) },
     ];
     const [ours, other] = sides(({ bytes }) => (bytes / large.bytes) * 100);
     const peers = [{ side: other, reference: true as const }];
-    await compare(context, 'touch', { name: `moved for 1% of ${size}, ${name}`, unit: '%', better: 'lower', ours, peers, limit: 2 });
+    await compare(context, 'touch', { name: `moved for 1% of ${size}: ${name}`, unit: '%', better: 'lower', ours, peers, ...(limit === undefined ? {} : { limit }) });
     const [oursMs, otherMs] = sides(({ ms }) => ms);
     await compare(context, 'touch', {
-      name: `reading 1% of ${size}, ${name}`,
+      name: `reading 1% of ${size}: ${name}`,
       unit: 'ms',
       better: 'lower',
       ours: oursMs,
@@ -107,7 +113,7 @@ export const touch: Benchmark = {
   name: 'touch',
   about: 'a hundredth of a large object that is on another node: the bytes that move, and how long it takes, beside fetching it whole',
   run: (context) => {
-    const few = { ...context, rounds: Math.min(context.rounds, 5) };
+    const few = { ...context, rounds: Math.min(context.rounds, 3) };
     return onGround(few, 'touch', (ground) => touching(few, ground));
   },
 };
@@ -139,12 +145,13 @@ async function prefetching(context: Context, ground: Ground): Promise<void> {
   const hops = context.size(1000, 20);
   const roundTrip = context.size(10, 1);
   const port = await ground.through(roundTrip);
-  for (const [name, length, every] of [
+  const lists: readonly (readonly [string, length: number, every: number])[] = [
     ['a list', hops, 0],
     ['the first part of a list twice as long', 2 * hops, 0],
     ['a list, something else beside each fourth', hops, 4],
     ['a list, something else beside each', hops, 1],
-  ] as const) {
+  ];
+  for (const [name, length, every] of context.quick ? lists.slice(0, 1) : lists) {
     const id = parseId(await far.do('list', length, every));
     const side = (what: string, prefetch: boolean, figure: (walk: Walk) => number): Side => ({
       name: what,

@@ -29,7 +29,7 @@ async function reusing(context: Context, ground: Ground): Promise<void> {
   await makeBucket(client);
   for (const { nodes, writes, reads } of context.quick ? CELLS.slice(1, 2) : CELLS) {
     const parties = await Promise.all(Array.from({ length: context.quick ? 1 : nodes }, (_, n) => ground.far(n)));
-    const turns = context.size(Math.max(20, Math.ceil(2000 / (writes + reads))) , 2);
+    const turns = context.size(Math.max(20, Math.ceil(200 / (writes + reads))), 2);
     const key = `${nodes}-${writes}-${reads}`;
     await makeKey(client, `get-${key}`);
     await makeKey(client, `watched-${key}`);

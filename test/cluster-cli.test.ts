@@ -127,7 +127,8 @@ test('G16 three commands join three nodes, which see each other, know where obje
   const { id } = made.object(leaf);
   made.close();
 
-  const alice = stay('join', 'a.twz', '--dev', '--name', 'alice', '--no-runs', '--metrics', '0', '--json');
+  const more = ['--cache', '64MiB', '--speed', '2', '--lease', '4000', '--no-prefetch', '--replicas', '1'];
+  const alice = stay('join', 'a.twz', '--dev', '--name', 'alice', '--no-runs', '--metrics', '0', '--json', ...more);
   const first = JSON.parse((await alice.said(/^\{"joined".*$/m))[0]) as {
     readonly joined: { readonly id: string; readonly version: string };
     readonly metrics: number;
@@ -205,6 +206,29 @@ test('G16 three commands join three nodes, which see each other, know where obje
   assert.deepEqual([owned.owner, owned.kept, owned.here?.role], [carolId, 'all', 'copy']);
   assert.ok(owned.epoch > copied.epoch);
   assert.match(twz('where', id).out, /^owner +node-[0-9a-f]{8} \([0-9a-f]{32}\)\ncopy +alice .*\nengine +has all of it, epoch \d+$/m);
+
+  // Why runs were where they were; where one would be; asked of a program while it goes on.
+  assert.equal(twz('plan', 'alice').out, 'alice has asked for no run yet\n');
+  assert.match(twz('plan', 'a.twz', '/leaf').out, /^run at (alice|node-\w+): .*\n(.*\n)*\* (alice|node-\w+): /);
+  refused(twz('plan', 'alice', 'f'.repeat(32)), 3, /ObjectMissing/);
+  refused(twz('plan', 'alice', '/leaf'), 3, /InvalidArgument .*no ID/);
+  const read = (leaf: { readonly n: number }): number => leaf.n;
+  assert.equal(await cluster.run(read, mine), 8);
+  await assert.rejects(
+    cluster.run(() => {
+      throw new Error('no');
+    }),
+    (error: unknown) => isTwzError(error, 'RunFailed'),
+  );
+  const planned = JSON.parse((await stay('plan', 'c.twz', '--json').said(/^\{"node".*$/m))[0]) as {
+    readonly node: string;
+    readonly runs: readonly { readonly place: string; readonly code: string; readonly took: number; readonly failed: boolean }[];
+  };
+  assert.deepEqual([planned.node, planned.runs.length], [carolId, 2]);
+  assert.ok(planned.runs.every(({ place, took }) => place === carolId && took >= 0));
+  const again = stay('plan', carolId ?? '', '-n', '1', '--code', planned.runs[1]?.code ?? '', id);
+  await again.said(/^run at node-[0-9a-f]{8}: .*; its data was used once before\n/m);
+  await stay('plan', 'c.twz', '-n', '1').said(/^\d.* ago: took .*; code [0-9a-f]{32}\nrun at node-[0-9a-f]{8}: /m);
 
   const metrics = await get(first.metrics, '/metrics?x');
   assert.equal(metrics.status, 200);
@@ -316,6 +340,11 @@ test('G16 what is wrong is said by name: no server, one that is too old, flags t
   refused(twz('join', 'a.twz', '--space', './b.twz'), 2, /expected a name of a-z/);
   refused(twz('join', 'a.twz', '--name', 'a b'), 2, /expected letters/);
   refused(twz('join', 'a.twz', '--metrics', '65536'), 2, /expected a port/);
+  refused(twz('join', 'a.twz', '--cache', '5MB'), 2, /expected bytes, or a number of KiB/);
+  refused(twz('join', 'a.twz', '--speed', '0'), 2, /expected a number above 0/);
+  refused(twz('join', 'a.twz', '--replicas', '9'), 2, /expected a number from 1 to 5/);
+  refused(twz('plan', 'missing'), 3, /EngineLost/);
+  refused(twz('plan', '-n', '0'), 2, /expected a number from 1 to 50/);
   refused(twz('nodes', '--servers', 'a,,b'), 2, /expected addresses/);
   refused(twz('nodes', '--seed', 'x', '--creds', 'y'), 2, /one of them/);
   refused(twz('nodes', '--creds', 'missing'), 3, /FileMissing .*there is no file missing/);

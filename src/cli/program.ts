@@ -23,6 +23,7 @@ const GROUPS: readonly { readonly names: readonly string[]; readonly load: () =>
   { names: ['key', 'ctx', 'cap'], load: async () => (await import('./commands/security.ts')).addSecurityCommands },
   { names: ['serve'], load: async () => (await import('./commands/serve.ts')).addServeCommand },
   { names: ['join', 'nodes', 'where'], load: async () => (await import('./commands/cluster.ts')).addClusterCommands },
+  { names: ['plan'], load: async () => (await import('./commands/plan.ts')).addPlanCommand },
   { names: ['files'], load: async () => (await import('./commands/files.ts')).addFileCommands },
   { names: ['sql'], load: async () => (await import('./commands/sql.ts')).addSqlCommand },
   { names: ['sdk', 'build', 'install'], load: async () => (await import('./commands/sdk.ts')).addSdkCommands },

@@ -1,4 +1,4 @@
-/** Commands of a space that many machines share: join, nodes, where. docs/cli.md, "Many machines". */
+/** Commands of a space that many machines share: join, nodes, where; plan.ts has plan. docs/cli.md, "Many machines". */
 import { InvalidArgumentError, type Command } from 'commander';
 import { isId, parseId, type ObjectId } from '../../abi/id.ts';
 import { isTwzError, TwzError } from '../../abi/errors.ts';
@@ -19,6 +19,11 @@ export function addClusterCommands(program: Command): void {
   reaching(program.command('join [dir]').description('make a space a node of a space that many machines share, until it is stopped'))
     .option('--name <name>', 'what people call this node', word)
     .option('--no-runs', 'functions of other nodes do not run here')
+    .option('--cache <bytes>', 'room that copies of what other nodes own may take, as 512MiB (default: as much as there is)', bytes)
+    .option('--no-prefetch', 'what an object refers to does not come along with it')
+    .option('--speed <times>', 'how fast functions of other nodes run here, against those nodes (default: 1)', positive)
+    .option('--lease <ms>', 'milliseconds after its last sign that this node counts as gone (default: 4000)', positive)
+    .option('--replicas <count>', 'copies that the servers keep of what is stored, where this node is the first (default: 1)', replicas)
     .option('--metrics <port>', 'serve /metrics and /status on 127.0.0.1', port)
     .option('--dev', 'start a nats-server on this machine, unless one serves there')
     .option('--store <dir>', "where that server keeps what it stores (default: the space's directory with .server behind it)")
@@ -33,7 +38,7 @@ export function addClusterCommands(program: Command): void {
 
 // --- how the engine is reached ------------------------------------------------------------------------------------------------------
 
-interface Reaching {
+export interface Reaching {
   readonly servers?: readonly string[];
   readonly space?: string;
   readonly seed?: string;
@@ -43,9 +48,9 @@ interface Reaching {
 
 const DEFAULT_SERVER = 'nats://127.0.0.1:4222';
 const CONNECT_MS = 5000;
-const ASK_MS = 2000;
+export const ASK_MS = 2000;
 
-function reaching(command: Command): Command {
+export function reaching(command: Command): Command {
   return command
     .option('--servers <urls>', `NATS servers, with commas between (default: TWZ_SERVERS, else ${DEFAULT_SERVER})`, list)
     .option('--space <name>', 'name of the space that the nodes form (default: twizzler)', spaceName)
@@ -77,6 +82,25 @@ function port(text: string): number {
   return n;
 }
 
+const SIZE = /^(\d+(?:\.\d+)?) ?(B|KiB|MiB|GiB|TiB)?$/;
+
+function bytes(text: string): number {
+  const [, number, unit = 'B'] = SIZE.exec(text) ?? [];
+  if (number === undefined) throw new InvalidArgumentError('expected bytes, or a number of KiB, MiB, GiB or TiB, as 512MiB.');
+  return Math.round(Number(number) * 1024 ** ['B', 'KiB', 'MiB', 'GiB', 'TiB'].indexOf(unit));
+}
+
+function positive(text: string): number {
+  const n = Number(text);
+  if (!/^\d+(\.\d+)?$/.test(text) || n <= 0) throw new InvalidArgumentError('expected a number above 0.');
+  return n;
+}
+
+function replicas(text: string): number {
+  if (!/^[1-5]$/.test(text)) throw new InvalidArgumentError('expected a number from 1 to 5.');
+  return Number(text);
+}
+
 function secret(file: string): string {
   const bytes = fileBytes(file);
   if (bytes === undefined) throw new TwzError('FileMissing', `there is no file ${file}`, { path: file });
@@ -95,7 +119,7 @@ function engineOptions({ servers, space, seed, creds }: Reaching): EngineOptions
   };
 }
 
-async function withEngine<T>(options: Reaching, use: (engine: Engine) => Promise<T>): Promise<T> {
+export async function withEngine<T>(options: Reaching, use: (engine: Engine) => Promise<T>): Promise<T> {
   const { connectNats } = await import('../../services/cluster/nats.ts');
   const engine = await connectNats({ ...engineOptions(options), name: 'twz' });
   try {
@@ -110,6 +134,11 @@ async function withEngine<T>(options: Reaching, use: (engine: Engine) => Promise
 interface JoinFlags extends Reaching {
   readonly name?: string;
   readonly runs: boolean;
+  readonly prefetch: boolean;
+  readonly cache?: number;
+  readonly speed?: number;
+  readonly lease?: number;
+  readonly replicas?: number;
   readonly metrics?: number;
   readonly dev?: boolean;
   readonly store?: string;
@@ -142,9 +171,18 @@ async function beNode(
   server: RunningServer | undefined,
   stopped: Promise<'stopped'>,
 ): Promise<void> {
-  const { name, runs, metrics, json = false } = flags;
+  const { name, runs, prefetch, cache, speed, lease, replicas: copies, metrics, json = false } = flags;
   const { join: joinSpace } = await import('../../services/cluster/cluster.ts');
-  const joinOptions: JoinOptions = { ...options, runs, ...(name === undefined ? {} : { name }) };
+  const joinOptions: JoinOptions = {
+    ...options,
+    runs,
+    prefetch,
+    ...(name === undefined ? {} : { name }),
+    ...(cache === undefined ? {} : { cacheBytes: cache }),
+    ...(speed === undefined ? {} : { speed }),
+    ...(lease === undefined ? {} : { lease }),
+    ...(copies === undefined ? {} : { replicas: copies }),
+  };
   await using cluster = await joinSpace(space, joinOptions);
   const watched = metrics === undefined ? undefined : await serveMetrics(cluster, metrics);
   // Nothing else may keep the process while the connection is lost.

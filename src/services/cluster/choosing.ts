@@ -57,6 +57,22 @@ export interface Ended {
   readonly failed: boolean;
 }
 
+/** A run that was. */
+export interface PastRun extends Explained {
+  /** When it was asked for, in milliseconds since 1970. */
+  readonly at: number;
+  /** Milliseconds that it took in all; undefined while it runs. */
+  readonly took: number | undefined;
+  readonly failed: boolean;
+}
+
+interface Kept {
+  readonly plan: Plan;
+  readonly at: number;
+  took: number | undefined;
+  failed: boolean;
+}
+
 export class Chooser {
   readonly #agent: AgentContact;
   readonly #here: string;
@@ -70,7 +86,7 @@ export class Chooser {
   readonly #copies = new Map<string, Map<string, number>>();
   #nodes: readonly NodeInfo[] = [];
   #nodesAt = -Infinity;
-  readonly #plans: Plan[] = [];
+  readonly #runs: Kept[] = [];
 
   constructor(agent: AgentContact, here: string) {
     this.#agent = agent;
@@ -132,8 +148,6 @@ export class Chooser {
       ...(wish.at === undefined ? {} : { at: wish.at }),
       ...(wish.force === undefined ? {} : { force: wish.force }),
     });
-    this.#plans.push(plan);
-    if (this.#plans.length > PLANS_MAX) this.#plans.shift();
     return plan;
   }
 
@@ -150,13 +164,18 @@ export class Chooser {
     return copies;
   }
 
-  started(plan: Plan): void {
+  /** `at`: milliseconds since 1970. */
+  started(plan: Plan, at: number): void {
+    this.#runs.push({ plan, at, took: undefined, failed: false });
+    if (this.#runs.length > PLANS_MAX) this.#runs.shift();
     this.#planner.started(plan);
   }
 
   finished(plan: Plan, { took, ran, result, stored, failed }: Ended): void {
     const { place } = plan.choice;
     const now = clock.now() * 1000;
+    const kept = this.#runs.find((each) => each.plan === plan);
+    if (kept !== undefined) Object.assign(kept, { took, failed });
     if (failed) {
       this.#planner.finished(plan, { now, took: took * 1000, failed });
       return;
@@ -194,6 +213,12 @@ export class Chooser {
 
   /** Those made lately, oldest first. */
   get plans(): readonly Explained[] {
-    return this.#plans.map((plan) => this.#planner.explain(plan));
+    return this.#runs.map(({ plan }) => this.#planner.explain(plan));
+  }
+
+  /** The last of them, the newest first. */
+  past(count: number): PastRun[] {
+    const runs = this.#runs.slice(-count).toReversed();
+    return runs.map(({ plan, at, took, failed }) => ({ ...this.#planner.explain(plan), at, took, failed }));
   }
 }

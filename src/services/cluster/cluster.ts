@@ -23,6 +23,7 @@ import { fromThread, heard, numberIn, say, type Head, type Said } from './messag
 import { connectNats } from './nats.ts';
 import type { NodeInfo } from './node.ts';
 import type { Explained, Force, Plan } from './planner.ts';
+import { answerPlans } from './plans.ts';
 import { toHex } from './record.ts';
 import { codeObject, Runner, sourceOf } from './runner.ts';
 import { becomeNode } from './sole.ts';
@@ -125,6 +126,7 @@ export class Cluster {
     this.#patience = parts.patience;
     this.#runner = new Runner(parts.space);
     this.#chooser = new Chooser(parts.agent, this.id);
+    answerPlans(parts.engine, this, this.#chooser);
     this.#conventions = new Conventions({
       id: this.id,
       space: parts.space,
@@ -176,7 +178,7 @@ export class Cluster {
   async #ran(plan: Plan, activation: string, code: ObjectId, given: readonly unknown[], values: Uint8Array, ms: number): Promise<unknown> {
     const { space } = this;
     const { place, uses } = plan.choice;
-    this.#chooser.started(plan);
+    this.#chooser.started(plan, this.space.kernel.host.time());
     const began = clock.now();
     const ended = { took: 0, ran: 0, result: 0, stored: [] as readonly ObjectId[], failed: true };
     try {

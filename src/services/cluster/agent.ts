@@ -234,6 +234,7 @@ export function factsOf(node: ClusterNode): Readonly<Record<string, number | str
     pagedBytes: node.ranges.bytes,
     pagedQuestions: node.ranges.asked,
     sentBytes: fetching.offers.sent,
+    savedBytes: fetching.offers.saved + fetching.receiving.saved,
     finds: fetching.finds,
     redirects: fetching.redirects,
     published: publisher.records,

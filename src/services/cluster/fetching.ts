@@ -18,7 +18,7 @@ import type { Ownership } from './ownership.ts';
 import type { Publisher } from './publisher.ts';
 import { decodeRecord, splitSections } from './record.ts';
 import type { Replicas } from './replicas.ts';
-import { FIRST, Offers, PIECES, receive } from './transfer.ts';
+import { FIRST, Offers, PIECES, Receiving } from './transfer.ts';
 
 const CALL_MS = 2000;
 /** So often all of what went astray together must be had before some of it is taken. */
@@ -48,6 +48,7 @@ export class Fetching {
   readonly #known = new Map<ObjectId, string>();
   readonly #bringing = new Map<ObjectId, Promise<boolean>>();
   readonly offers: Offers;
+  readonly receiving: Receiving;
   readonly arrivals: Arrivals;
   /** Families that are to be got anew, and who waits for each. */
   readonly #reloading = new Map<Family, (() => void)[]>();
@@ -74,6 +75,7 @@ export class Fetching {
     this.#replicas = replicas;
     this.#others = others;
     this.offers = new Offers(core);
+    this.receiving = new Receiving(core);
     this.arrivals = new Arrivals(core, replicas);
   }
 
@@ -344,7 +346,7 @@ export class Fetching {
   async #take(id: ObjectId, node: string, answer: Said, deadline: number): Promise<void> {
     const { space } = this.#core;
     const families = familiesIn(answer.head, node);
-    const bytes = await receive(this.#core, node, answer, deadline);
+    const bytes = await this.receiving.receive(node, answer, deadline);
     const sections = splitSections(bytes);
     const arrivals: Arrival[] = [];
     const others: Int32Array[] = [];
@@ -519,7 +521,7 @@ export class Fetching {
       if (answer.head['moved'] !== undefined) return undefined;
       const [first] = familiesIn(answer.head, node);
       if (first?.family === undefined || first.root !== id) return undefined;
-      const sections = splitSections(await receive(this.#core, node, answer, deadline));
+      const sections = splitSections(await this.receiving.receive(node, answer, deadline));
       return { family: first.family, sections: sections.slice(0, first.objects) };
     } catch (error) {
       if (!isTwzError(error, 'Unreachable') && !isTwzError(error, 'TimedOut')) throw error;

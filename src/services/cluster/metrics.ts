@@ -43,6 +43,7 @@ const HELP: Readonly<Record<string, string>> = {
   evictedBytes: 'Bytes of those that went.',
   stopped: 'Runs that were not over in time, and ended with their thread.',
   sentBytes: 'Bytes of objects that were given to other nodes.',
+  savedBytes: 'Bytes of objects that neither had to go nor to come, for they were compressed on their way.',
   finds: 'Times that an object was looked for.',
   redirects: 'Times that an object was not where it had been last.',
   published: 'Records that were published to the engine.',

@@ -1,11 +1,13 @@
 /**
  * Data mobility: families that go from node to node as a whole, in one answer or in pieces that are asked for.
  *
- * What is small, or asked for by a node that does not know of pieces, is copied when it is offered, with a hash over all of it. A large
- * object is not: its pieces are copied when they are asked for, as long as it is what it was, and each has a hash of its own.
+ * What is small goes in the answer. Of the rest each piece has a hash of its own, and a large object is not copied when it is offered: its
+ * pieces are, when they are asked for, as long as it is what it was. Who asks tells how fast pieces come; those of a slow link are compressed
+ * where that makes them smaller. A node that does not know of that gets a copy, with a hash over all of it.
  */
 import { TwzError } from '../../abi/errors.ts';
 import type { ObjectId } from '../../abi/id.ts';
+import { compress, expand, PACKED } from '../../host/compress.ts';
 import type { Handle } from '../../kernel/object.ts';
 import { LiveSection, sectionsOf } from '../../kernel/sections.ts';
 import { inWindows, PIECE } from './chunks.ts';
@@ -20,6 +22,16 @@ const LIVE_MIN = 1 << 20;
 const KEEP_MS = 30_000;
 /** Pieces that are under way at a time. */
 const WINDOW = 8;
+/** A link is slow if compressing is so many times as fast. */
+const SLOW = 3;
+/** Bytes a millisecond that compressing is taken to make where it was not measured. */
+const COMPRESSING = 60_000;
+/** What is looked at of a piece, in bytes, and to which part of itself it must shrink to be worth it. */
+const SAMPLE = 8 << 10;
+const SHRINKS = 0.8;
+/** How much a new measurement counts. */
+const NEW = 0.5;
+const NODES_MAX = 1000;
 const NO_HASH = '0'.repeat(64);
 /** Who asks for objects says so where it knows what this is about. */
 export const PIECES = { pieces: true } as const;
@@ -69,7 +81,11 @@ export class Offers {
   readonly #core: Core;
   readonly #offers = new Map<string, Offered>();
   #next = 0;
+  /** Bytes a millisecond. */
+  #compressing = COMPRESSING;
   sent = 0;
+  /** Bytes that did not have to go, for they were compressed. */
+  saved = 0;
 
   constructor(core: Core) {
     this.#core = core;
@@ -79,7 +95,9 @@ export class Offers {
   offer(ids: readonly ObjectId[], facts: Readonly<Record<string, unknown>>, asked: Head): Uint8Array {
     const { kernel } = this.#core.space;
     const handles = ids.map((id) => kernel.open(id));
-    const inPieces = asked['pieces'] === true && handles.some(isLive);
+    let size = 0;
+    for (const h of handles) size += h.size;
+    const inPieces = asked['pieces'] === true && size > FIRST;
     const bytes = inPieces ? undefined : sectionsOf(handles);
     const part = bytes === undefined ? new Whole(inParts(handles)) : copied(bytes);
     const { length } = part;
@@ -108,7 +126,24 @@ export class Offers {
     if (at + PIECE >= part.length) this.#core.clock.timer(KEEP_MS, () => this.#offers.delete(token));
     const { message, body } = sayRoom({ hash: NO_HASH }, Math.min(PIECE, part.length - at));
     part.copy(at, body);
-    return sayAgain(message, { hash: toHex(kernel.host.sha256(body)) });
+    const hash = toHex(kernel.host.sha256(body));
+    const packed = head['packs'] === PACKED && this.#compressing > SLOW * numberIn(head, 'link') ? this.#packed(body) : undefined;
+    return packed === undefined ? sayAgain(message, { hash }) : say({ hash, packed: PACKED }, packed);
+  }
+
+  /** Undefined where it does not become smaller. */
+  #packed(body: Uint8Array): Uint8Array | undefined {
+    const { clock } = this.#core;
+    const middle = Math.max(0, (body.length - SAMPLE) >> 1);
+    const sample = body.subarray(middle, middle + SAMPLE);
+    if (compress(sample).length > SHRINKS * sample.length) return undefined;
+    const begun = clock.now();
+    const packed = compress(body);
+    const took = clock.now() - begun;
+    if (took > 0) this.#compressing += NEW * (body.length / took - this.#compressing);
+    if (packed.length > SHRINKS * body.length) return undefined;
+    this.saved += body.length - packed.length;
+    return packed;
   }
 }
 
@@ -136,26 +171,57 @@ function inParts(handles: readonly Handle[]): Part[] {
   return parts;
 }
 
-/** The rest of what another node has offered. Throws Stale where it has changed there meanwhile. */
-export async function receive(core: Core, node: string, { head, body }: Said, deadline: number): Promise<Uint8Array> {
-  const length = numberIn(head, 'bytes');
-  if (length > 2 ** 31) throw strange(`${length} bytes are too many`);
-  if (body.length === length) return body;
-  const { host } = core.space.kernel;
-  const token = textIn(head, 'token');
-  const pieces = head['pieces'] === true ? PIECES : {};
-  const all = new Uint8Array(length);
-  all.set(body);
-  const starts: number[] = [];
-  for (let at = body.length; at < length; at += PIECE) starts.push(at);
-  await inWindows(starts, WINDOW, async (at) => {
-    left(core, deadline, 'receiving an object');
-    const piece = await core.call(node, { do: 'piece', token, at, ...pieces }, deadline);
-    if (piece.body.length !== Math.min(PIECE, length - at)) throw strange('a piece has another length');
-    if (head['pieces'] === true && toHex(host.sha256(piece.body)) !== textIn(piece.head, 'hash'))
-      throw strange('a piece is not what was sent');
-    all.set(piece.body, at);
-  });
-  if (head['pieces'] !== true && toHex(host.sha256(all)) !== textIn(head, 'hash')) throw strange('what came is not what was offered');
-  return all;
+/** What others have offered. */
+export class Receiving {
+  readonly #core: Core;
+  /** Bytes a millisecond that came from nodes, as they came. */
+  readonly #links = new Map<string, number>();
+  /** Bytes of pieces as they came, and those that did not have to come, for they were compressed. */
+  bytes = 0;
+  saved = 0;
+
+  constructor(core: Core) {
+    this.#core = core;
+  }
+
+  /** The rest of it. Throws Stale where it has changed there meanwhile, EngineCorrupt for what is not what it should be. */
+  async receive(node: string, { head, body }: Said, deadline: number): Promise<Uint8Array> {
+    const core = this.#core;
+    const length = numberIn(head, 'bytes');
+    if (length > 2 ** 31) throw strange(`${length} bytes are too many`);
+    if (body.length === length) return body;
+    const token = textIn(head, 'token');
+    const all = new Uint8Array(length);
+    all.set(body);
+    const starts: number[] = [];
+    for (let at = body.length; at < length; at += PIECE) starts.push(at);
+    const inPieces = head['pieces'] === true;
+    const came = { since: core.clock.now(), bytes: 0 };
+    await inWindows(starts, WINDOW, async (at) => {
+      left(core, deadline, 'receiving an object');
+      const link = this.#links.get(node);
+      const asked = inPieces ? { ...PIECES, ...(link === undefined ? {} : { packs: PACKED, link }) } : {};
+      const piece = await core.call(node, { do: 'piece', token, at, ...asked }, deadline);
+      this.#measure(node, came, piece.body.length);
+      const wanted = Math.min(PIECE, length - at);
+      const bytes = piece.head['packed'] === PACKED ? expand(piece.body, wanted) : piece.body;
+      if (bytes?.length !== wanted) throw strange('a piece has another length');
+      if (inPieces && toHex(core.space.kernel.host.sha256(bytes)) !== textIn(piece.head, 'hash')) throw strange('a piece is not what was sent');
+      this.saved += wanted - piece.body.length;
+      all.set(bytes, at);
+    });
+    if (!inPieces && toHex(core.space.kernel.host.sha256(all)) !== textIn(head, 'hash')) throw strange('what came is not what was offered');
+    return all;
+  }
+
+  /** From the beginning on, all that was under way: fewer bytes come of what is compressed, and they take as long as they take. */
+  #measure(node: string, came: { readonly since: number; bytes: number }, bytes: number): void {
+    this.bytes += bytes;
+    came.bytes += bytes;
+    const took = this.#core.clock.now() - came.since;
+    if (took <= 0) return;
+    const before = this.#links.get(node) ?? came.bytes / took;
+    if (this.#links.size >= NODES_MAX) this.#links.clear();
+    this.#links.set(node, before + NEW * (came.bytes / took - before));
+  }
 }

@@ -1,7 +1,7 @@
 /**
  * A link with a round trip of so many milliseconds between programs on one machine, without any rights: a TCP proxy on loopback that holds
  * every chunk back for half of it, in each direction. Order is kept, and there is no bound on what is under way, so that only the delay
- * is added. It runs on a thread of its own; the last part of each wait is spent in naps, because timers are a millisecond off, and who only
+ * is added. Where the link has a rate, a chunk goes when those before it are over, and who sends more than a part of a second waits. It runs on a thread of its own; the last part of each wait is spent in naps, because timers are a millisecond off, and who only
  * looked at the clock would be in the way of those who are measured.
  */
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
@@ -25,6 +25,8 @@ interface Held {
 interface Way {
   readonly to: Socket;
   readonly held: Held[];
+  /** When the last chunk is over, on a link that has a rate. */
+  over: number;
 }
 
 const active = new Set<Way>();
@@ -68,13 +70,23 @@ function wake(due: number, now: number): void {
   }
 }
 
-function carry(from: Socket, to: Socket, delay: number): void {
-  const way: Way = { to, held: [] };
+/** What is under way on a link that has a rate, in milliseconds; who sends waits while there is more. */
+const UNDER_WAY = 200;
+
+/** `rate`: bytes a millisecond. */
+function carry(from: Socket, to: Socket, delay: number, rate: number): void {
+  const way: Way = { to, held: [], over: 0 };
   const hold = (chunk: Buffer | undefined): void => {
     const now = performance.now();
-    way.held.push({ due: now + delay, chunk });
+    way.over = Math.max(way.over, now) + (chunk?.length ?? 0) / rate;
+    const due = way.over + delay;
+    way.held.push({ due, chunk });
     active.add(way);
-    wake(now + delay, now);
+    wake(due, now);
+    const ahead = way.over - now;
+    if (ahead < UNDER_WAY || from.isPaused()) return;
+    from.pause();
+    setTimeout(() => from.resume(), ahead - UNDER_WAY / 2);
   };
   from.on('data', hold);
   from.once('end', () => hold(undefined));
@@ -87,15 +99,17 @@ function carry(from: Socket, to: Socket, delay: number): void {
 interface Asked {
   readonly port: number;
   readonly roundTrip: number;
+  /** Bytes a millisecond. */
+  readonly rate: number;
 }
 
 /** The thread: opens a way to a port for each message, and says where it begins. */
 function serve(): void {
-  parentPort?.on('message', ({ port, roundTrip }: Asked) => {
+  parentPort?.on('message', ({ port, roundTrip, rate }: Asked) => {
     const server = createServer({ noDelay: true, allowHalfOpen: true }, (near) => {
       const far = connect({ port, host: '127.0.0.1', noDelay: true, allowHalfOpen: true });
-      carry(near, far, roundTrip / 2);
-      carry(far, near, roundTrip / 2);
+      carry(near, far, roundTrip / 2, rate);
+      carry(far, near, roundTrip / 2, rate);
     });
     server.listen(0, '127.0.0.1', () => parentPort?.postMessage((server.address() as AddressInfo).port, []));
   });
@@ -106,10 +120,10 @@ export class Links {
   readonly #thread = new Worker(fileURLToPath(import.meta.url), { workerData: { what: 'links' } });
   #turn: Promise<unknown> = Promise.resolve();
 
-  /** A port of loopback that leads to another one with this round trip; the same port where there is none. */
-  async through(port: number, roundTrip: number): Promise<number> {
-    if (roundTrip === 0) return port;
-    const answered = this.#turn.then(() => this.#ask({ port, roundTrip }));
+  /** A port of loopback that leads to another one with this round trip, and so many megabits a second; the same port where there is neither. */
+  async through(port: number, roundTrip: number, megabits = Infinity): Promise<number> {
+    if (roundTrip === 0 && megabits === Infinity) return port;
+    const answered = this.#turn.then(() => this.#ask({ port, roundTrip, rate: megabits * 125 }));
     this.#turn = answered;
     return answered;
   }

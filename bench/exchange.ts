@@ -31,7 +31,7 @@ async function smallRuns(context: Context, ground: Ground): Promise<void> {
   await ground.near(async (cluster) => {
     const stamp = cluster.reference(id);
     const add = (to: { readonly count: number }, more: number): number => to.count + more;
-    const call = (): Promise<number> => cluster.runWith({ ship: 'code' }, add as never, stamp as never, 5 as never);
+    const call = (): Promise<number> => cluster.runWith({ ship: 'code' }, add, stamp, 5);
     for (let i = 0; i < context.size(2000, 2); i++) await call();
     await compare(context, 'smallrun', {
       name: 'a function sent to an object, warm',
@@ -45,7 +45,8 @@ async function smallRuns(context: Context, ground: Ground): Promise<void> {
 
 export const smallrun: Benchmark = {
   name: 'smallrun',
-  about: 'a small function that runs on another node over loopback, warm, beside one request and its answer of a plain client of the engine',
+  about:
+    'a small function that runs on another node over loopback, warm, beside one request and its answer of a plain client of the engine',
   run: (context) => onGround(context, 'smallrun', (ground) => smallRuns(context, ground)),
 };
 

@@ -80,15 +80,15 @@ export class Ground {
     return this.#far[n] as Far;
   }
 
-  /** The port of the server, behind a link with that round trip in milliseconds. */
-  async through(roundTrip: number): Promise<number> {
-    if (roundTrip === 0) return this.port;
+  /** The port of the server, behind a link with that round trip in milliseconds, and so many megabits a second. */
+  async through(roundTrip: number, megabits = Infinity): Promise<number> {
+    if (roundTrip === 0 && megabits === Infinity) return this.port;
     if (this.#links === undefined) {
       const links = new Links();
       this.#links = links;
       this.#closing.push(() => links.close());
     }
-    return this.#links.through(this.port, roundTrip);
+    return this.#links.through(this.port, roundTrip, megabits);
   }
 
   /** Runs with a new node in this process, which has nothing yet. */

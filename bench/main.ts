@@ -24,7 +24,7 @@ import { kv, kvInteger } from './kv.ts';
 import { large } from './large.ts';
 import { load } from './load.ts';
 import { memory } from './memory.ts';
-import { bulk, prefetch, touch } from './mobility.ts';
+import { bulk, packed, prefetch, touch } from './mobility.ts';
 import { open } from './open.ts';
 import { ROOT } from './peers.ts';
 import { paging } from './paging.ts';
@@ -74,6 +74,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   touch,
   prefetch,
   bulk,
+  packed,
   smallrun,
   view,
   reuse,
@@ -224,8 +225,7 @@ export async function main(args: readonly string[], print: (text: string) => voi
   if (values.quick) {
     for (const benchmark of benchmarks) await runHere(benchmark, settings, report);
     await closeGround();
-  }
-  else if (benchmarks.length === 1 && only !== undefined) await runHere(only, settings, report);
+  } else if (benchmarks.length === 1 && only !== undefined) await runHere(only, settings, report);
   else for (const benchmark of benchmarks) await runApart(benchmark, settings, report);
   if (!values.json) print(table(results));
   if (values.markdown) publish(results);

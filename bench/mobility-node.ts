@@ -64,16 +64,13 @@ const TASKS = {
   /** A list of objects; of each `every` one something else hangs that no walk looks at. */
   async list({ space }: Node, count: number, every: number): Promise<ObjectId> {
     let first: Leaf | null = null;
-    for (let at = 0; at < count; ) {
-      const until = Math.min(count, at + 100);
+    for (let at = 0; at < count; at += 100)
       space.relaxed(() => {
-        for (; at < until; at++) {
-          const value = count - 1 - at;
+        for (let value = count - 1 - at; value >= Math.max(0, count - at - 100); value--) {
           const aside = every > 0 && value % every === 0 ? space.create(Leaf, { value: 1 }) : null;
           first = space.create(Leaf, { value, aside, next: first });
         }
       });
-    }
     if (first === null) throw new Error('no list');
     return objectOf(first).id;
   },
@@ -108,7 +105,6 @@ const TASKS = {
   },
 
   turns: ({ space, cluster, server }: Node, asked: TurnsAsked) => turnsOf(space, cluster, server, asked),
-
 };
 
 export type Tasks = typeof TASKS;

@@ -64,20 +64,20 @@ function sum(values: { get(index: number): number }, pattern: Iterable<number>):
 }
 
 const byTouch = (ground: Ground, { id, count }: Large, pattern: Pattern): Promise<Touched> =>
-    ground.near(async (cluster) => {
-      const begun = nanoseconds();
-      using paged = await cluster.paged(id);
-      paged.read(() => sum(paged.root(Numbers).values, pattern(count)), 60_000);
-      return { ms: (nanoseconds() - begun) / 1e6, bytes: await counted(cluster, 'pagedBytes') };
-    });
+  ground.near(async (cluster) => {
+    const begun = nanoseconds();
+    using paged = await cluster.paged(id);
+    paged.read(() => sum(paged.root(Numbers).values, pattern(count)), 60_000);
+    return { ms: (nanoseconds() - begun) / 1e6, bytes: await counted(cluster, 'pagedBytes') };
+  });
 
 const whole = (ground: Ground, { id, count }: Large, pattern: Pattern): Promise<Touched> =>
-    ground.near(async (cluster) => {
-      const begun = nanoseconds();
-      await cluster.bring(id);
-      sum(cluster.space.get(id, Numbers).values, pattern(count));
-      return { ms: (nanoseconds() - begun) / 1e6, bytes: await counted(cluster, 'fetchedBytes') };
-    });
+  ground.near(async (cluster) => {
+    const begun = nanoseconds();
+    await cluster.bring(id);
+    sum(cluster.space.get(id, Numbers).values, pattern(count));
+    return { ms: (nanoseconds() - begun) / 1e6, bytes: await counted(cluster, 'fetchedBytes') };
+  });
 
 async function touching(context: Context, ground: Ground): Promise<void> {
   const far = await ground.far();
@@ -97,7 +97,14 @@ async function touching(context: Context, ground: Ground): Promise<void> {
     ];
     const [ours, other] = sides(({ bytes }) => (bytes / large.bytes) * 100);
     const peers = [{ side: other, reference: true as const }];
-    await compare(context, 'touch', { name: `moved for 1% of ${size}: ${name}`, unit: '%', better: 'lower', ours, peers, ...(limit === undefined ? {} : { limit }) });
+    await compare(context, 'touch', {
+      name: `moved for 1% of ${size}: ${name}`,
+      unit: '%',
+      better: 'lower',
+      ours,
+      peers,
+      ...(limit === undefined ? {} : { limit }),
+    });
     const [oursMs, otherMs] = sides(({ ms }) => ms);
     await compare(context, 'touch', {
       name: `reading 1% of ${size}: ${name}`,
@@ -239,4 +246,55 @@ export const bulk: Benchmark = {
   name: 'bulk',
   about: 'a large object from node to node, checked and entered, beside the same bytes in messages of a plain client of the engine',
   run: (context) => onGround(context, 'bulk', (ground) => transferring(context, ground)),
+};
+
+// --- packed -------------------------------------------------------------------------------------------------------------------------
+
+async function packing(context: Context, ground: Ground): Promise<void> {
+  const far = await ground.far();
+  const count = context.size(1_250_000, 80_000);
+  const links: readonly (readonly [string, number])[] = [
+    ['10 Mbit/s', 10],
+    ['100 Mbit/s', 100],
+    ['loopback', Infinity],
+  ];
+  for (const [name, megabits] of context.quick ? links.slice(1, 2) : links) {
+    const ids: string[] = [];
+    for (let i = 0; i < context.rounds + 1; i++) ids.push(await far.do('numbers', count, 'table'));
+    const servers = [`nats://127.0.0.1:${await ground.through(megabits === Infinity ? 0 : 1, megabits)}`];
+    const side = (what: string, cluster: Cluster): Side => {
+      const left = [...ids];
+      const measure = async (): Promise<number> => {
+        const begun = nanoseconds();
+        await cluster.bring(parseId(left.pop() ?? ''), 300_000);
+        return (nanoseconds() - begun) / 1e6;
+      };
+      return { name: what, measure };
+    };
+    await ground.near(
+      (packed) =>
+        ground.near(
+          (plain) =>
+            compare(context, 'packed', {
+              name: `${Math.round((count * 8) / MB)} MB of numbers over ${name}`,
+              unit: 'ms',
+              better: 'lower',
+              ours: side('compressed where that pays', packed),
+              peers: [{ side: side('never compressed', plain), reference: true, target: 1.1 }],
+            }),
+          { servers, compress: false },
+        ),
+      { servers },
+    );
+  }
+}
+
+export const packed: Benchmark = {
+  name: 'packed',
+  about:
+    'an object that shrinks to a quarter, from node to node over links of 10 and 100 Mbit/s and over loopback: with compression, and without',
+  run: (context) => {
+    const few = { ...context, rounds: Math.min(context.rounds, 3) };
+    return onGround(few, 'packed', (ground) => packing(few, ground));
+  },
 };

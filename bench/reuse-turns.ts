@@ -115,17 +115,15 @@ async function keyParty(client: NatsConnection, key: string, watched: boolean): 
 const parties = new Map<string, Promise<Party>>();
 let client: Promise<NatsConnection> | undefined;
 
-export async function turnsOf(
-  space: Space,
-  cluster: Cluster,
-  server: string,
-  { manner, id, writes, reads }: TurnsAsked,
-): Promise<Turned> {
+export async function turnsOf(space: Space, cluster: Cluster, server: string, { manner, id, writes, reads }: TurnsAsked): Promise<Turned> {
   const name = `${manner} ${id}`;
   let known = parties.get(name);
   if (known === undefined) {
     client ??= manner === 'ours' ? undefined : connect({ servers: server });
-    known = client === undefined || manner === 'ours' ? Promise.resolve(ourParty(space, cluster, id)) : keyParty(await client, id, manner === 'watched');
+    known =
+      client === undefined || manner === 'ours'
+        ? Promise.resolve(ourParty(space, cluster, id))
+        : keyParty(await client, id, manner === 'watched');
     parties.set(name, known);
   }
   const party = await known;

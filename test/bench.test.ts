@@ -52,6 +52,7 @@ test('bench lists its benchmarks', () => {
     'touch',
     'prefetch',
     'bulk',
+    'packed',
     'smallrun',
     'view',
     'reuse',

@@ -21,6 +21,9 @@ class Pair {
   readonly #hosts: SimulatedHost[] = [];
   pieces = 0;
   bytes = 0;
+  /** Of the link, in bytes a millisecond of virtual time; and when what is on it is over. */
+  rate = Infinity;
+  #over = 0;
   /** What is asked and answered goes through these. */
   onAsk: (head: Said['head']) => Said['head'] = (head) => head;
   onAnswer: (said: Said, asked: Said['head']) => Said = (said) => said;
@@ -60,6 +63,9 @@ class Pair {
       if (head['do'] === 'piece') {
         this.pieces++;
         this.bytes += said.body.length;
+        const now = node.clock.now();
+        this.#over = Math.max(now, this.#over) + said.body.length / this.rate;
+        await node.pause(this.#over - now);
       }
       return said;
     };
@@ -103,7 +109,7 @@ test('G2 pieces are compressed on a slow link where that makes them smaller, and
   assert.ok(pair.bytes > BYTES, `${pair.bytes} bytes over a fast link`);
   assert.equal(bob.fetching.receiving.saved, 0);
 
-  pair.engines.delay('bob', 200);
+  pair.rate = 1250;
   // How slow it is, is seen as it is used.
   await bring();
   await bring();

@@ -21,6 +21,7 @@ export function addClusterCommands(program: Command): void {
     .option('--no-runs', 'functions of other nodes do not run here')
     .option('--cache <bytes>', 'room that copies of what other nodes own may take, as 512MiB (default: as much as there is)', bytes)
     .option('--no-prefetch', 'what an object refers to does not come along with it')
+    .option('--no-compress', 'objects are never compressed on their way here')
     .option('--speed <times>', 'how fast functions of other nodes run here, against those nodes (default: 1)', positive)
     .option('--lease <ms>', 'milliseconds after its last sign that this node counts as gone (default: 4000)', positive)
     .option('--replicas <count>', 'copies that the servers keep of what is stored, where this node is the first (default: 1)', replicas)
@@ -135,6 +136,7 @@ interface JoinFlags extends Reaching {
   readonly name?: string;
   readonly runs: boolean;
   readonly prefetch: boolean;
+  readonly compress: boolean;
   readonly cache?: number;
   readonly speed?: number;
   readonly lease?: number;
@@ -171,12 +173,13 @@ async function beNode(
   server: RunningServer | undefined,
   stopped: Promise<'stopped'>,
 ): Promise<void> {
-  const { name, runs, prefetch, cache, speed, lease, replicas: copies, metrics, json = false } = flags;
+  const { name, runs, prefetch, compress, cache, speed, lease, replicas: copies, metrics, json = false } = flags;
   const { join: joinSpace } = await import('../../services/cluster/cluster.ts');
   const joinOptions: JoinOptions = {
     ...options,
     runs,
     prefetch,
+    compress,
     ...(name === undefined ? {} : { name }),
     ...(cache === undefined ? {} : { cacheBytes: cache }),
     ...(speed === undefined ? {} : { speed }),

@@ -61,7 +61,8 @@ function named(node: string | undefined, references: readonly string[], known: r
   if (found === undefined) return inDirectory(node ?? spaceDirectory({}), references);
   const ids = references.map((each) => {
     const id = idOf(each);
-    if (id === undefined) throw new TwzError('InvalidArgument', `${printable(each)} is no ID: names are looked up in the space of a directory`);
+    if (id === undefined)
+      throw new TwzError('InvalidArgument', `${printable(each)} is no ID: names are looked up in the space of a directory`);
     return id;
   });
   return { node: found.id, ids };

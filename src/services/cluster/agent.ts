@@ -42,6 +42,7 @@ export interface AgentStart {
   readonly speed: number;
   readonly cacheBytes: number | undefined;
   readonly prefetch: boolean;
+  readonly compress: boolean;
 }
 
 /** What threads ask their agent. */
@@ -72,11 +73,12 @@ async function main(): Promise<void> {
   const start = data as AgentStart;
   const space = open(start.directory, { create: false, host: chooseHost(() => undefined) });
   const engine = await connectNats(start.engine);
-  const { name, lease, runs, speed, cacheBytes } = start;
+  const { name, lease, runs, speed, cacheBytes, compress } = start;
   const node = new ClusterNode(space, engine, {
     name,
     runs,
     speed,
+    compress,
     ...(lease === undefined ? {} : { lease }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   });

@@ -58,6 +58,8 @@ export interface JoinOptions extends Omit<EngineOptions, 'space' | 'name'> {
   readonly cacheBytes?: number;
   /** Whether what an object refers to comes along with it, as far as that was of use so far (default true). */
   readonly prefetch?: boolean;
+  /** Whether objects are compressed on their way here, where the link is slow and they become smaller (default true). */
+  readonly compress?: boolean;
 }
 
 /** What a function of these parameters is called with: an object may be named by a reference that nobody has followed. */
@@ -481,6 +483,7 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     lease,
     cacheBytes,
     prefetch = true,
+    compress = true,
     ...rest
   } = options;
   if (cacheBytes !== undefined && !(cacheBytes >= 0))
@@ -491,7 +494,17 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
   const near = makeLine();
   // They come in at once, even while this thread blocks.
   if (kernel.live?.sole === true) kernel.welcome();
-  const start: AgentStart = { directory: kernel.directory, engine: engineOptions, name, lease, runs, speed, cacheBytes, prefetch };
+  const start: AgentStart = {
+    directory: kernel.directory,
+    engine: engineOptions,
+    name,
+    lease,
+    runs,
+    speed,
+    cacheBytes,
+    prefetch,
+    compress,
+  };
   const agentThread = startColleague(program('agent'), 'agent', { ...start }, [near.far]);
   const agent = agentOf(new Caller(near.near), space, { patience, prefetch, isBounded: cacheBytes !== undefined });
   try {

@@ -38,6 +38,8 @@ export interface NodeOptions {
   readonly lease?: number;
   /** Bytes that copies of what others own may take here (default: as many as there are). */
   readonly cacheBytes?: number;
+  /** Objects may come compressed (default true). */
+  readonly compress?: boolean;
 }
 
 export interface NodeInfo {
@@ -113,6 +115,7 @@ export class ClusterNode implements Core {
       this.replicas,
       () => this.peers.size - (this.peers.has(this.id) ? 1 : 0),
     );
+    this.fetching.receiving.packs = options.compress !== false;
     this.ranges = new Ranges(this, (id, deadline) => this.fetching.locate(id, deadline));
     this.cache = new ReplicaCache(this, this.replicas, options.cacheBytes);
     this.cache.isThere = (node) => this.peers.has(node);

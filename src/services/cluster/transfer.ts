@@ -176,6 +176,8 @@ export class Receiving {
   readonly #core: Core;
   /** Bytes a millisecond that came from nodes, as they came. */
   readonly #links = new Map<string, number>();
+  /** Pieces may come compressed. */
+  packs = true;
   /** Bytes of pieces as they came, and those that did not have to come, for they were compressed. */
   bytes = 0;
   saved = 0;
@@ -196,17 +198,18 @@ export class Receiving {
     const starts: number[] = [];
     for (let at = body.length; at < length; at += PIECE) starts.push(at);
     const inPieces = head['pieces'] === true;
-    const came = { since: core.clock.now(), bytes: 0 };
+    const came = { since: -1, bytes: 0 };
     await inWindows(starts, WINDOW, async (at) => {
       left(core, deadline, 'receiving an object');
       const link = this.#links.get(node);
-      const asked = inPieces ? { ...PIECES, ...(link === undefined ? {} : { packs: PACKED, link }) } : {};
+      const asked = inPieces ? { ...PIECES, ...(link === undefined || !this.packs ? {} : { packs: PACKED, link }) } : {};
       const piece = await core.call(node, { do: 'piece', token, at, ...asked }, deadline);
       this.#measure(node, came, piece.body.length);
       const wanted = Math.min(PIECE, length - at);
       const bytes = piece.head['packed'] === PACKED ? expand(piece.body, wanted) : piece.body;
       if (bytes?.length !== wanted) throw strange('a piece has another length');
-      if (inPieces && toHex(core.space.kernel.host.sha256(bytes)) !== textIn(piece.head, 'hash')) throw strange('a piece is not what was sent');
+      if (inPieces && toHex(core.space.kernel.host.sha256(bytes)) !== textIn(piece.head, 'hash'))
+        throw strange('a piece is not what was sent');
       this.saved += wanted - piece.body.length;
       all.set(bytes, at);
     });
@@ -214,14 +217,19 @@ export class Receiving {
     return all;
   }
 
-  /** From the beginning on, all that was under way: fewer bytes come of what is compressed, and they take as long as they take. */
-  #measure(node: string, came: { readonly since: number; bytes: number }, bytes: number): void {
+  /** What came since the first piece was here, as it came. That one has waited for who sent it. */
+  #measure(node: string, came: { since: number; bytes: number }, bytes: number): void {
     this.bytes += bytes;
+    const now = this.#core.clock.now();
+    if (came.since < 0) {
+      came.since = now;
+      return;
+    }
     came.bytes += bytes;
-    const took = this.#core.clock.now() - came.since;
+    const took = now - came.since;
     if (took <= 0) return;
-    const before = this.#links.get(node) ?? came.bytes / took;
+    const link = came.bytes / took;
     if (this.#links.size >= NODES_MAX) this.#links.clear();
-    this.#links.set(node, before + NEW * (came.bytes / took - before));
+    this.#links.set(node, link + NEW * ((this.#links.get(node) ?? link) - link));
   }
 }

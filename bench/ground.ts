@@ -55,10 +55,14 @@ export class Ground {
   readonly #far: Far[] = [];
   #links: Links | undefined;
   #plain: NatsConnection | undefined;
+  readonly #isShared: boolean;
+  #near: Cluster | undefined;
   #names = 0;
 
-  constructor(port: number, close: () => Promise<void>) {
+  /** `isShared`: one node of this process does for all who do not say what it is to be like, and is not new to them. */
+  constructor(port: number, close: () => Promise<void>, isShared: boolean) {
     this.port = port;
+    this.#isShared = isShared;
     this.#closing.push(async () => rmSync(this.#directory, { recursive: true, force: true }), close);
   }
 
@@ -92,20 +96,26 @@ export class Ground {
   }
 
   /** Runs with a new node in this process, which has nothing yet. */
-  async near<T>(use: (cluster: Cluster) => Promise<T>, options: Partial<JoinOptions> = {}): Promise<T> {
+  async near<T>(use: (cluster: Cluster) => Promise<T>, options?: Partial<JoinOptions>): Promise<T> {
+    if (this.#near !== undefined && options === undefined) return use(this.#near);
     const name = `near-${++this.#names}`;
     const directory = pathOf(this.#directory, name);
     const space = open(directory);
-    try {
-      const cluster = await join(space, { servers: [this.server], name, runs: false, patience: 120_000, ...options });
-      try {
-        return await use(cluster);
-      } finally {
-        await cluster.leave();
-      }
-    } finally {
+    const cluster = await join(space, { servers: [this.server], name, runs: false, patience: 120_000, ...options });
+    const end = async (): Promise<void> => {
+      await cluster.leave();
       space.close();
       rmSync(directory, { recursive: true, force: true });
+    };
+    if (this.#isShared && options === undefined) {
+      this.#near = cluster;
+      this.#closing.push(end);
+      return use(cluster);
+    }
+    try {
+      return await use(cluster);
+    } finally {
+      await end();
     }
   }
 
@@ -132,7 +142,7 @@ export async function groundOf(context: Context): Promise<Ground | Absent> {
   if (shared !== undefined) return shared;
   const daemon = await natsServer();
   if (isAbsent(daemon)) return daemon;
-  const ground = new Ground(daemon.port, () => daemon.close());
+  const ground = new Ground(daemon.port, () => daemon.close(), context.quick);
   if (context.quick) shared = ground;
   return ground;
 }

@@ -191,8 +191,8 @@ export class LiveSection {
     this.#begin = new Uint8Array(words.buffer);
   }
 
-  /** Are most pages of an object not zero? Looks at some. */
-  static isDense(h: Handle): boolean {
+  /** Which part of the pages of an object is not zero, about: looks at some. */
+  static filled(h: Handle): number {
     if (h.cold) h.warm();
     const pages = h.size / PAGE;
     const step = Math.max(1, pages >> 6);
@@ -201,7 +201,7 @@ export class LiveSection {
       looked++;
       if (linesIn(h.words, page) >= FULL) filled++;
     }
-    return filled >= 0.9 * looked;
+    return filled / looked;
   }
 
   get isCurrent(): boolean {

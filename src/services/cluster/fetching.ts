@@ -18,7 +18,7 @@ import type { Ownership } from './ownership.ts';
 import type { Publisher } from './publisher.ts';
 import { decodeRecord, splitSections } from './record.ts';
 import type { Replicas } from './replicas.ts';
-import { FIRST, Offers, PIECES, Receiving } from './transfer.ts';
+import { Offers, PIECES, Receiving, type PieceSizes } from './transfer.ts';
 
 const CALL_MS = 2000;
 /** So often all of what went astray together must be had before some of it is taken. */
@@ -68,14 +68,14 @@ export class Fetching {
   finds = 0;
   redirects = 0;
 
-  constructor(core: Core, ownership: Ownership, publisher: Publisher, replicas: Replicas, others: () => number) {
+  constructor(core: Core, ownership: Ownership, publisher: Publisher, replicas: Replicas, others: () => number, sizes?: PieceSizes) {
     this.#core = core;
     this.#ownership = ownership;
     this.#publisher = publisher;
     this.#replicas = replicas;
     this.#others = others;
-    this.offers = new Offers(core);
-    this.receiving = new Receiving(core);
+    this.offers = new Offers(core, sizes);
+    this.receiving = new Receiving(core, sizes);
     this.arrivals = new Arrivals(core, replicas);
   }
 
@@ -173,7 +173,7 @@ export class Fetching {
       return say({ node, here: true, copy: true, owner: family.owner, epoch: family.epoch, group: family.group });
     const size = this.#sizeOf(h);
     // Who asks all waits for an answer for a short time only: what is large is asked for when it is known where it is.
-    const isLarge = size.bytes > FIRST && said.head['pieces'] === true;
+    const isLarge = size.bytes > this.offers.sizes.first && said.head['pieces'] === true;
     if (said.head['fetch'] !== true || isLarge) return say({ node, here: true, owned: true, ...size });
     return this.give(said);
   }

@@ -24,6 +24,7 @@ import { Publisher } from './publisher.ts';
 import { decodeRecord, NO_HASH, RECORD_KIND, toHex } from './record.ts';
 import { Ranges } from './ranges.ts';
 import { Replicas } from './replicas.ts';
+import type { PieceSizes } from './transfer.ts';
 
 export interface NodeOptions {
   /** What people call it; letters, digits, `-` and `_`. */
@@ -38,6 +39,8 @@ export interface NodeOptions {
   readonly lease?: number;
   /** Bytes that copies of what others own may take here (default: as many as there are). */
   readonly cacheBytes?: number;
+  /** How objects go from node to node, if not as they always do: the same on all nodes. */
+  readonly sizes?: PieceSizes;
   /** Objects may come compressed (default true). */
   readonly compress?: boolean;
 }
@@ -114,6 +117,7 @@ export class ClusterNode implements Core {
       this.publisher,
       this.replicas,
       () => this.peers.size - (this.peers.has(this.id) ? 1 : 0),
+      options.sizes,
     );
     this.fetching.receiving.packs = options.compress !== false;
     this.ranges = new Ranges(this, (id, deadline) => this.fetching.locate(id, deadline));

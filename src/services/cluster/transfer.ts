@@ -15,10 +15,17 @@ import { left, type Core } from './core.ts';
 import { toHex } from './record.ts';
 import { numberIn, say, sayAgain, sayRoom, strange, textIn, type Head, type Said } from './messages.ts';
 
-/** Bytes of pieces that go along with the first answer. */
-export const FIRST = 512 << 10;
-/** Bytes of an object from which on it is not copied before it is asked for. */
-const LIVE_MIN = 1 << 20;
+/** The same on all nodes, in bytes. */
+export interface PieceSizes {
+  /** What goes along with the first answer, at most. */
+  readonly first: number;
+  readonly piece: number;
+  /** From which on an object is not copied before it is asked for, where at least that part of its pages is not zero. */
+  readonly live: number;
+  readonly dense: number;
+}
+
+const SIZES: PieceSizes = { first: 512 << 10, piece: PIECE, live: 1 << 20, dense: 0.9 };
 const KEEP_MS = 30_000;
 /** Pieces that are under way at a time. */
 const WINDOW = 8;
@@ -80,6 +87,7 @@ interface Offered {
 export class Offers {
   readonly #core: Core;
   readonly #offers = new Map<string, Offered>();
+  readonly sizes: PieceSizes;
   #next = 0;
   /** Bytes a millisecond. */
   #compressing = COMPRESSING;
@@ -87,8 +95,9 @@ export class Offers {
   /** Bytes that did not have to go, for they were compressed. */
   saved = 0;
 
-  constructor(core: Core) {
+  constructor(core: Core, sizes = SIZES) {
     this.#core = core;
+    this.sizes = sizes;
   }
 
   /** The answer to who asked for these objects. */
@@ -97,18 +106,18 @@ export class Offers {
     const handles = ids.map((id) => kernel.open(id));
     let size = 0;
     for (const h of handles) size += h.size;
-    const inPieces = asked['pieces'] === true && size > FIRST;
+    const inPieces = asked['pieces'] === true && size > this.sizes.first;
     const bytes = inPieces ? undefined : sectionsOf(handles);
-    const part = bytes === undefined ? new Whole(inParts(handles)) : copied(bytes);
+    const part = bytes === undefined ? new Whole(inParts(handles, this.sizes)) : copied(bytes);
     const { length } = part;
     this.sent += length;
-    if (bytes !== undefined && length <= FIRST) return say({ ...facts, bytes: length }, bytes);
+    if (bytes !== undefined && length <= this.sizes.first) return say({ ...facts, bytes: length }, bytes);
     const now = this.#core.clock.now();
     for (const [token, { until }] of this.#offers) if (until < now) this.#offers.delete(token);
     const token = String(++this.#next);
     this.#offers.set(token, { part, until: now + KEEP_MS });
     if (bytes === undefined) return say({ ...facts, ...PIECES, bytes: length, token });
-    return say({ ...facts, bytes: length, token, hash: toHex(kernel.host.sha256(bytes)) }, bytes.subarray(0, FIRST));
+    return say({ ...facts, bytes: length, token, hash: toHex(kernel.host.sha256(bytes)) }, bytes.subarray(0, this.sizes.first));
   }
 
   piece({ head }: Said): Uint8Array {
@@ -123,8 +132,9 @@ export class Offers {
       this.#offers.delete(token);
       throw new TwzError('Stale', 'what was offered has changed meanwhile');
     }
-    if (at + PIECE >= part.length) this.#core.clock.timer(KEEP_MS, () => this.#offers.delete(token));
-    const { message, body } = sayRoom({ hash: NO_HASH }, Math.min(PIECE, part.length - at));
+    const { piece } = this.sizes;
+    if (at + piece >= part.length) this.#core.clock.timer(KEEP_MS, () => this.#offers.delete(token));
+    const { message, body } = sayRoom({ hash: NO_HASH }, Math.min(piece, part.length - at));
     part.copy(at, body);
     const hash = toHex(kernel.host.sha256(body));
     const packed = head['packs'] === PACKED && this.#compressing > SLOW * numberIn(head, 'link') ? this.#packed(body) : undefined;
@@ -147,12 +157,12 @@ export class Offers {
   }
 }
 
-function isLive(h: Handle): boolean {
-  return h.size >= LIVE_MIN && LiveSection.isDense(h);
+function isLive(h: Handle, { live, dense }: PieceSizes): boolean {
+  return h.size >= live && LiveSection.filled(h) >= dense;
 }
 
 /** What is not large is copied, all that follows each other at once. */
-function inParts(handles: readonly Handle[]): Part[] {
+function inParts(handles: readonly Handle[], sizes: PieceSizes): Part[] {
   const parts: Part[] = [];
   let small: Handle[] = [];
   const copySmall = (): void => {
@@ -160,7 +170,7 @@ function inParts(handles: readonly Handle[]): Part[] {
     small = [];
   };
   for (const h of handles) {
-    if (!isLive(h)) {
+    if (!isLive(h, sizes)) {
       small.push(h);
       continue;
     }
@@ -174,6 +184,7 @@ function inParts(handles: readonly Handle[]): Part[] {
 /** What others have offered. */
 export class Receiving {
   readonly #core: Core;
+  readonly #size: number;
   /** Bytes a millisecond that came from nodes, as they came. */
   readonly #links = new Map<string, number>();
   /** Pieces may come compressed. */
@@ -182,8 +193,9 @@ export class Receiving {
   bytes = 0;
   saved = 0;
 
-  constructor(core: Core) {
+  constructor(core: Core, { piece } = SIZES) {
     this.#core = core;
+    this.#size = piece;
   }
 
   /** The rest of it. Throws Stale where it has changed there meanwhile, EngineCorrupt for what is not what it should be. */
@@ -196,7 +208,7 @@ export class Receiving {
     const all = new Uint8Array(length);
     all.set(body);
     const starts: number[] = [];
-    for (let at = body.length; at < length; at += PIECE) starts.push(at);
+    for (let at = body.length; at < length; at += this.#size) starts.push(at);
     const inPieces = head['pieces'] === true;
     const came = { since: -1, bytes: 0 };
     await inWindows(starts, WINDOW, async (at) => {
@@ -205,7 +217,7 @@ export class Receiving {
       const asked = inPieces ? { ...PIECES, ...(link === undefined || !this.packs ? {} : { packs: PACKED, link }) } : {};
       const piece = await core.call(node, { do: 'piece', token, at, ...asked }, deadline);
       this.#measure(node, came, piece.body.length);
-      const wanted = Math.min(PIECE, length - at);
+      const wanted = Math.min(this.#size, length - at);
       const bytes = piece.head['packed'] === PACKED ? expand(piece.body, wanted) : piece.body;
       if (bytes?.length !== wanted) throw strange('a piece has another length');
       if (inPieces && toHex(core.space.kernel.host.sha256(bytes)) !== textIn(piece.head, 'hash'))

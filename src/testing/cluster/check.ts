@@ -18,6 +18,7 @@ import { orderedMap } from '../../lib/collections/ordered-map.ts';
 import { f64, text } from '../../lib/fields.ts';
 import { struct } from '../../lib/struct.ts';
 import type { ClusterNode } from '../../services/cluster/node.ts';
+import type { PieceSizes } from '../../services/cluster/transfer.ts';
 import type { Space } from '../../space.ts';
 import { judgeConverged } from './converged.ts';
 import { SimulatedEngines } from './engine.ts';
@@ -55,6 +56,9 @@ export interface CheckResult {
   readonly looks: number;
   readonly evictions: number;
 }
+
+/** With odd seeds, objects go in many pieces, which are copied when they are asked for. */
+const SMALL: PieceSizes = { first: 4096, piece: 3000, live: 4096, dense: 0 };
 
 export class CheckFailure extends Error {
   override readonly name = 'CheckFailure';
@@ -127,7 +131,14 @@ export class Check {
     });
     this.#members = Array.from(
       { length: options.nodes ?? 3 },
-      (_, i) => new Member(this.#engines, 'abcdefgh'[i] ?? 'x', options.seed * 1000 + i, options.spoiled),
+      (_, i) =>
+        new Member(
+          this.#engines,
+          'abcdefgh'[i] ?? 'x',
+          options.seed * 1000 + i,
+          options.seed % 2 === 0 ? undefined : SMALL,
+          options.spoiled,
+        ),
     );
   }
 

@@ -6,6 +6,7 @@ import { SimulatedHost } from '../../host/simulated/simulated.ts';
 import type { Clock } from '../../services/cluster/core.ts';
 import type { Engine } from '../../services/cluster/engine.ts';
 import { ClusterNode } from '../../services/cluster/node.ts';
+import type { PieceSizes } from '../../services/cluster/transfer.ts';
 import { open, type Space } from '../../space.ts';
 import type { SimulatedEngines } from './engine.ts';
 import { spoil, type Spoiled } from './spoiled.ts';
@@ -17,6 +18,7 @@ export class Member {
   readonly name: string;
   readonly #engines: SimulatedEngines;
   readonly #spoiled: Spoiled | undefined;
+  readonly #sizes: PieceSizes | undefined;
   host: SimulatedHost;
   #hostTime: number;
   #space: Space | undefined;
@@ -29,7 +31,8 @@ export class Member {
   #paused = false;
   #held: (() => void)[] = [];
 
-  constructor(engines: SimulatedEngines, name: string, seed: number, spoiled: Spoiled | undefined) {
+  constructor(engines: SimulatedEngines, name: string, seed: number, sizes: PieceSizes | undefined, spoiled: Spoiled | undefined) {
+    this.#sizes = sizes;
     this.#spoiled = spoiled;
     this.name = name;
     this.#engines = engines;
@@ -77,7 +80,12 @@ export class Member {
       if (engine !== undefined) {
         this.#engine = engine;
         if (this.#spoiled !== undefined) spoil(engine, this.#spoiled);
-        const node = new ClusterNode(space, engine, { name: this.name, own: true, clock: this.#clock(life) });
+        const node = new ClusterNode(space, engine, {
+          name: this.name,
+          own: true,
+          clock: this.#clock(life),
+          ...(this.#sizes === undefined ? {} : { sizes: this.#sizes }),
+        });
         this.#beginning = node;
         try {
           await node.start();

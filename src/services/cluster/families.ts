@@ -87,8 +87,6 @@ export class Family {
   based = false;
   /** When it came here, by the host's clock: it is not given away at once. */
   since = 0;
-  /** When it was stored to here last, as far as that is known. */
-  stored = -Infinity;
   /** What is here is not what its log says: nobody follows it or makes it its own before it was got anew. */
   astray = false;
   /** How often it went astray. */

@@ -21,9 +21,8 @@ import { decodeRecord, encodeRecord, RECORD_KIND } from './record.ts';
 import type { Replicas } from './replicas.ts';
 import { numberIn, say, type Said } from './messages.ts';
 
-/** Milliseconds that a family stays where it has come, for who wanted to store to it; once that was done, after the last time it was. */
+/** Milliseconds that a family stays where it has come, if somebody stores to it there. */
 const HOLD_MS = 5;
-const STORED_MS = 1;
 const RETRY_MS = 20;
 const CALL_MS = 2000;
 
@@ -234,11 +233,9 @@ export class Ownership {
       const { id, clock, space, table } = this.#core;
       if (family.role !== 'owner') throw new TwzError('Stale', `object ${family.id} is not owned here`, { owner: family.owner });
       if (numberIn(head, 'epoch') > family.epoch) throw new TwzError('Stale', `object ${family.id} is of a later epoch`, { owner: from });
-      const { kernel } = space;
-      kernel.catchUp();
-      const done = family.stored >= family.since ? family.stored + STORED_MS : Infinity;
-      const wait = Math.min(family.since + HOLD_MS, done) - clock.now();
+      const wait = family.since + HOLD_MS - clock.now();
       if (wait > 0) await this.#core.pause(wait);
+      const { kernel } = space;
       // From here on nobody on this node stores to it; whoever did before is published.
       this.#replicas.quietly(() =>
         run(kernel, () => {

@@ -96,7 +96,6 @@ export class Publisher implements Tap {
       else this.#unshared.push(id);
     }
     if (family === undefined || family.role !== 'owner') return;
-    family.stored = this.#core.clock.now();
     if (operation === OPERATION.remove) {
       family.members.delete(id);
       table.byMember.delete(id);

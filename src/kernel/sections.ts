@@ -9,7 +9,7 @@ import { OPERATION, SECTION } from '../abi/log-format.ts';
 import { UNKNOWN } from './allocator.ts';
 import { stampedHeader } from './apply.ts';
 import { headerChecksum, type Kernel } from './kernel.ts';
-import { forsake, importObject } from './lifetime.ts';
+import { forgetDeleted, forsake, importObject, rememberDeleted } from './lifetime.ts';
 import type { Handle } from './object.ts';
 import { canShorten, shorten } from './shorten.ts';
 import { enter } from './transaction.ts';
@@ -174,6 +174,7 @@ export function applySection(kernel: Kernel, words: Int32Array): ObjectId {
   const { id, operation } = head;
   if (operation === OPERATION.create && !kernel.has(id)) {
     importObject(kernel, fileOf(words, head, FLAG.replica));
+    forgetDeleted(kernel, id);
     return id;
   }
   if (operation === OPERATION.remove && !kernel.has(id)) return id;
@@ -184,11 +185,11 @@ export function applySection(kernel: Kernel, words: Int32Array): ObjectId {
     if (operation === OPERATION.remove) forsakeReplica(kernel, h);
     return id;
   }
-  enter(kernel, transaction, h);
   if (operation === OPERATION.remove) {
-    forsake(h);
+    endReplica(kernel, h);
     return id;
   }
+  enter(kernel, transaction, h);
   change(kernel, h, words, head);
   return id;
 }
@@ -201,6 +202,12 @@ export function forsakeReplica(kernel: Kernel, h: Handle): void {
   if (h.cold) h.reach();
   enter(kernel, transaction, h);
   forsake(h);
+}
+
+/** Takes an object out of the space that was deleted by the node that owned it. Inside a transaction. */
+export function endReplica(kernel: Kernel, h: Handle): void {
+  forsakeReplica(kernel, h);
+  rememberDeleted(kernel, h.id);
 }
 
 function change(kernel: Kernel, h: Handle, words: Int32Array, head: SectionHead): void {

@@ -171,7 +171,8 @@ export class FamilyTable {
     this.#space = space;
     this.#table = ownTable(space, PATH, Families);
     for (const [id, state] of this.#table) {
-      if (!isId(id) || !space.has(id)) continue;
+      // What was deleted here may have to be told to others yet; or it does not count, and is to be had again.
+      if (!isId(id) || (!space.has(id) && state.role === 'replica' && state.seq >= 0)) continue;
       const family = new Family(id, state.role, state.owner);
       family.epoch = state.epoch;
       family.group = state.group;
@@ -239,7 +240,7 @@ export class FamilyTable {
   }
 
   /** As `store`, of what goes. */
-  erase({ id }: Family): void {
+  erase({ id }: Pick<Family, 'id'>): void {
     this.#table.delete(id);
   }
 }

@@ -12,11 +12,12 @@ import { sectionHead } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import type { Space } from '../../space.ts';
 import { ReplicaCache } from './cache.ts';
-import { left, type Clock, type Core } from './core.ts';
+import { deleted, left, type Clock, type Core } from './core.ts';
 import { Doubts } from './doubts.ts';
 import type { Engine, Message, Register, Subscription } from './engine.ts';
 import { sectionsOf } from './arrivals.ts';
 import { FamilyTable, factsOf, meet, restOf, type Family } from './families.ts';
+import { Endings } from './endings.ts';
 import { Fetching, type Prefetch } from './fetching.ts';
 import { answer, hear, heard, idIn, numberIn, say, sayError, textIn, type Head, type Said } from './messages.ts';
 import { Ownership } from './ownership.ts';
@@ -73,6 +74,7 @@ export class ClusterNode implements Core {
   readonly fetching: Fetching;
   readonly ranges: Ranges;
   readonly cache: ReplicaCache;
+  readonly endings: Endings;
   readonly peers = new Map<string, NodeInfo>();
   readonly #doubts = new Doubts();
   readonly #subscriptions: Subscription[] = [];
@@ -118,12 +120,24 @@ export class ClusterNode implements Core {
     this.cache.isThere = (node) => this.peers.has(node);
     this.cache.isBusy = (family) => this.ownership.isMoving(family) || this.replicas.isHeld(family.id) || this.fetching.isReloading(family);
     this.cache.onGone = ({ id, owner }) => this.fetching.hint(id, owner);
+    this.endings = new Endings(this, this.publisher, this.replicas);
+    this.endings.isThere = (node) => this.peers.has(node);
+    this.endings.onGone = (family) => {
+      this.cache.end(family);
+      this.fetching.forget(family.id);
+      this.ownership.moved.delete(family.id);
+    };
+    this.publisher.onEnded = (family) => this.endings.over(family, this.id);
+    this.replicas.onEnded = this.fetching.arrivals.onEnded = (family, by) => this.endings.over(family, by);
     this.fetching.arrivals.onEntered = (family) => {
       this.#doubts.over(family, kernel.log.end);
       this.cache.note(family);
     };
     this.replicas.onSized = (family) => this.cache.note(family);
-    this.ownership.onChanged = (family) => this.cache.note(family);
+    this.ownership.onChanged = (family) => {
+      this.cache.note(family);
+      if (family.role === 'owner') this.endings.settle();
+    };
     this.publisher.onFenced = (families, from) => {
       this.ownership.fenced(families);
       if (families.length > 0) this.#doubts.began(families, from);
@@ -176,6 +190,7 @@ export class ClusterNode implements Core {
     this.publisher.stop();
     this.replicas.stop();
     this.cache.stop();
+    this.endings.stop();
     if (this.space.kernel.tap === this.publisher) this.space.kernel.tap = undefined;
     this.#leaseTimer?.cancel();
     for (const subscription of this.#subscriptions) subscription.close();
@@ -207,6 +222,7 @@ export class ClusterNode implements Core {
     this.publisher.stop();
     this.replicas.stop();
     this.cache.stop();
+    this.endings.stop();
     this.space.kernel.tap = undefined;
     this.#leaseTimer?.cancel();
     for (const subscription of this.#subscriptions) subscription.close();
@@ -272,10 +288,11 @@ export class ClusterNode implements Core {
 
   /** What was shared when this node ended last. */
   async #resume(): Promise<void> {
+    const { space } = this;
     const mine: Family[] = [];
     const taken: Family[] = [];
     const astray: Family[] = [];
-    for (const family of this.table.byId.values()) {
+    for (const family of [...this.table.byId.values()]) {
       if (family.astray) astray.push(family);
       else if (family.role === 'replica') {
         this.replicas.follow(family);
@@ -283,7 +300,10 @@ export class ClusterNode implements Core {
       } else {
         const last = await this.engine.last(family.log, CALL_MS);
         const there = last === undefined ? undefined : decodeRecord(this.space.kernel.host, family.log, last.bytes);
-        if (there !== undefined && there.owner !== this.id) taken.push(family);
+        const ended = there?.kind === RECORD_KIND.end;
+        // What was lost with the power is here again although it was deleted.
+        if (there !== undefined && (there.owner !== this.id || (ended && space.has(family.id)))) taken.push(family);
+        else if (ended) this.endings.over(family, this.id);
         else mine.push(family);
       }
     }
@@ -321,6 +341,7 @@ export class ClusterNode implements Core {
     this.publisher.onFenced([...taken, ...unsure], 0);
     for (const family of astray) void this.fetching.reload(family);
     this.#judge();
+    this.endings.settle();
     for (const family of mine)
       if (family.role === 'owner' && !family.based) await this.ownership.base(family, this.clock.now() + 10 * CALL_MS);
     this.#mark(false);
@@ -345,7 +366,7 @@ export class ClusterNode implements Core {
       this.table.meet(family, meet(family.met, record.partners));
       if (record.kind === RECORD_KIND.base) based = true;
       if (record.kind === RECORD_KIND.epoch || record.owner !== this.id) own.clear();
-      for (const words of await sectionsOf(this, record, this.clock.now() + 10 * CALL_MS)) {
+      for (const words of await sectionsOf(this, family.id, record, this.clock.now() + 10 * CALL_MS)) {
         const { id } = sectionHead(words);
         published.set(id, sectionVersion(words, 0));
         if (record.owner === this.id) own.add(id);
@@ -353,6 +374,8 @@ export class ClusterNode implements Core {
     }
     if (owner !== this.id) return 'taken';
     Object.assign(family, { epoch, group, seq, hash, based });
+    // It was deleted here, and that was not published.
+    if (!kernel.has(family.id)) return based && overtaken ? 'unsure' : 'ahead';
     if (clean.seq >= 0 && clean.hash === hash && family.rest === restOf(this.space, family)) return 'sound';
     // It did not end in order.
     const versionOf = (id: ObjectId): number => (kernel.has(id) ? kernel.open(id).version : NaN);
@@ -431,6 +454,7 @@ export class ClusterNode implements Core {
         return this.fetching.offers.piece(said);
       case 'release': {
         const family = this.table.byId.get(idIn(head, 'family'));
+        if (this.fetching.isDeleted(idIn(head, 'family'))) throw deleted(idIn(head, 'family'));
         if (family === undefined) throw new TwzError('Stale', `object ${String(head['family'])} is not shared here`);
         return this.ownership.release(said, family, from);
       }

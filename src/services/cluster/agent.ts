@@ -34,6 +34,7 @@ export interface AgentStart {
   readonly engine: EngineOptions;
   readonly name: string;
   readonly lease: number | undefined;
+  readonly grace: number | undefined;
   /** Whether functions of other nodes run here. */
   readonly runs: boolean;
   /** How fast, against other nodes. */
@@ -54,6 +55,7 @@ export type AgentQuestion =
     }
   | { readonly do: 'about' | 'parts' | 'own' | 'fresh' | 'pin' | 'unpin'; readonly id: string; readonly ms: number }
   | { readonly do: 'locate'; readonly id: string; readonly ms: number }
+  | { readonly do: 'reached'; readonly ids: readonly string[]; readonly ms: number }
   | { readonly do: 'replicated'; readonly lsn: number; readonly ids: readonly string[]; readonly ms: number }
   | { readonly do: 'nodes' | 'facts' | 'stop' };
 
@@ -69,12 +71,13 @@ async function main(): Promise<void> {
   const start = data as AgentStart;
   const space = open(start.directory, { create: false, host: chooseHost(() => undefined) });
   const engine = await connectNats(start.engine);
-  const { name, lease, runs, speed, cacheBytes } = start;
+  const { name, lease, grace, runs, speed, cacheBytes } = start;
   const node = new ClusterNode(space, engine, {
     name,
     runs,
     speed,
     ...(lease === undefined ? {} : { lease }),
+    ...(grace === undefined ? {} : { grace }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   });
 
@@ -173,6 +176,8 @@ async function main(): Promise<void> {
         if (family !== undefined) return family.owner;
         return space.has(id) ? node.id : ((await node.fetching.locate(id, deadline)) ?? null);
       }
+      case 'reached':
+        return node.reached(question.ids.map(idOf), deadline);
       case 'replicated':
         return node.replicated(question.lsn, question.ids.map(idOf), deadline);
       case 'nodes':

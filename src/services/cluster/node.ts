@@ -8,8 +8,9 @@ import { TwzError, isTwzError } from '../../abi/errors.ts';
 import { KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { sectionVersion } from '../../abi/log-format.ts';
+import { reclaim, unreached, type Reclaimed } from '../../kernel/reclaim.ts';
 import { sectionHead } from '../../kernel/sections.ts';
-import { run } from '../../kernel/transaction.ts';
+import { run, runAlone } from '../../kernel/transaction.ts';
 import type { Space } from '../../space.ts';
 import { ReplicaCache } from './cache.ts';
 import { deleted, left, type Clock, type Core } from './core.ts';
@@ -18,6 +19,7 @@ import type { Engine, Message, Register, Subscription } from './engine.ts';
 import { sectionsOf } from './arrivals.ts';
 import { FamilyTable, factsOf, meet, restOf, type Family } from './families.ts';
 import { Endings } from './endings.ts';
+import { Marking } from './marking.ts';
 import { Fetching, type Prefetch } from './fetching.ts';
 import { answer, hear, heard, idIn, numberIn, say, sayError, textIn, type Head, type Said } from './messages.ts';
 import { Ownership } from './ownership.ts';
@@ -37,6 +39,8 @@ export interface NodeOptions {
   readonly speed?: number;
   /** Milliseconds that a node counts as there after its last sign (default 4000). */
   readonly lease?: number;
+  /** Milliseconds beyond its lease that what a node refers to is kept when it is gone (default 60,000). */
+  readonly grace?: number;
   /** Bytes that copies of what others own may take here (default: as many as there are). */
   readonly cacheBytes?: number;
 }
@@ -75,10 +79,13 @@ export class ClusterNode implements Core {
   readonly ranges: Ranges;
   readonly cache: ReplicaCache;
   readonly endings: Endings;
+  readonly marking: Marking;
   readonly peers = new Map<string, NodeInfo>();
   readonly #doubts = new Doubts();
   readonly #subscriptions: Subscription[] = [];
   readonly #lease: number;
+  readonly #keep: number;
+  #kept = -Infinity;
   readonly #runs: boolean;
   readonly #speed: number;
   #leaseTimer: { cancel(): void } | undefined;
@@ -102,6 +109,7 @@ export class ClusterNode implements Core {
     this.name = options.name;
     this.clock = options.clock ?? kernel.host;
     this.#lease = options.lease ?? 4000;
+    this.#keep = this.#lease + (options.grace ?? 60_000);
     this.#runs = options.runs === true;
     this.#speed = options.speed ?? 1;
     this.table = new FamilyTable(space);
@@ -126,6 +134,14 @@ export class ClusterNode implements Core {
       this.cache.end(family);
       this.fetching.forget(family.id);
       this.ownership.moved.delete(family.id);
+    };
+    this.marking = new Marking(this);
+    this.marking.keepers = async (deadline) => {
+      const leases = await engine.leases('keeps', left(this, deadline, 'asking who is there'));
+      return leases.map(({ key }) => key.slice(key.lastIndexOf('.') + 1));
+    };
+    this.publisher.onTouched = (id) => {
+      if (this.marking.watching) this.marking.touched(id);
     };
     this.publisher.onEnded = (family) => this.endings.over(family, this.id);
     this.replicas.onEnded = this.fetching.arrivals.onEnded = (family, by) => this.endings.over(family, by);
@@ -172,6 +188,8 @@ export class ClusterNode implements Core {
       }),
     );
     await engine.flush(CALL_MS);
+    // Before anything comes here: what this node refers to is kept from now on.
+    await this.#keepReferences();
     this.#renewing = this.#renew();
     await this.#renewing;
     for (const lease of await engine.leases('node', CALL_MS)) this.#seen(lease);
@@ -244,11 +262,19 @@ export class ClusterNode implements Core {
       if (this.engine.connected) {
         this.engine.publish('status', say({ node: this.id, load: this.load, objects: this.space.kernel.handles.size }));
         await this.engine.lease(`node.${this.id}`, this.#about(), this.#lease, CALL_MS);
+        if (this.clock.now() - this.#kept > this.#keep / 4) await this.#keepReferences();
       }
     } catch (error) {
       if (!isTwzError(error)) throw error;
     }
     if (!this.#stopped) this.#leaseTimer = this.clock.timer(this.#lease / 4, () => void (this.#renewing = this.#renew()));
+  }
+
+  /** Longer than its lease: whoever is away for a moment finds what it refers to. It is not given back when the node leaves. */
+  async #keepReferences(): Promise<void> {
+    const now = this.clock.now();
+    await this.engine.lease(`keeps.${this.id}`, encoder.encode(this.id), this.#keep, CALL_MS);
+    this.#kept = now;
   }
 
   #seen({ key, bytes }: Register): void {
@@ -440,7 +466,7 @@ export class ClusterNode implements Core {
     const { head } = said;
     const from = textIn(head, 'from');
     const what = textIn(head, 'do');
-    if (what === 'fetch' || what === 'release') await this.#ready;
+    if (what === 'fetch' || what === 'release' || what === 'mark') await this.#ready;
     switch (what) {
       case 'fetch':
         return this.fetching.give(said);
@@ -450,6 +476,8 @@ export class ClusterNode implements Core {
         return this.ranges.range(said);
       case 'heads':
         return this.fetching.heads(said);
+      case 'mark':
+        return this.marking.answer(said);
       case 'piece':
         return this.fetching.offers.piece(said);
       case 'release': {
@@ -543,6 +571,40 @@ export class ClusterNode implements Core {
       // Of what was not shared before there is no record: it is in the base, or it does not count.
       if (anew.has(family) && anew.get(family) !== family.strayed) throw fenced(family.id);
     }
+  }
+
+  // --- reclaiming -----------------------------------------------------------------------------------------------------------------
+
+  /** Which of these, that nothing here reaches, may not go. Of those whose owner is gone for good, this node becomes the owner. Throws ReferencesUnknown. */
+  async reached(ids: readonly ObjectId[], deadline: number): Promise<readonly ObjectId[]> {
+    const { kept, nodes } = await this.marking.reached(deadline);
+    const all = new Set(kept);
+    for (const id of ids) {
+      const family = this.table.byMember.get(id);
+      if (all.has(id) || family === undefined || family.role === 'owner') continue;
+      if (nodes.has(family.owner) || !(await this.#succeed(family, deadline))) all.add(id);
+    }
+    return [...all];
+  }
+
+  async #succeed(family: Family, deadline: number): Promise<boolean> {
+    try {
+      await this.ownership.own(family, deadline);
+      return family.role === 'owner';
+    } catch (error) {
+      if (!isTwzError(error)) throw error;
+      return false;
+    }
+  }
+
+  /** Deletes the counted objects that no node reaches, of those that are this node's own. Throws ReferencesUnknown. */
+  async reclaim(deadline: number): Promise<Reclaimed> {
+    const { space } = this;
+    const { kernel } = space;
+    space.refresh();
+    const ids = unreached(kernel);
+    const kept = ids.length > 0 ? await this.#by(deadline, this.reached(ids, deadline), 'reclaiming') : [];
+    return space.relaxed(() => runAlone(kernel, () => reclaim(kernel, { asked: new Set(ids), kept: new Set(kept) })));
   }
 
   async #by<T>(deadline: number, promise: Promise<T>, what: string): Promise<T> {

@@ -69,6 +69,8 @@ export class Publisher implements Tap {
   #stopped = false;
   /** All that was written together with what is another's now, and the LSN of the first commit that does not count. */
   onFenced: (families: readonly Family[], from: number) => void = () => undefined;
+  /** Is told of each object that a commit changed, whoever committed it. */
+  onTouched: ((id: ObjectId) => void) | undefined;
   /** The engine has it that this node deleted the family. */
   onEnded: (family: Family) => void = () => undefined;
   readonly #alone: (() => Promise<void>)[] = [];
@@ -85,6 +87,7 @@ export class Publisher implements Tap {
 
   section(id: ObjectId, words: Int32Array, at: number, end: number, own: boolean): void {
     const { table } = this.#core;
+    this.onTouched?.(id);
     if ((own && ((!this.#own && !this.aloud) || this.quiet)) || table.byId.size === 0) return;
     const operation = words[at + 4] as number;
     let family = table.byMember.get(id);

@@ -1,7 +1,8 @@
 /** G14: what is deleted on one node is deleted on all, says so everywhere, and takes room nowhere. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { ref, struct, u32, isTwzError, type ObjectId } from '../src/index.ts';
+import { isTwzError, orderedMap, ref, struct, u32, type ObjectId } from '../src/index.ts';
+import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
 import type { ClusterNode } from '../src/services/cluster/node.ts';
 import { decodeRecord, RECORD_KIND } from '../src/services/cluster/record.ts';
 import { World } from './worlds.ts';
@@ -12,6 +13,7 @@ const Item = struct('Item', {
     return ref(Item);
   },
 });
+const Numbers = orderedMap(u32, u32);
 
 function make({ space }: ClusterNode, value = 1): ObjectId {
   return space.object(space.relaxed(() => space.create(Item, { value }))).id;
@@ -62,7 +64,10 @@ test('G14 an object is deleted on all nodes, and each says so: one that has a co
 
   await world.commit(alice, [id], () => void alice.space.delete(id));
   await world.engines.until(() => !bob.space.has(id));
-  assert.throws(() => held.value, (error: unknown) => isTwzError(error, 'ObjectDeleted'));
+  assert.throws(
+    () => held.value,
+    (error: unknown) => isTwzError(error, 'ObjectDeleted'),
+  );
   for (const node of [alice, bob, late, await world.node('dave')]) await told(world, node, id);
   carol = await world.node('carol');
   await world.engines.until(() => !carol.space.has(id));
@@ -73,6 +78,172 @@ test('G14 an object is deleted on all nodes, and each says so: one that has a co
   await told(world, erin, id);
   await world.fails('ObjectDeleted', erin.fetching.locate(id, erin.clock.now() + 1000));
   assert.deepEqual(await kept(world, erin, id), ['end']);
+});
+
+// --- what counts, and what does not ---------------------------------------------------------------------------------------------------
+
+test('G14 a deletion by who has a copy makes it the owner first; what was written together with it is seen with it, or neither', async (t) => {
+  const world = new World(t);
+  const [alice, bob, carol] = [await world.node('alice'), await world.node('bob'), await world.node('carol')];
+  const [id, count] = [make(alice), make(alice, 0)];
+  for (const node of [bob, carol]) await world.bring(node, id, count);
+  // A node without a program that waits says so; one with a program gets it.
+  assert.throws(
+    () => bob.space.relaxed(() => bob.space.delete(id)),
+    (error: unknown) => isTwzError(error, 'NotJoined'),
+  );
+  assert.equal(valueOf(bob, id), 1);
+  await world.own(bob, id);
+  await world.own(bob, count);
+  const looks = [alice, carol].map((node) => () => assert.equal(node.space.has(id), valueOf(node, count) === 0, node.name));
+  bob.space.relaxed(() => {
+    bob.space.get(count, Item).value = 1;
+    bob.space.delete(id);
+  });
+  await world.engines.until(() => {
+    for (const look of looks) look();
+    return [alice, carol].every(({ space }) => !space.has(id));
+  });
+  await told(world, alice, id);
+});
+
+test('G14 a deletion that was fenced does not count, and the object is there again; one that was acknowledged outlives its node', async (t) => {
+  const world = new World(t);
+  const alice = await world.node('alice');
+  let bob = await world.node('bob');
+  const [id, other] = [make(alice, 4), make(alice, 8)];
+  await world.commit(alice, [id, other], () => (alice.space.get(id, Item).value = 5));
+  await world.bring(bob, id, other);
+  world.engines.cut('alice');
+  await world.engines.elapse(6000);
+  await world.own(bob, id);
+  await world.commit(bob, [id], () => (bob.space.get(id, Item).value = 6));
+  // Alice believes that it is hers still.
+  const before = alice.space.get(id, Item);
+  alice.space.relaxed(() => {
+    alice.space.get(other, Item).value = 9;
+    alice.space.delete(id);
+  });
+  await told(world, alice, id);
+  const committed = alice.replicated(alice.space.kernel.log.end, [id, other], alice.clock.now() + 20_000);
+  world.engines.heal('alice');
+  await world.fails('Fenced', committed);
+  await world.bring(alice, id);
+  assert.deepEqual([before.value, valueOf(alice, other), valueOf(bob, id)], [6, 8, 6]);
+  // And can be deleted again, and goes from a cache and comes, as if nothing had been.
+  assert.ok(alice.cache.evict(alice.table.byMember.get(id) ?? assert.fail()));
+  await world.bring(alice, id);
+  assert.equal(before.value, 6);
+  await world.commit(bob, [id], () => void bob.space.delete(id));
+  world.die('bob', { mode: 'lose', seed: 1 });
+  await world.engines.until(() => !alice.space.has(id));
+  bob = await world.node('bob');
+  await world.engines.until(() => !bob.space.has(id));
+  for (const node of [alice, bob]) await told(world, node, id);
+});
+
+test('G14 what was deleted and not published when its node died is deleted when it is there again', async (t) => {
+  const world = new World(t);
+  let alice = await world.node('alice');
+  const bob = await world.node('bob');
+  const [id, fresh] = [make(alice), make(alice, 2)];
+  await world.commit(alice, [id], () => (alice.space.get(id, Item).value = 3));
+  await world.bring(bob, id, fresh);
+  world.engines.cut('alice');
+  alice.space.relaxed(() => {
+    alice.space.delete(id);
+    alice.space.delete(fresh);
+  });
+  world.die('alice');
+  await world.engines.elapse(6000);
+  assert.deepEqual([valueOf(bob, id), valueOf(bob, fresh)], [3, 2]);
+  world.engines.heal('alice');
+  alice = await world.node('alice');
+  await world.engines.until(() => !bob.space.has(id) && !bob.space.has(fresh));
+  for (const each of [id, fresh]) await told(world, bob, each);
+  await world.engines.elapse(1000);
+  assert.deepEqual([await kept(world, alice, id), alice.table.byId.size], [['end'], 0]);
+});
+
+test('G14 parts go with their object, and one by one, on all nodes; an object that is tied to another goes with it', async (t) => {
+  const limits = { ...POOL_LIMITS };
+  Object.assign(POOL_LIMITS, { home: 16 << 10, member: 64 << 10 });
+  t.after(() => Object.assign(POOL_LIMITS, limits));
+  const world = new World(t);
+  const [alice, bob] = [await world.node('alice'), await world.node('bob')];
+  const map = alice.space.relaxed(() => {
+    const made = alice.space.create(Numbers);
+    for (let i = 0; i < 20_000; i++) made.set(i, i);
+    return made;
+  });
+  const { id } = alice.space.object(map);
+  await world.bring(bob, id);
+  const members = [...(bob.table.byId.get(id)?.members ?? [])];
+  assert.ok(members.length > 3);
+  assert.equal(bob.space.get(id, Numbers).size, 20_000);
+  await world.own(bob, id);
+  bob.space.relaxed(() => bob.space.get(id, Numbers).clear());
+  await world.engines.until(() => members.some((each) => !alice.space.has(each)));
+  const part = members.find((each) => !alice.space.has(each)) ?? assert.fail();
+  for (const node of [alice, bob]) await told(world, node, part);
+  await world.commit(bob, [id], () => void bob.space.delete(id));
+  await world.engines.until(() => members.every((each) => !alice.space.has(each)));
+  await told(world, alice, id);
+
+  // Tied to what Bob owns, and deleted by Alice: it stays, everywhere, until that goes.
+  const [tied, keeper] = [make(alice), make(bob)];
+  await world.bring(alice, keeper);
+  alice.space.relaxed(() => alice.space.tie(tied, keeper));
+  await world.bring(bob, tied);
+  alice.space.relaxed(() => assert.equal(alice.space.delete(tied), 'kept'));
+  // It goes to Bob: he is to see to it now.
+  await world.own(bob, tied);
+  await world.engines.elapse(100);
+  assert.deepEqual([valueOf(alice, tied), valueOf(bob, tied)], [1, 1]);
+  await world.own(alice, keeper);
+  await world.commit(alice, [keeper], () => void alice.space.delete(keeper));
+  await world.engines.until(() => !alice.space.has(tied) && !bob.space.has(tied));
+  for (const node of [alice, bob]) await told(world, node, tied);
+});
+
+test('G14 a deletion that meets a search, a fetch, a move or a full cache ends in ObjectDeleted, whatever came first', async (t) => {
+  const world = new World(t, { seed: 5 });
+  const [alice, bob, carol] = [await world.node('alice'), await world.node('bob', { cacheBytes: 0 }), await world.node('carol')];
+  const ends = new Map<string, number>();
+  for (let i = 0; i < 24; i++) {
+    const id = make(alice, i);
+    await world.commit(alice, [id], () => (alice.space.get(id, Item).value = i));
+    if (i % 2 === 0) await world.bring(carol, id);
+    const deadline = alice.clock.now() + 8000;
+    const asked = [bob.bring(id, deadline), i % 3 === 0 ? carol.own(id, deadline) : carol.freshen(id, deadline)];
+    const settled = Promise.allSettled(asked);
+    // At another moment each time.
+    for (let steps = i * 2; steps > 0; steps--) await world.engines.step();
+    if (alice.table.byMember.get(id)?.role === 'owner' && alice.space.has(id))
+      alice.space.relaxed(() => {
+        try {
+          alice.space.delete(id);
+        } catch (error) {
+          if (!isTwzError(error, 'NotJoined')) throw error;
+        }
+      });
+    for (const result of await world.run(settled)) {
+      const end = result.status === 'fulfilled' ? 'done' : isTwzError(result.reason) ? result.reason.name : String(result.reason);
+      ends.set(end, (ends.get(end) ?? 0) + 1);
+    }
+    await world.engines.elapse(50);
+    if (carol.table.byMember.get(id)?.role === 'owner') await world.commit(carol, [id], () => void carol.space.delete(id));
+    await world.engines.until(() => [alice, bob, carol].every(({ space }) => !space.has(id)));
+    for (const node of [alice, bob, carol]) await told(world, node, id);
+  }
+  assert.deepEqual([...ends.keys()].sort(), ['ObjectDeleted', 'done']);
+  assert.deepEqual([bob.cache.bytes, carol.cache.bytes, bob.table.byId.size, carol.table.byId.size], [0, 0, 0, 0]);
+  // Pinned, and gone.
+  const id = make(alice);
+  await world.run(bob.pin(id, bob.clock.now() + 5000));
+  await world.commit(alice, [id], () => void alice.space.delete(id));
+  await world.engines.until(() => !bob.space.has(id));
+  assert.deepEqual([bob.cache.pinned, bob.cache.bytes], [0, 0]);
 });
 
 // --- reclaiming -------------------------------------------------------------------------------------------------------------------------
@@ -139,7 +310,9 @@ test('G14 a node that is gone keeps what it refers to for its lease and a grace;
   const alice = await world.node('alice');
   let bob = await world.node('bob', { grace: 10_000 });
   const carol = await world.node('carol');
-  const ids = [0, 1].map((value) => alice.space.object(alice.space.relaxed(() => alice.space.create(Item, { value }, { counted: true }))).id);
+  const ids = [0, 1].map(
+    (value) => alice.space.object(alice.space.relaxed(() => alice.space.create(Item, { value }, { counted: true }))).id,
+  );
   const [id, other] = ids as [ObjectId, ObjectId];
   const holder = hold(bob);
   for (const each of ids) await world.bring(bob, each);
@@ -151,10 +324,13 @@ test('G14 a node that is gone keeps what it refers to for its lease and a grace;
   world.die('bob');
   await world.engines.elapse(8000);
   await world.fails('ReferencesUnknown', alice.reclaim(alice.clock.now() + 5000));
-  assert.throws(() => {
-    const { space } = carol;
-    space.reclaim();
-  }, (error: unknown) => isTwzError(error, 'NotJoined'));
+  assert.throws(
+    () => {
+      const { space } = carol;
+      space.reclaim();
+    },
+    (error: unknown) => isTwzError(error, 'NotJoined'),
+  );
   await world.engines.elapse(8000);
   assert.deepEqual([...(await reclaimed(world, alice))].sort(), [id, other].sort());
   await world.engines.until(() => !carol.space.has(id) && !carol.space.has(other));
@@ -168,41 +344,43 @@ test('G14 a node that is gone keeps what it refers to for its lease and a grace;
 });
 
 test('G14 a reference that moves while nodes are asked is seen at the one or at the other', async (t) => {
-  for (const seed of [1]) {
-    const world = new World(t, { seed, weather: { latency: [0.1, 10] } });
-    const [alice, bob, carol] = [await world.node('alice'), await world.node('bob'), await world.node('carol')];
-    const id = alice.space.object(alice.space.relaxed(() => alice.space.create(Item, { value: 3 }, { counted: true }))).id;
-    const nodes = [bob, carol];
-    const holders = nodes.map(hold);
-    for (const node of nodes) await world.bring(node, id);
-    const put = (to: number): void => {
-      const { space } = nodes[to] as ClusterNode;
-      space.relaxed(() => (space.get(holders[to] as ObjectId, Holder).item = space.get(id, Item)));
-    };
-    const drop = (from: number): void => {
-      const { space } = nodes[from] as ClusterNode;
-      space.relaxed(() => (space.get(holders[from] as ObjectId, Holder).item = null));
-    };
-    put(0);
-    // Always at one of them, to and fro.
-    let at = 0;
-    let over = false;
-    const moving = async (): Promise<void> => {
-      while (!over) {
-        put(1 - at);
-        drop(at);
-        at = 1 - at;
-        await alice.pause(1 + world.engines.random.below(3));
-      }
-    };
-    const moved = moving();
-    const counts: number[] = [];
-    for (let i = 0; i < 12; i++) counts.push((await reclaimed(world, alice)).length);
-    over = true;
-    await world.run(moved);
-    assert.deepEqual(counts, counts.map(() => 0), `seed ${seed}`);
-    drop(at);
-    await world.engines.elapse(100);
-    assert.deepEqual(await reclaimed(world, alice), [id]);
-  }
+  const world = new World(t, { seed: 2, weather: { latency: [0.1, 10] } });
+  const [alice, bob, carol] = [await world.node('alice'), await world.node('bob'), await world.node('carol')];
+  const id = alice.space.object(alice.space.relaxed(() => alice.space.create(Item, { value: 3 }, { counted: true }))).id;
+  const nodes = [bob, carol];
+  const holders = nodes.map(hold);
+  for (const node of nodes) await world.bring(node, id);
+  const put = (to: number): void => {
+    const { space } = nodes[to] as ClusterNode;
+    space.relaxed(() => (space.get(holders[to] as ObjectId, Holder).item = space.get(id, Item)));
+  };
+  const drop = (from: number): void => {
+    const { space } = nodes[from] as ClusterNode;
+    space.relaxed(() => (space.get(holders[from] as ObjectId, Holder).item = null));
+  };
+  put(0);
+  // Always at one of them, to and fro.
+  let at = 0;
+  let over = false;
+  const moving = async (): Promise<void> => {
+    while (!over) {
+      put(1 - at);
+      drop(at);
+      at = 1 - at;
+      await alice.pause(1 + world.engines.random.below(3));
+    }
+  };
+  const moved = moving();
+  const counts: number[] = [];
+  for (let i = 0; i < 12; i++) counts.push((await reclaimed(world, alice)).length);
+  over = true;
+  await world.run(moved);
+  assert.deepEqual(
+    counts,
+    counts.map(() => 0),
+    'seed 2',
+  );
+  drop(at);
+  await world.engines.elapse(100);
+  assert.deepEqual(await reclaimed(world, alice), [id]);
 });

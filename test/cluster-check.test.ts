@@ -49,7 +49,7 @@ test('G9: a history has one order, or the judge says what is against it', () => 
     Object.assign(read, { end: 50, outcome: 'done' });
     return history.judge(new Map([['x', { tag, count, made: 0 }]]));
   };
-  assert.deepEqual(judge(2, 2, 2), { wrong: [], lost: [], duplicated: [], effects: 2 });
+  assert.deepEqual(judge(2, 2, 2), { wrong: [], lost: [], duplicated: [], effects: 2, took: new Set([1, 2]) });
   assert.match(judge(1, 2, 2).wrong.join(), /no order explains it/);
   assert.deepEqual(judge(1, 2, 2, 45).wrong, []);
   assert.equal(judge(1, 1, 1).lost.length, 1);

@@ -1,10 +1,15 @@
 /** G14: what is deleted on one node is deleted on all, says so everywhere, and takes room nowhere. */
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join as pathOf } from 'node:path';
 import { test } from 'node:test';
-import { isTwzError, orderedMap, ref, struct, u32, type ObjectId } from '../src/index.ts';
+import { isTwzError, open, orderedMap, ref, struct, u32, type ObjectId } from '../src/index.ts';
 import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
+import { join, type Cluster } from '../src/services/cluster/cluster.ts';
 import type { ClusterNode } from '../src/services/cluster/node.ts';
 import { decodeRecord, RECORD_KIND } from '../src/services/cluster/record.ts';
+import { connectFor, noServer, onEngines, serverFor, until } from './engines.ts';
 import { World } from './worlds.ts';
 
 const Item = struct('Item', {
@@ -384,3 +389,119 @@ test('G14 a reference that moves while nodes are asked is seen at the one or at 
   await world.engines.elapse(100);
   assert.deepEqual(await reclaimed(world, alice), [id]);
 });
+
+// --- engines ----------------------------------------------------------------------------------------------------------------------------
+
+const MS = 10_000;
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+onEngines(
+  'G14 what the engine keeps of a log and of chunks goes: all but the last record, that one when its time is over',
+  async (engines) => {
+    const a = await engines.connect('a');
+    const append = async (log: string, text: string, expected: number, ttl?: number): Promise<number> => {
+      const done = await a.append({ log, bytes: bytes(text), expected, ...(ttl === undefined ? {} : { ttl }) }, MS);
+      return done.kind === 'done' ? done.seq : assert.fail(done.kind);
+    };
+    const texts = async (log: string): Promise<string> =>
+      (await a.read(log, 0, MS)).map((each) => new TextDecoder().decode(each.bytes)).join();
+    let last = 0;
+    for (const text of ['1', '2', '3']) last = await append('log.x', text, last);
+    await append('log.y', 'y', 0);
+    await a.trim('log.x', MS);
+    assert.deepEqual([await texts('log.x'), await texts('log.y'), (await a.last('log.x', MS))?.seq], ['3', 'y', last]);
+    await a.trim('log.x', MS);
+    await a.trim('log.none', MS);
+    // Behind what is left it goes on, and nobody comes before it.
+    assert.equal((await a.append({ log: 'log.x', bytes: bytes('no'), expected: 0 }, MS)).kind, 'refused');
+    for (const name of ['x.1', 'x.2', 'xy.1']) await a.putChunk(name, bytes(name), MS);
+    await a.dropChunks('x', MS);
+    await a.dropChunks('none', MS);
+    assert.deepEqual(await Promise.all(['x.1', 'x.2', 'xy.1'].map(async (name) => (await a.getChunk(name, MS))?.length)), [
+      undefined,
+      undefined,
+      4,
+    ]);
+    await a.putChunk('x.1', bytes('again'), MS);
+    assert.equal((await a.getChunk('x.1', MS))?.length, 5);
+    // One alone, one with others, one in the place of all before it.
+    const ends = [
+      { log: 'log.x', bytes: bytes('end'), expected: last, ttl: 1000 },
+      { log: 'log.z', bytes: bytes('z'), expected: 0 },
+    ];
+    assert.equal((await a.appendAll(ends, MS)).kind, 'done');
+    await append('log.v', 'end', 0, 1000);
+    const once = await append('log.w', 'w', 0);
+    assert.equal((await a.replace({ log: 'log.w', bytes: bytes('end'), expected: once, ttl: 1000 }, MS)).kind, 'done');
+    assert.deepEqual([await texts('log.x'), await texts('log.w')], ['3,end', 'end']);
+    let left = '';
+    do left = (await Promise.all(['log.x', 'log.v', 'log.w', 'log.z'].map(texts))).join(';');
+    while (left !== '3;;;z');
+  },
+);
+
+test(
+  'G14 programs of three nodes on a real server: deleted where it is a copy, reclaimed when nobody refers to it',
+  { skip: noServer },
+  async (t) => {
+    const server = await serverFor(t);
+    const directory = mkdtempSync(pathOf(tmpdir(), 'twz-deletion-'));
+    const nodes: Cluster[] = [];
+    t.after(async () => {
+      for (const cluster of nodes) {
+        await cluster.leave();
+        cluster.space.close();
+      }
+      rmSync(directory, { recursive: true });
+    });
+    for (const name of ['alice', 'bob', 'carol'])
+      nodes.push(await join(open(pathOf(directory, name)), { servers: [server.url], name, runs: false }));
+    const [alice, bob, carol] = nodes as [Cluster, Cluster, Cluster];
+    const engine = await connectFor(t, { servers: [server.url], space: 'twizzler', name: 'test' });
+    const fails = (body: () => unknown): void =>
+      assert.throws(body, (error: unknown) => isTwzError(error, 'ObjectDeleted') || assert.fail(String(error)));
+    const gone = async (id: ObjectId): Promise<void> => {
+      // Its log is its end, and its chunks are gone.
+      while ((await engine.read(`log.${id}`, 0, MS)).length !== 1);
+      for (const name of chunks) while ((await engine.getChunk(`${id}.${name}`, MS)) !== undefined);
+    };
+    const chunks: string[] = [];
+
+    const item = alice.space.relaxed(() => alice.space.create(Item, { value: 1 }));
+    const { id } = alice.space.object(item);
+    await alice.commit(() => (item.value = 2));
+    const [base] = await engine.read(`log.${id}`, 0, MS);
+    const { host } = alice.space.kernel;
+    for (const { hash } of JSON.parse(new TextDecoder().decode(decodeRecord(host, `log.${id}`, base?.bytes ?? bytes('')).body)))
+      chunks.push(hash);
+    assert.ok((await engine.getChunk(`${id}.${chunks[0]}`, MS)) !== undefined);
+    const [seen, copy] = [bob.space.get(id, Item), carol.space.get(id, Item)];
+    assert.deepEqual([seen.value, copy.value], [2, 2]);
+    await bob.commit(() => void bob.space.delete(id));
+    await until(() => {
+      for (const { space } of nodes) space.refresh();
+      return nodes.every(({ space }) => !space.has(id));
+    });
+    for (const body of [() => seen.value, () => copy.value, () => item.value]) fails(body);
+    await assert.rejects(carol.bring(id), (error: unknown) => isTwzError(error, 'ObjectDeleted'));
+    await assert.rejects(carol.paged(id), (error: unknown) => isTwzError(error, 'ObjectDeleted'));
+    await gone(id);
+
+    // A function that stores a reference on another node keeps what it leads to.
+    const [kept, holder] = alice.space.relaxed(() => [alice.space.create(Item, { value: 3 }, { counted: true }), 0] as const);
+    assert.equal(holder, 0);
+    const keptId = alice.space.object(kept).id;
+    const held = bob.space.relaxed(() => bob.space.create(Holder));
+    await bob.commit(() => (held.item = bob.space.get(keptId, Item)));
+    assert.deepEqual(alice.space.reclaim().deleted, []);
+    assert.deepEqual((await carol.reclaim()).deleted, []);
+    await bob.commit(() => (held.item = null));
+    assert.deepEqual((await alice.reclaim()).deleted, [keptId]);
+    await until(() => {
+      bob.space.refresh();
+      return !bob.space.has(keptId);
+    });
+    fails(() => carol.space.get(keptId, Item));
+    await gone(keptId);
+  },
+);

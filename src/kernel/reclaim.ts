@@ -86,8 +86,7 @@ export class Trace {
       if (h.counted) this.counted.push(h);
       else roots.push(h);
     }
-    for (const h of this.counted)
-      if (h.kind !== KIND.immutable) for (const part of idsWith(h, FOT_FLAG.part)) this.#homes.set(part, h);
+    for (const h of this.counted) if (h.kind !== KIND.immutable) for (const part of idsWith(h, FOT_FLAG.part)) this.#homes.set(part, h);
     for (const h of roots) this.#reach(h);
     this.#settle();
   }

@@ -154,7 +154,8 @@ export class Arrivals {
       if (kind !== RECORD_KIND.base && record.before !== family.hash)
         throw new TwzError('Stale', `${family.log} does not lead on from what came`, { log: family.log });
       if (whole) sections.length = 0;
-      if (whole || kind !== RECORD_KIND.base) for (const words of await sectionsOf(this.#core, family.id, record, deadline)) sections.push(words);
+      if (whole || kind !== RECORD_KIND.base)
+        for (const words of await sectionsOf(this.#core, family.id, record, deadline)) sections.push(words);
       Object.assign(family, {
         epoch,
         group,
@@ -197,25 +198,28 @@ export class Arrivals {
       const known = table.byId.get(family.id);
       if (ended === true && known !== undefined) this.onEnded(known, family.owner);
     }
-    return arrivals.filter(({ ended }) => ended !== true).map(({ family }) => {
-      const known = table.byId.get(family.id);
-      if (known === undefined) {
-        table.add(family);
-        this.onEntered(family);
-        return family;
-      }
-      Object.assign(known, factsOf(family), { based: family.based, astray: false });
-      table.meet(known, family.met);
-      table.refresh(known);
-      this.onEntered(known);
-      return known;
-    });
+    return arrivals
+      .filter(({ ended }) => ended !== true)
+      .map(({ family }) => {
+        const known = table.byId.get(family.id);
+        if (known === undefined) {
+          table.add(family);
+          this.onEntered(family);
+          return family;
+        }
+        Object.assign(known, factsOf(family), { based: family.based, astray: false });
+        table.meet(known, family.met);
+        table.refresh(known);
+        this.onEntered(known);
+        return known;
+      });
   }
 }
 
 /** What a record changes. */
 export async function sectionsOf(core: Core, family: ObjectId, { kind, body }: FamilyRecord, deadline: number): Promise<Int32Array[]> {
   if (kind === RECORD_KIND.redo) return splitSections(body);
-  if (kind === RECORD_KIND.base || kind === RECORD_KIND.redoInChunks) return splitSections(await getFromChunks(core, family, body, deadline));
+  if (kind === RECORD_KIND.base || kind === RECORD_KIND.redoInChunks)
+    return splitSections(await getFromChunks(core, family, body, deadline));
   return [];
 }

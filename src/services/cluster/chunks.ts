@@ -40,8 +40,9 @@ export async function putInChunks(core: Core, family: ObjectId, bytes: Uint8Arra
     const part = bytes.subarray(at, at + PIECE);
     pieces.push({ hash: toHex(host.sha256(part)), part });
   }
-  await inWindows(pieces, WINDOW, ({ hash, part }) => 
-    core.engine.putChunk(`${family}.${hash}`, part, left(core, deadline, 'putting chunks')));
+  await inWindows(pieces, WINDOW, ({ hash, part }) =>
+    core.engine.putChunk(`${family}.${hash}`, part, left(core, deadline, 'putting chunks')),
+  );
   return encoder.encode(JSON.stringify(pieces.map(({ hash, part }): Piece => ({ hash, bytes: part.length }))));
 }
 

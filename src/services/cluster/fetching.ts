@@ -454,7 +454,8 @@ export class Fetching {
     const arrival: Arrival = { family: new Family(id, 'replica', ''), sections: [] };
     if (!(await this.arrivals.advance(arrival, deadline))) return false;
     const { owner, based } = arrival.family;
-    if (!based && arrival.ended !== true) throw new TwzError('Unreachable', `object ${id} is with node ${owner}, which is not there`, { id, node: owner });
+    if (!based && arrival.ended !== true)
+      throw new TwzError('Unreachable', `object ${id} is with node ${owner}, which is not there`, { id, node: owner });
     for (const family of await this.arrivals.enter([arrival], [], deadline)) {
       this.#replicas.follow(family);
       this.#replicas.nudge(family);

@@ -132,6 +132,7 @@ export class ClusterNode implements Core {
     this.endings.isThere = (node) => this.peers.has(node);
     this.endings.onGone = (family) => {
       this.cache.end(family);
+      this.#doubts.over(family, kernel.log.end);
       this.fetching.forget(family.id);
       this.ownership.moved.delete(family.id);
     };

@@ -193,12 +193,7 @@ export class Stream {
       const left = await this.#wire.ready(ms);
       let answer: Promise<Reply> | undefined;
       for (const [i, { subject, bytes, expected, headers: more = [] }] of appends.entries()) {
-        const headers: Header[] = [
-          [EXPECTED, String(expected)],
-          ...more,
-          ['Nats-Batch-Id', batch],
-          ['Nats-Batch-Sequence', String(i + 1)],
-        ];
+        const headers: Header[] = [[EXPECTED, String(expected)], ...more, ['Nats-Batch-Id', batch], ['Nats-Batch-Sequence', String(i + 1)]];
         if (i < last) this.#wire.publish(subject, bytes, headers);
         else answer = this.#wire.request(subject, bytes, left, [...headers, ['Nats-Batch-Commit', '1']]);
       }

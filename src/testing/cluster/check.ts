@@ -288,7 +288,9 @@ export class Check {
 
   async #act(member: Member, random: Random): Promise<void> {
     const at = random.below(100);
-    const alone = this.#objects.filter((each) => this.#now < each.gone + REMEMBERED_MS && !this.#together.some(({ members }) => members.includes(each)));
+    const alone = this.#objects.filter(
+      (each) => this.#now < each.gone + REMEMBERED_MS && !this.#together.some(({ members }) => members.includes(each)),
+    );
     const some = random.pick(alone);
     const together = random.pick(this.#together);
     if (some === undefined || together === undefined) return;

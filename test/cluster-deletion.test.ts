@@ -265,7 +265,7 @@ function hold({ space }: ClusterNode): ObjectId {
 }
 
 function reclaimed(world: World, node: ClusterNode): Promise<readonly ObjectId[]> {
-  return world.run(node.reclaim(node.clock.now() + 10_000)).then(({ deleted }) => deleted);
+  return world.run(node.marking.reclaim(node.clock.now() + 10_000)).then(({ deleted }) => deleted);
 }
 
 test('G14 a counted object lives as long as any node refers to it: then it is reclaimed everywhere, with its log and its chunks', async (t) => {
@@ -328,7 +328,7 @@ test('G14 a node that is gone keeps what it refers to for its lease and a grace;
   await world.bring(carol, other);
   world.die('bob');
   await world.engines.elapse(8000);
-  await world.fails('ReferencesUnknown', alice.reclaim(alice.clock.now() + 5000));
+  await world.fails('ReferencesUnknown', alice.marking.reclaim(alice.clock.now() + 5000));
   assert.throws(
     () => {
       const { space } = carol;
@@ -448,14 +448,14 @@ test(
     const directory = mkdtempSync(pathOf(tmpdir(), 'twz-deletion-'));
     const nodes: Cluster[] = [];
     t.after(async () => {
-      for (const cluster of nodes) {
-        await cluster.leave();
-        cluster.space.close();
-      }
+      await Promise.all(nodes.map((cluster) => cluster.leave()));
+      for (const { space } of nodes) space.close();
       rmSync(directory, { recursive: true });
     });
-    for (const name of ['alice', 'bob', 'carol'])
-      nodes.push(await join(open(pathOf(directory, name)), { servers: [server.url], name, runs: false }));
+    const joined = ['alice', 'bob', 'carol'].map((name) =>
+      join(open(pathOf(directory, name)), { servers: [server.url], name, runs: false }),
+    );
+    nodes.push(...(await Promise.all(joined)));
     const [alice, bob, carol] = nodes as [Cluster, Cluster, Cluster];
     const engine = await connectFor(t, { servers: [server.url], space: 'twizzler', name: 'test' });
     const fails = (body: () => unknown): void =>

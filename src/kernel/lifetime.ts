@@ -469,8 +469,8 @@ export function settleDeleted(kernel: Kernel): void {
       const h = kernel.handle(entry.id);
       if (h.state === 'live' && kernel.has(h.id)) {
         if (h.cold) h.reach();
-        // The node that owns it sees to it.
-        if (!isReplica(h)) {
+        // Another node sees to it that owns it; or owned it before, and this node's deletion did not count.
+        if (!isReplica(h) && (h.flags & FLAG.deleted) !== 0) {
           if (kept(kernel, h)) continue;
           destroy(kernel, h);
         }

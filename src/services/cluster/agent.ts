@@ -177,7 +177,7 @@ async function main(): Promise<void> {
         return space.has(id) ? node.id : ((await node.fetching.locate(id, deadline)) ?? null);
       }
       case 'reached':
-        return node.reached(question.ids.map(idOf), deadline);
+        return node.marking.reachedOf(question.ids.map(idOf), deadline);
       case 'replicated':
         return node.replicated(question.lsn, question.ids.map(idOf), deadline);
       case 'nodes':
@@ -237,6 +237,7 @@ export function factsOf(node: ClusterNode): Readonly<Record<string, number | str
     published: publisher.records,
     publishedBytes: publisher.bytes,
     applied: node.replicas.applied,
+    ended: node.endings.ended,
     taken: ownership.taken,
     given: ownership.given,
     succeeded: ownership.succeeded,

@@ -343,7 +343,9 @@ export class Fetching {
         this.#known.delete(id);
         node = typeof moved === 'string' && isId(moved) && moved !== node ? moved : undefined;
       } catch (error) {
-        if (!isTwzError(error, 'Unreachable')) throw error;
+        // Of what is immutable others may have copies.
+        const isDeleted = node !== undefined && isTwzError(error, 'ObjectDeleted');
+        if (!isDeleted && !isTwzError(error, 'Unreachable')) throw error;
         this.#known.delete(id);
         refused = error;
         node = undefined;

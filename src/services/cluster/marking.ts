@@ -14,9 +14,12 @@
  */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
 import { readId, writeId, type ObjectId } from '../../abi/id.ts';
-import { referredTo, Trace } from '../../kernel/reclaim.ts';
+import { reclaim, referredTo, Trace, unreached, type Reclaimed } from '../../kernel/reclaim.ts';
+import { runAlone } from '../../kernel/transaction.ts';
 import { left, type Core } from './core.ts';
+import type { Family } from './families.ts';
 import { hear, say, textIn, type Said } from './messages.ts';
+import type { Ownership } from './ownership.ts';
 import { toHex } from './record.ts';
 
 /** Objects that one message names. */
@@ -74,11 +77,11 @@ export class Marking {
   readonly #core: Core;
   readonly #marked = new Map<string, Marked>();
   #touched = new Set<ObjectId>();
-  /** Nodes whose references count. Throws TimedOut, EngineLost. */
-  keepers: (deadline: number) => Promise<readonly string[]> = () => Promise.resolve([]);
+  readonly #ownership: Ownership;
 
-  constructor(core: Core) {
+  constructor(core: Core, ownership: Ownership) {
     this.#core = core;
+    this.#ownership = ownership;
   }
 
   /** Somebody wants to know what objects refer to from now on. */
@@ -140,12 +143,51 @@ export class Marking {
 
   // --- of others for this node ----------------------------------------------------------------------------------------------------
 
+  /** Which of these, that nothing here reaches, may not go, and what leads there. Of those whose owner is gone for good this node becomes the owner. Throws ReferencesUnknown. */
+  async reachedOf(ids: readonly ObjectId[], deadline: number): Promise<readonly ObjectId[]> {
+    const { table } = this.#core;
+    const { kept, nodes } = await this.#reached(deadline);
+    const all = new Set(kept);
+    for (const id of ids) {
+      const family = table.byMember.get(id);
+      if (all.has(id) || family === undefined || family.role === 'owner') continue;
+      if (nodes.has(family.owner) || !(await this.#succeed(family, deadline))) all.add(id);
+    }
+    return [...all];
+  }
+
+  async #succeed(family: Family, deadline: number): Promise<boolean> {
+    try {
+      await this.#ownership.own(family, deadline);
+      return family.role === 'owner';
+    } catch (error) {
+      if (!isTwzError(error)) throw error;
+      return false;
+    }
+  }
+
+  /** Deletes the counted objects that no node reaches, of those that are this node's own. Throws ReferencesUnknown. */
+  async reclaim(deadline: number): Promise<Reclaimed> {
+    const { space } = this.#core;
+    const { kernel } = space;
+    space.refresh();
+    const ids = unreached(kernel);
+    const kept = ids.length > 0 ? await this.reachedOf(ids, deadline) : [];
+    return space.relaxed(() => runAlone(kernel, () => reclaim(kernel, { asked: new Set(ids), kept: new Set(kept) })));
+  }
+
+  /** Nodes whose references count. */
+  async #keepers(deadline: number): Promise<readonly string[]> {
+    const leases = await this.#core.engine.leases('keeps', left(this.#core, deadline, 'asking who is there'));
+    return leases.map(({ key }) => key.slice(key.lastIndexOf('.') + 1));
+  }
+
   /** All that any node reaches and others may have, and which nodes were asked. Throws ReferencesUnknown. */
-  async reached(deadline: number): Promise<{ readonly kept: ReadonlySet<ObjectId>; readonly nodes: ReadonlySet<string> }> {
+  async #reached(deadline: number): Promise<{ readonly kept: ReadonlySet<ObjectId>; readonly nodes: ReadonlySet<string> }> {
     for (let round = 0; round < ROUNDS; round++) {
-      const nodes = new Set([this.#core.id, ...(await this.keepers(deadline))]);
+      const nodes = new Set([this.#core.id, ...(await this.#keepers(deadline))]);
       const kept = await this.#round(nodes, deadline);
-      if (kept !== undefined && (await this.keepers(deadline)).every((node) => nodes.has(node))) return { kept, nodes };
+      if (kept !== undefined && (await this.#keepers(deadline)).every((node) => nodes.has(node))) return { kept, nodes };
     }
     throw new TwzError('ReferencesUnknown', 'nodes came and went while they were asked what they refer to');
   }

@@ -8,9 +8,8 @@ import { TwzError, isTwzError } from '../../abi/errors.ts';
 import { KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { sectionVersion } from '../../abi/log-format.ts';
-import { reclaim, unreached, type Reclaimed } from '../../kernel/reclaim.ts';
 import { sectionHead } from '../../kernel/sections.ts';
-import { run, runAlone } from '../../kernel/transaction.ts';
+import { run } from '../../kernel/transaction.ts';
 import type { Space } from '../../space.ts';
 import { ReplicaCache } from './cache.ts';
 import { deleted, left, type Clock, type Core } from './core.ts';
@@ -136,11 +135,7 @@ export class ClusterNode implements Core {
       this.fetching.forget(family.id);
       this.ownership.moved.delete(family.id);
     };
-    this.marking = new Marking(this);
-    this.marking.keepers = async (deadline) => {
-      const leases = await engine.leases('keeps', left(this, deadline, 'asking who is there'));
-      return leases.map(({ key }) => key.slice(key.lastIndexOf('.') + 1));
-    };
+    this.marking = new Marking(this, this.ownership);
     this.publisher.onTouched = (id) => {
       if (this.marking.watching) this.marking.touched(id);
     };
@@ -543,6 +538,8 @@ export class ClusterNode implements Core {
       if (last !== undefined && last.seq > family.seq) await this.#doubt(family, deadline);
     }
     if (family.astray) await this.fetching.reload(family);
+    if (family.role !== 'owner' && last === undefined && family.seq > 0)
+      throw new TwzError('Stale', `object ${id}: the engine has nothing of it any more`, { id });
     if (family.role !== 'owner' && last !== undefined) await this.replicas.reach(family, last.seq, deadline);
     // It went from here meanwhile.
     if (!this.table.has(family)) await this.freshen(id, deadline);
@@ -564,6 +561,8 @@ export class ClusterNode implements Core {
     const families = new Set(stored.map(({ id }) => this.table.byMember.get(id)).filter((family) => family !== undefined));
     const anew = new Map([...families].filter((family) => !known.has(family)).map((family) => [family, family.strayed]));
     await sharing;
+    // What was here alone is in no log but this node's.
+    if (stored.length < ids.length) await kernel.log.durable();
     if (await this.publisher.when(Math.min(lsn, this.publisher.followed))) throw fenced();
     if (ids.length === 0 && this.#doubts.covers(lsn, this.fetching.arrivals.hopeless))
       throw new TwzError('Stale', 'what was read may be what another node came before');
@@ -572,40 +571,6 @@ export class ClusterNode implements Core {
       // Of what was not shared before there is no record: it is in the base, or it does not count.
       if (anew.has(family) && anew.get(family) !== family.strayed) throw fenced(family.id);
     }
-  }
-
-  // --- reclaiming -----------------------------------------------------------------------------------------------------------------
-
-  /** Which of these, that nothing here reaches, may not go. Of those whose owner is gone for good, this node becomes the owner. Throws ReferencesUnknown. */
-  async reached(ids: readonly ObjectId[], deadline: number): Promise<readonly ObjectId[]> {
-    const { kept, nodes } = await this.marking.reached(deadline);
-    const all = new Set(kept);
-    for (const id of ids) {
-      const family = this.table.byMember.get(id);
-      if (all.has(id) || family === undefined || family.role === 'owner') continue;
-      if (nodes.has(family.owner) || !(await this.#succeed(family, deadline))) all.add(id);
-    }
-    return [...all];
-  }
-
-  async #succeed(family: Family, deadline: number): Promise<boolean> {
-    try {
-      await this.ownership.own(family, deadline);
-      return family.role === 'owner';
-    } catch (error) {
-      if (!isTwzError(error)) throw error;
-      return false;
-    }
-  }
-
-  /** Deletes the counted objects that no node reaches, of those that are this node's own. Throws ReferencesUnknown. */
-  async reclaim(deadline: number): Promise<Reclaimed> {
-    const { space } = this;
-    const { kernel } = space;
-    space.refresh();
-    const ids = unreached(kernel);
-    const kept = ids.length > 0 ? await this.#by(deadline, this.reached(ids, deadline), 'reclaiming') : [];
-    return space.relaxed(() => runAlone(kernel, () => reclaim(kernel, { asked: new Set(ids), kept: new Set(kept) })));
   }
 
   async #by<T>(deadline: number, promise: Promise<T>, what: string): Promise<T> {

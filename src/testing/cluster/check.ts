@@ -23,6 +23,7 @@ import type { Space } from '../../space.ts';
 import { judgeConverged } from './converged.ts';
 import { judgeDeletions, judgeGone, type Deletion } from './deletions.ts';
 import { SimulatedEngines } from './engine.ts';
+import { Holders } from './holders.ts';
 import { History, type Final, type Step } from './history.ts';
 import { Member } from './member.ts';
 import type { Spoiled } from './spoiled.ts';
@@ -36,6 +37,8 @@ export interface CheckOptions {
   readonly ms?: number;
   readonly nodes?: number;
   readonly faults?: boolean;
+  /** Objects are deleted and reclaimed all the time (default true). */
+  readonly deletions?: boolean;
   /** Copies go from nodes at random (default true). */
   readonly evictions?: boolean;
   /** An engine that is broken on purpose. */
@@ -57,6 +60,7 @@ export interface CheckResult {
   readonly looks: number;
   readonly evictions: number;
   readonly deletions: number;
+  readonly reclaimed: number;
 }
 
 export class CheckFailure extends Error {
@@ -118,11 +122,12 @@ export class Check {
   readonly #running = new Set<Running>();
   readonly #objects: Known[] = [];
   readonly #together: Together[] = [];
+  readonly #holders = new Holders();
   #failure: CheckFailure | undefined;
   #loading = false;
   #clients = 0;
   #settled = true;
-  readonly #counts = { faults: 0, moves: 0, successions: 0, looks: 0, evictions: 0, deletions: 0 };
+  readonly #counts = { faults: 0, moves: 0, successions: 0, looks: 0, evictions: 0, deletions: 0, reclaimed: 0 };
 
   constructor(options: CheckOptions) {
     this.#options = options;
@@ -158,7 +163,8 @@ export class Check {
       await this.#until(Promise.all(this.#members.map((member) => member.start())), 60_000, 'the beginning');
       await this.#furnish();
       this.#loading = true;
-      for (const member of this.#members) for (let i = 0; i < CLIENTS; i++) void this.#client(member, i);
+      const clients = (this.#options.deletions ?? true) ? CLIENTS + 1 : CLIENTS;
+      for (const member of this.#members) for (let i = 0; i < clients; i++) void this.#client(member, i);
       if (this.#options.evictions ?? true) void this.#evictions();
       if (this.#options.faults ?? true) void this.#weather();
       await this.#elapse(this.#options.ms ?? 8000);
@@ -265,19 +271,21 @@ export class Check {
     this.#together.push({ kind: 'equal', members: [make(first, 'p0'), make(first, 'p1')] });
     this.#together.push({ kind: 'equal', members: [make(second, 'q0'), make(second, 'q1'), make(third, 'q2')] });
     this.#together.push({ kind: 'sum', members: [make(second, 'b0'), make(second, 'b1'), make(third, 'b2')] });
+    for (const { node } of this.#members) if (node !== undefined) this.#holders.furnish(node);
     await this.#elapse(100);
   }
 
   // --- clients ----------------------------------------------------------------------------------------------------------------------
 
   async #client(member: Member, number: number): Promise<void> {
+    const isMortal = number === CLIENTS;
     const random = new Random(this.#options.seed * 77 + number * 7 + member.name.charCodeAt(0));
     this.#clients++;
     try {
       while (this.#loading) {
-        await this.#sleep(random.below(random.pick([10, 80, 400]) ?? 10));
+        await this.#sleep(random.below((isMortal ? 3 : 1) * (random.pick([10, 80, 400]) ?? 10)));
         if (!this.#loading || !member.up || member.paused) continue;
-        await this.#act(member, random);
+        await (isMortal ? this.#actOnMortals(member, random) : this.#act(member, random));
       }
     } catch (error) {
       this.#fail('wrong', `a client on ${member.name} got what is no error of ours: ${described(error)}`, error);
@@ -286,11 +294,35 @@ export class Check {
     }
   }
 
-  async #act(member: Member, random: Random): Promise<void> {
-    const at = random.below(100);
-    const alone = this.#objects.filter(
+  #alone(): Known[] {
+    return this.#objects.filter(
       (each) => this.#now < each.gone + REMEMBERED_MS && !this.#together.some(({ members }) => members.includes(each)),
     );
+  }
+
+  /** Makes things that go, deletes some together with something that stays, and makes, moves and drops references, and reclaims. */
+  async #actOnMortals(member: Member, random: Random): Promise<void> {
+    const ms = random.pick([400, 2000, 8000]) ?? 2000;
+    const at = random.below(10);
+    if (at < 2) return this.#do(member, 'make', ms, (act) => this.#make(act, false));
+    if (at < 6) {
+      const { what, body } = this.#holders.act(random);
+      return this.#do(member, what, ms, async (act) => {
+        await body(act);
+        // Nothing of that is in the history.
+        act.step.saw.clear();
+      });
+    }
+    const alone = this.#alone();
+    const mortal = random.pick(alone.filter(({ made }) => made !== 0));
+    const also = random.pick(alone.filter(({ made }) => made === 0));
+    if (mortal === undefined || also === undefined) return;
+    await this.#do(member, `delete ${mortal.name} and add to ${also.name}`, ms, (act) => this.#delete(act, mortal, also));
+  }
+
+  async #act(member: Member, random: Random): Promise<void> {
+    const at = random.below(100);
+    const alone = this.#alone();
     const some = random.pick(alone);
     const together = random.pick(this.#together);
     if (some === undefined || together === undefined) return;
@@ -304,13 +336,7 @@ export class Check {
     else if (at < 84) await this.#do(member, `read ${names(together.members)}`, ms, (act) => this.#read(act, together.members));
     else if (at < 90) await this.#do(member, `bring ${names(together.members)}`, ms, (act) => this.#bring(act, together.members));
     else if (at < 95) await this.#do(member, 'make', ms, (act) => this.#make(act, random.chance(0.3)));
-    else {
-      const mortal = random.pick(alone.filter(({ made }) => made !== 0));
-      const also = random.chance(0.5) ? random.pick(alone.filter(({ made }) => made === 0)) : undefined;
-      if (mortal === undefined) return;
-      const what = also === undefined ? `delete ${mortal.name}` : `delete ${mortal.name} and add to ${also.name}`;
-      await this.#do(member, what, ms, (act) => this.#delete(act, mortal, also));
-    }
+    else if (some.made !== 0) await this.#do(member, `delete ${some.name}`, ms, (act) => this.#delete(act, some, undefined));
   }
 
   /** One step of a client. It ends in a value or in an error of ours, or with its node. */
@@ -606,6 +632,8 @@ export class Check {
       }
       final.set(name, { tag, count, made });
     }
+    await this.#until(this.#holders.judge(nodes), QUIET_MS, 'finding what is referred to');
+    this.#counts.reclaimed = this.#holders.reclaimed;
     const verdict = this.#history.judge(final);
     for (const kind of ['lost', 'duplicated', 'wrong'] as const) {
       const [one] = verdict[kind];

@@ -109,16 +109,16 @@ export const CLUSTER_ERRORS = {
     'No node can run it: its arguments are bound to different nodes, or to one that is not allowed or cannot be reached, or their data can come nowhere.',
     'Read the message: it names the nodes. Hand over references that one node can use, or run it in two steps.',
   ),
-  ReferencesUnknown: page(
-    1691,
-    'cluster',
-    'Another node may refer to what nothing here refers to, and cannot be asked: nothing was reclaimed.',
-    'Try again when it is back, or when its lease and its grace are over: what it refers to is not kept after that.',
-  ),
   AlreadyJoined: page(
     1690,
     'cluster',
     'The space has joined already: one process of a space is its node at a time.',
     'Stop that one first, or join another space. Other programs may open the space meanwhile.',
+  ),
+  ReferencesUnknown: page(
+    1691,
+    'cluster',
+    'Another node may refer to what nothing here refers to, and cannot be asked: nothing was reclaimed.',
+    'Try again when it is back, or when its lease and its grace are over: what it refers to is not kept after that.',
   ),
 } as const satisfies Record<string, ErrorPage>;

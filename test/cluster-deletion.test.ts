@@ -215,7 +215,7 @@ test('G14 a deletion that meets a search, a fetch, a move or a full cache ends i
   const world = new World(t, { seed: 5 });
   const [alice, bob, carol] = [await world.node('alice'), await world.node('bob', { cacheBytes: 0 }), await world.node('carol')];
   const ends = new Map<string, number>();
-  for (let i = 0; i < 24; i++) {
+  for (let i = 0; i < 12; i++) {
     const id = make(alice, i);
     await world.commit(alice, [id], () => (alice.space.get(id, Item).value = i));
     if (i % 2 === 0) await world.bring(carol, id);
@@ -223,7 +223,7 @@ test('G14 a deletion that meets a search, a fetch, a move or a full cache ends i
     const asked = [bob.bring(id, deadline), i % 3 === 0 ? carol.own(id, deadline) : carol.freshen(id, deadline)];
     const settled = Promise.allSettled(asked);
     // At another moment each time.
-    for (let steps = i * 2; steps > 0; steps--) await world.engines.step();
+    for (let steps = i * 4; steps > 0; steps--) await world.engines.step();
     if (alice.table.byMember.get(id)?.role === 'owner' && alice.space.has(id))
       alice.space.relaxed(() => {
         try {
@@ -441,7 +441,7 @@ onEngines(
 );
 
 test(
-  'G14 programs of three nodes on a real server: deleted where it is a copy, reclaimed when nobody refers to it',
+  'G14 programs of two nodes on a real server: deleted where it is a copy, reclaimed when nobody refers to it',
   { skip: noServer },
   async (t) => {
     const server = await serverFor(t);
@@ -452,18 +452,18 @@ test(
       for (const { space } of nodes) space.close();
       rmSync(directory, { recursive: true });
     });
-    const joined = ['alice', 'bob', 'carol'].map((name) =>
-      join(open(pathOf(directory, name)), { servers: [server.url], name, runs: false }),
-    );
+    const joined = ['alice', 'bob'].map((name) => join(open(pathOf(directory, name)), { servers: [server.url], name, runs: false }));
     nodes.push(...(await Promise.all(joined)));
-    const [alice, bob, carol] = nodes as [Cluster, Cluster, Cluster];
+    const [alice, bob] = nodes as [Cluster, Cluster];
     const engine = await connectFor(t, { servers: [server.url], space: 'twizzler', name: 'test' });
     const fails = (body: () => unknown): void =>
       assert.throws(body, (error: unknown) => isTwzError(error, 'ObjectDeleted') || assert.fail(String(error)));
     const gone = async (id: ObjectId): Promise<void> => {
       // Its log is its end, and its chunks are gone.
-      while ((await engine.read(`log.${id}`, 0, MS)).length !== 1);
-      for (const name of chunks) while ((await engine.getChunk(`${id}.${name}`, MS)) !== undefined);
+      const left = async (): Promise<boolean> =>
+        (await engine.read(`log.${id}`, 0, MS)).length !== 1 ||
+        (await Promise.all(chunks.map((name) => engine.getChunk(`${id}.${name}`, MS)))).some((chunk) => chunk !== undefined);
+      for (const end = Date.now() + MS; await left();) assert.ok(Date.now() < end, `the engine has something of ${id}`);
     };
     const chunks: string[] = [];
 
@@ -475,33 +475,31 @@ test(
     for (const { hash } of JSON.parse(new TextDecoder().decode(decodeRecord(host, `log.${id}`, base?.bytes ?? bytes('')).body)))
       chunks.push(hash);
     assert.ok((await engine.getChunk(`${id}.${chunks[0]}`, MS)) !== undefined);
-    const [seen, copy] = [bob.space.get(id, Item), carol.space.get(id, Item)];
-    assert.deepEqual([seen.value, copy.value], [2, 2]);
+    const seen = bob.space.get(id, Item);
+    assert.equal(seen.value, 2);
     await bob.commit(() => void bob.space.delete(id));
     await until(() => {
       for (const { space } of nodes) space.refresh();
       return nodes.every(({ space }) => !space.has(id));
     });
-    for (const body of [() => seen.value, () => copy.value, () => item.value]) fails(body);
-    await assert.rejects(carol.bring(id), (error: unknown) => isTwzError(error, 'ObjectDeleted'));
-    await assert.rejects(carol.paged(id), (error: unknown) => isTwzError(error, 'ObjectDeleted'));
+    for (const body of [() => seen.value, () => item.value]) fails(body);
+    await assert.rejects(alice.bring(id), (error: unknown) => isTwzError(error, 'ObjectDeleted'));
+    await assert.rejects(bob.paged(id), (error: unknown) => isTwzError(error, 'ObjectDeleted'));
     await gone(id);
 
-    // A function that stores a reference on another node keeps what it leads to.
-    const [kept, holder] = alice.space.relaxed(() => [alice.space.create(Item, { value: 3 }, { counted: true }), 0] as const);
-    assert.equal(holder, 0);
-    const keptId = alice.space.object(kept).id;
+    // What another node refers to stays.
+    const keptId = alice.space.object(alice.space.relaxed(() => alice.space.create(Item, { value: 3 }, { counted: true }))).id;
     const held = bob.space.relaxed(() => bob.space.create(Holder));
     await bob.commit(() => (held.item = bob.space.get(keptId, Item)));
     assert.deepEqual(alice.space.reclaim().deleted, []);
-    assert.deepEqual((await carol.reclaim()).deleted, []);
+    assert.deepEqual((await bob.reclaim()).deleted, []);
     await bob.commit(() => (held.item = null));
     assert.deepEqual((await alice.reclaim()).deleted, [keptId]);
     await until(() => {
       bob.space.refresh();
       return !bob.space.has(keptId);
     });
-    fails(() => carol.space.get(keptId, Item));
+    fails(() => bob.space.get(keptId, Item));
     await gone(keptId);
   },
 );

@@ -11,7 +11,8 @@ import { Kernel, type Resolver } from './kernel/kernel.ts';
 import { createObject, deleteObject, forsake, tie, ties, untie, type CreateOptions } from './kernel/lifetime.ts';
 import { Handle } from './kernel/object.ts';
 import { actBy } from './kernel/security/authority.ts';
-import { objectIds, reclaim, type Reclaimed } from './kernel/reclaim.ts';
+import { FAMILIES_PATH } from './kernel/afar.ts';
+import { objectIds, reclaim, unreached, type Reclaimed } from './kernel/reclaim.ts';
 import type { Recovery } from './kernel/recovery.ts';
 import { copyWhole, importWhole, sealWhole } from './kernel/parts.ts';
 import { Snapshot as KernelSnapshot } from './kernel/snapshot.ts';
@@ -325,9 +326,22 @@ export class Space {
     return ties(handleOf(this.#kernel, target));
   }
 
-  /** Deletes the counted objects that nothing reachable refers to. */
+  /**
+   * Deletes the counted objects that nothing reachable refers to. In a space that has joined others it asks the other nodes, and is no part of
+   * a transaction. Throws ReferencesUnknown while one of them cannot be asked; NotJoined where this program has not joined.
+   */
   reclaim(): Reclaimed {
-    return this.#alone(() => reclaim(this.#kernel));
+    const kernel = this.#kernel;
+    const { afar } = kernel;
+    if (afar === undefined) {
+      if (this.names.lookup(FAMILIES_PATH) !== undefined)
+        throw new TwzError('NotJoined', 'other nodes may refer to objects of this space: join before it reclaims');
+      return this.#alone(() => reclaim(kernel));
+    }
+    kernel.idle('reclaiming');
+    const asked = unreached(kernel);
+    const kept = asked.length > 0 ? afar.reached(asked) : [];
+    return this.#alone(() => reclaim(kernel, { asked: new Set(asked), kept: new Set(kept) }));
   }
 
   /**

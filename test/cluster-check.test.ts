@@ -9,7 +9,7 @@ import { World } from './worlds.ts';
 
 /** Seeds that found something once, each: a replica torn by a restart; families that only go on together; a power failure. */
 const SEEDS = [1, 18];
-const SPOILED_SEEDS = 6;
+const SPOILED_SEEDS = 16;
 
 for (const seed of SEEDS)
   test(`G13, G9 to G12: nothing is wrong, lost, done twice or under way for ever when anything fails: seed ${seed}`, async (t) => {
@@ -22,7 +22,7 @@ for (const spoiled of ['expected-ignored', 'apart'] satisfies Spoiled[])
   test(`G13: the checker finds an engine that is broken on purpose: ${spoiled}`, async (t) => {
     for (let seed = 1; seed <= SPOILED_SEEDS; seed++) {
       try {
-        await new Check({ seed, spoiled, ms: 3000, evictions: false }).run();
+        await new Check({ seed, spoiled, ms: 3000, evictions: false, deletions: false }).run();
       } catch (error) {
         if (!(error instanceof CheckFailure)) throw error;
         t.diagnostic(`found by seed ${error.seed}: ${error.kind}`);
@@ -49,7 +49,7 @@ test('G9: a history has one order, or the judge says what is against it', () => 
     Object.assign(read, { end: 50, outcome: 'done' });
     return history.judge(new Map([['x', { tag, count, made: 0 }]]));
   };
-  assert.deepEqual(judge(2, 2, 2), { wrong: [], lost: [], duplicated: [], effects: 2 });
+  assert.deepEqual(judge(2, 2, 2), { wrong: [], lost: [], duplicated: [], effects: 2, took: new Set([1, 2]) });
   assert.match(judge(1, 2, 2).wrong.join(), /no order explains it/);
   assert.deepEqual(judge(1, 2, 2, 45).wrong, []);
   assert.equal(judge(1, 1, 1).lost.length, 1);

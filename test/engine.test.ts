@@ -431,6 +431,8 @@ onEngines(
       putChunk: () => a.putChunk('c', bytes(''), ms),
       getChunk: () => a.getChunk('c', ms),
       dropChunk: () => a.dropChunk('c', ms),
+      dropChunks: () => a.dropChunks('c', ms),
+      trim: () => a.trim('q', ms),
     };
     await Promise.all(Object.values(calls).map((call) => fails('TimedOut', call)));
     assert.deepEqual(await a.append(append, ms), { kind: 'unknown' });

@@ -503,6 +503,7 @@ onHosts('T3: what a reference led to when it was followed is forgotten where it 
   run(kernel, () => forsakeReplica(kernel, kernel.open(id)));
   let brought = 0;
   kernel.afar = {
+    reached: () => assert.fail('nothing is reclaimed'),
     bring: (wanted) => {
       brought++;
       space.relaxed(() => (from.next = null));

@@ -6,15 +6,15 @@ import { SimulatedHost } from '../src/host/simulated/simulated.ts';
 import { isTwzError, open, type ErrorName, type ObjectId } from '../src/index.ts';
 import type { Engine } from '../src/services/cluster/engine.ts';
 import { ClusterNode, type NodeOptions } from '../src/services/cluster/node.ts';
-import { SimulatedEngines } from '../src/testing/cluster/engine.ts';
+import { SimulatedEngines, type SimulatedEnginesOptions } from '../src/testing/cluster/engine.ts';
 
 export class World {
   readonly engines: SimulatedEngines;
   readonly #hosts = new Map<string, SimulatedHost>();
   readonly #nodes = new Map<string, { readonly node: ClusterNode; readonly engine: Engine }>();
 
-  constructor(t: TestContext, seed = 7) {
-    const engines = new SimulatedEngines({ seed });
+  constructor(t: TestContext, options: Partial<SimulatedEnginesOptions> = {}) {
+    const engines = new SimulatedEngines({ seed: 7, ...options });
     this.engines = engines;
     const step = engines.step.bind(engines);
     // Their disks have come as far as everybody else.

@@ -460,6 +460,7 @@ int64_t twz_collection_truncate(uint32_t collection, uint32_t length);
 #define TWZ_ERROR_PAGES_INVALID 1653
 #define TWZ_ERROR_PLAN_IMPOSSIBLE 1660
 #define TWZ_ERROR_ALREADY_JOINED 1690
+#define TWZ_ERROR_REFERENCES_UNKNOWN 1691
 
 #ifdef __cplusplus
 }

@@ -383,4 +383,5 @@ pub mod errors {
     pub const PAGES_INVALID: i64 = 1653;
     pub const PLAN_IMPOSSIBLE: i64 = 1660;
     pub const ALREADY_JOINED: i64 = 1690;
+    pub const REFERENCES_UNKNOWN: i64 = 1691;
 }

@@ -115,4 +115,10 @@ export const CLUSTER_ERRORS = {
     'The space has joined already: one process of a space is its node at a time.',
     'Stop that one first, or join another space. Other programs may open the space meanwhile.',
   ),
+  ReferencesUnknown: page(
+    1691,
+    'cluster',
+    'Another node may refer to what nothing here refers to, and cannot be asked: nothing was reclaimed.',
+    'Try again when it is back, or when its lease and its grace are over: what it refers to is not kept after that.',
+  ),
 } as const satisfies Record<string, ErrorPage>;

@@ -14,7 +14,12 @@ export interface Afar {
   bring(id: ObjectId, times?: number): boolean;
   /** Makes an object of another node's this node's own. Blocks, as `bring`. */
   own(id: ObjectId): void;
+  /** Which of these objects, that nothing here reaches, may not go: see Verdict in reclaim.ts. Blocks, as `bring`. Throws ReferencesUnknown. */
+  reached(ids: readonly ObjectId[]): readonly ObjectId[];
 }
+
+/** Name of what a space that has ever joined others knows of that. */
+export const FAMILIES_PATH = '/cluster-families';
 
 /** What a transaction needs from afar before it can go on: it is undone, that is got, and it runs again. */
 export interface Wanted {

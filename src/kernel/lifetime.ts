@@ -23,6 +23,7 @@ import {
 import { demandRead, demandRight } from '../abi/handle.ts';
 import { readId, writeId, type ObjectId } from '../abi/id.ts';
 import { BACKUPS_FILE } from '../abi/log-format.ts';
+import { demandOwned, isReplica } from './afar.ts';
 import { allocatePages } from './allocator.ts';
 import { fotEntries, idsWith, redirect, referTo, settleCounts, unreferEntry } from './fot.ts';
 import { contentNonce, deriveId } from './identity.ts';
@@ -330,9 +331,32 @@ export function wasDeleted(kernel: Kernel, id: ObjectId): boolean {
   const h = kernel.handle(systemId);
   if (h.cold) h.fetch();
   const at = h.dv.getUint32(META.root, true);
-  const count = Math.min(RING, h.dv.getUint32(at, true));
-  for (let i = 0; i < count; i++) if (readId(h.u8, at + 16 + i * 16) === id) return true;
-  return false;
+  return placeInRing(h, at, id) >= 0;
+}
+
+/** Where an ID stands in the ring of the system object; less than 0: nowhere. */
+function placeInRing({ dv, words }: Handle, at: number, id: ObjectId): number {
+  const count = Math.min(RING, dv.getUint32(at, true));
+  const wanted = new Int32Array(4);
+  writeId(new Uint8Array(wanted.buffer), 0, id);
+  const [a, b, c, d] = wanted;
+  for (let i = 0, word = (at + 16) >> 2; i < count; i++, word += 4)
+    if (words[word] === a && words[word + 1] === b && words[word + 2] === c && words[word + 3] === d) return word << 2;
+  return -1;
+}
+
+/** It is there again: another node had it still. Inside a transaction. */
+export function forgetDeleted(kernel: Kernel, id: ObjectId): void {
+  if (!wasDeleted(kernel, id)) return;
+  const h = system(kernel);
+  const at = placeInRing(h, h.dv.getUint32(META.root, true), id);
+  h.markRange(at, 16);
+  h.u8.fill(0, at, at + 16);
+}
+
+/** From now on a reference to it says that it was deleted. Inside a transaction. */
+export function rememberDeleted(kernel: Kernel, id: ObjectId): void {
+  if (!wasDeleted(kernel, id)) remember(kernel, id);
 }
 
 function remember(kernel: Kernel, id: ObjectId): void {
@@ -423,7 +447,10 @@ function destroy(kernel: Kernel, h: Handle): void {
   }
   for (const part of tied) deleteObject(kernel, part);
   // What may still be refused comes first.
-  for (const each of doomed) enter(kernel, transaction, each);
+  for (const each of doomed) {
+    demandOwned(kernel, each);
+    enter(kernel, transaction, each);
+  }
   for (const each of doomed) {
     if (!each.volatile) remember(kernel, each.id);
     each.state = 'deleting';
@@ -431,8 +458,21 @@ function destroy(kernel: Kernel, h: Handle): void {
   }
 }
 
+/** It is this node's from now on: if it was deleted and kept by a tie, this node sees to it. Inside a transaction. */
+export function takeDeleted(kernel: Kernel, h: Handle): void {
+  if ((h.flags & FLAG.deleted) === 0) return;
+  const list = system(kernel);
+  if (![...fotEntries(list)].some((entry) => entry.id === h.id && entry.count > 0)) referTo(list, h);
+}
+
+/** Is any object kept by a tie? */
+export function keepsDeleted(kernel: Kernel): boolean {
+  const id = wellKnownId(kernel, SYSTEM);
+  return kernel.has(id) && [...fotEntries(kernel.open(id))].some((entry) => entry.id !== undefined && entry.count > 0);
+}
+
 /** Deletes every kept object whose ties are all gone; each may free the next. */
-function settleDeleted(kernel: Kernel): void {
+export function settleDeleted(kernel: Kernel): void {
   if (!kernel.has(wellKnownId(kernel, SYSTEM))) return;
   const list = system(kernel);
   for (let again = true; again;) {
@@ -442,8 +482,11 @@ function settleDeleted(kernel: Kernel): void {
       const h = kernel.handle(entry.id);
       if (h.state === 'live' && kernel.has(h.id)) {
         if (h.cold) h.reach();
-        if (kept(kernel, h)) continue;
-        destroy(kernel, h);
+        // Another node sees to it that owns it; or owned it before, and this node's deletion did not count.
+        if (!isReplica(h) && (h.flags & FLAG.deleted) !== 0) {
+          if (kept(kernel, h)) continue;
+          destroy(kernel, h);
+        }
       }
       unreferEntry(list, entry.index);
       again = true;

@@ -9,7 +9,7 @@ import { OPERATION, SECTION } from '../abi/log-format.ts';
 import { UNKNOWN } from './allocator.ts';
 import { stampedHeader } from './apply.ts';
 import { headerChecksum, type Kernel } from './kernel.ts';
-import { forsake, importFilled } from './lifetime.ts';
+import { forgetDeleted, forsake, importFilled, rememberDeleted } from './lifetime.ts';
 import type { Handle } from './object.ts';
 import { canShorten, shorten } from './shorten.ts';
 import { enter } from './transaction.ts';
@@ -266,6 +266,7 @@ export function applySection(kernel: Kernel, words: Int32Array): ObjectId {
   const { id, operation } = head;
   if (operation === OPERATION.create && !kernel.has(id)) {
     importFilled(kernel, id, head.size, (image) => fill(image, words, head));
+    forgetDeleted(kernel, id);
     return id;
   }
   if (operation === OPERATION.remove && !kernel.has(id)) return id;
@@ -276,11 +277,11 @@ export function applySection(kernel: Kernel, words: Int32Array): ObjectId {
     if (operation === OPERATION.remove) forsakeReplica(kernel, h);
     return id;
   }
-  enter(kernel, transaction, h);
   if (operation === OPERATION.remove) {
-    forsake(h);
+    endReplica(kernel, h);
     return id;
   }
+  enter(kernel, transaction, h);
   change(kernel, h, words, head);
   return id;
 }
@@ -293,6 +294,12 @@ export function forsakeReplica(kernel: Kernel, h: Handle): void {
   if (h.cold) h.reach();
   enter(kernel, transaction, h);
   forsake(h);
+}
+
+/** Takes an object out of the space that was deleted by the node that owned it. Inside a transaction. */
+export function endReplica(kernel: Kernel, h: Handle): void {
+  forsakeReplica(kernel, h);
+  rememberDeleted(kernel, h.id);
 }
 
 function change(kernel: Kernel, h: Handle, words: Int32Array, head: SectionHead): void {

@@ -17,6 +17,7 @@ import {
   BALANCE,
   Cell,
   ENTRIES,
+  Grave,
   Item,
   ITEMS,
   Ledger,
@@ -118,7 +119,9 @@ async function make(names: readonly string[]): Promise<void> {
         ? space.create(Ledger, init)
         : each.startsWith('s')
           ? space.create(Shelf, init)
-          : space.create(Cell, init);
+          : each.startsWith('g')
+            ? space.create(Grave, init)
+            : space.create(Cell, init);
       made[each] = space.object(object).id;
     }
   });
@@ -132,7 +135,8 @@ function idOf(of: string): ObjectId {
 }
 
 /** Tag, count and balance, of whatever type. */
-function cellOf(of: string): Infer<typeof Cell> | Infer<typeof Ledger> | Infer<typeof Shelf> {
+function cellOf(of: string): Infer<typeof Cell> | Infer<typeof Ledger> | Infer<typeof Shelf> | Infer<typeof Grave> {
+  if (of.startsWith('g')) return space.get(idOf(of), Grave);
   return of.startsWith('l') ? space.get(idOf(of), Ledger) : of.startsWith('s') ? space.get(idOf(of), Shelf) : space.get(idOf(of), Cell);
 }
 
@@ -170,6 +174,7 @@ async function act(random: Random): Promise<void> {
   else if (at < 78) await step(`read ${names.join(', ')}`, random, (one) => read(one, names));
   else if (at < 88) await step(`look at ${names.join(', ')}`, random, ({ ms }) => look(together, ms));
   else if (at < 93) await step(`make in ${some}`, random, (one) => write(one, [random.pick(['s0', 's1']) ?? 's0'], 0));
+  else if (at < 96) await step('dig', random, ({ ms }) => dig(random.pick(['g0', 'g1']) ?? 'g0', ms));
   else await step('follow', random, ({ ms }) => follow(random.pick(['s0', 's1']) ?? 's0', 1 + random.below(30), ms));
 }
 
@@ -193,6 +198,7 @@ async function step(what: string, random: Random, body: (step: Step) => Promise<
 
 /** A transaction: each object gets the number of the step, and what it had is noted. */
 async function write({ tag, ms }: Step, names: readonly string[], amount: number): Promise<void> {
+  const mortal = names.some((each) => each.startsWith('g')) ? await mortalCell(ms) : undefined;
   const store = (some: readonly string[]): void => {
     const saw: Record<string, number> = {};
     let made: ObjectId | undefined;
@@ -203,6 +209,7 @@ async function write({ tag, ms }: Step, names: readonly string[], amount: number
       cell.count++;
       if (amount > 0) cell.balance += each === names[0] ? -amount : amount;
       if (each.startsWith('l')) note(space.get(idOf(each), Ledger), tag);
+      if (each.startsWith('g') && mortal !== undefined) bury(space.get(idOf(each), Grave), mortal);
       if (each.startsWith('s')) made = shelve(space.get(idOf(each), Shelf), tag);
     }
     say({ is: 'write', tag, saw, made });
@@ -211,6 +218,26 @@ async function write({ tag, ms }: Step, names: readonly string[], amount: number
   else if (broken === 'apart' && names.length > 1) {
     for (const each of names) await cluster.commit(() => store([each]), { deadline: ms });
   } else await cluster.commit(() => store(names), { deadline: ms });
+}
+
+async function mortalCell(ms: number): Promise<ObjectId> {
+  return cluster.commit(() => space.object(space.create(Cell, { tag: 0, count: 0, balance: 0 })).id, { deadline: ms });
+}
+
+/** Nobody sees the reference and not that it leads nowhere. */
+function bury(grave: Infer<typeof Grave>, mortal: ObjectId): void {
+  grave.buried = space.get(mortal, Cell);
+  space.delete(mortal);
+}
+
+async function dig(from: string, ms: number): Promise<void> {
+  await cluster.fresh(idOf(from), ms);
+  try {
+    const { buried } = space.get(idOf(from), Grave);
+    if (buried !== null) say({ is: 'fault', fault: `wrong: what was deleted with ${from} is there, ${buried.tag}` });
+  } catch (error) {
+    if (!isTwzError(error, 'ObjectDeleted')) throw error;
+  }
 }
 
 function note({ count, entries }: Infer<typeof Ledger>, tag: number): void {

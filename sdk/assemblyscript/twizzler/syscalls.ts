@@ -449,4 +449,5 @@ export namespace Errors {
   export const PagesInvalid: i32 = 1653;
   export const PlanImpossible: i32 = 1660;
   export const AlreadyJoined: i32 = 1690;
+  export const ReferencesUnknown: i32 = 1691;
 }

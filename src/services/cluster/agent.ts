@@ -36,6 +36,7 @@ export interface AgentStart {
   readonly engine: EngineOptions;
   readonly name: string;
   readonly lease: number | undefined;
+  readonly grace: number | undefined;
   /** Whether functions of other nodes run here. */
   readonly runs: boolean;
   /** How fast, against other nodes. */
@@ -58,6 +59,7 @@ export type AgentQuestion =
     }
   | { readonly do: 'about' | 'parts' | 'own' | 'fresh' | 'pin' | 'unpin'; readonly id: string; readonly ms: number }
   | { readonly do: 'locate'; readonly id: string; readonly ms: number }
+  | { readonly do: 'reached'; readonly ids: readonly string[]; readonly ms: number }
   | { readonly do: 'replicated'; readonly lsn: number; readonly ids: readonly string[]; readonly ms: number }
   | { readonly do: 'nodes' | 'facts' | 'stop' };
 
@@ -73,13 +75,14 @@ async function main(): Promise<void> {
   const start = data as AgentStart;
   const space = open(start.directory, { create: false, host: chooseHost(() => undefined) });
   const engine = await connectNats(start.engine);
-  const { name, lease, runs, speed, cacheBytes, compress } = start;
+  const { name, lease, grace, runs, speed, cacheBytes, compress } = start;
   const node = new ClusterNode(space, engine, {
     name,
     runs,
     speed,
     compress,
     ...(lease === undefined ? {} : { lease }),
+    ...(grace === undefined ? {} : { grace }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   });
 
@@ -179,6 +182,8 @@ async function main(): Promise<void> {
         if (family !== undefined) return family.owner;
         return space.has(id) ? node.id : ((await node.fetching.locate(id, deadline)) ?? null);
       }
+      case 'reached':
+        return node.marking.reachedOf(question.ids.map(idOf), deadline);
       case 'replicated':
         return node.replicated(question.lsn, question.ids.map(idOf), deadline);
       case 'nodes':
@@ -242,6 +247,7 @@ export function factsOf(node: ClusterNode): Readonly<Record<string, number | str
     published: publisher.records,
     publishedBytes: publisher.bytes,
     applied: node.replicas.applied,
+    ended: node.endings.ended,
     taken: ownership.taken,
     given: ownership.given,
     succeeded: ownership.succeeded,

@@ -7,13 +7,15 @@
  *  2. All of it is entered in one transaction.
  *  3. A family that was here keeps its place in the table: who holds it sees it change.
  */
-import { TwzError } from '../../abi/errors.ts';
+import { isTwzError, TwzError } from '../../abi/errors.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { OPERATION } from '../../abi/log-format.ts';
-import { applySection, forsakeReplica, sectionHead } from '../../kernel/sections.ts';
+import { rememberDeleted } from '../../kernel/lifetime.ts';
+import { applySection, endReplica, forsakeReplica, sectionHead } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import { getFromChunks } from './chunks.ts';
 import { left, type Core } from './core.ts';
+import type { LogRecord } from './engine.ts';
 import { factsOf, Family, meet } from './families.ts';
 import { decodeRecord, RECORD_KIND, splitSections, type FamilyRecord } from './record.ts';
 import type { Replicas } from './replicas.ts';
@@ -26,6 +28,8 @@ export interface Arrival {
   readonly sections: Int32Array[];
   /** It is here already, so far in its log: this is what it takes to go on. */
   readonly from?: number;
+  /** It was deleted, its log says. */
+  ended?: boolean;
 }
 
 export class Arrivals {
@@ -34,13 +38,15 @@ export class Arrivals {
   /** Families that went astray, and that nobody has: what was written together with them comes without them. */
   readonly hopeless = new Set<ObjectId>();
   onEntered: (family: Family) => void = () => undefined;
+  /** What was here was deleted by that node. */
+  onEnded: (family: Family, by: string) => void = () => undefined;
 
   constructor(core: Core, replicas: Replicas) {
     this.#core = core;
     this.#replicas = replicas;
   }
 
-  /** Enters them as soon as they fit what is here. `others`: sections of what is no family. Throws TimedOut, Stale. */
+  /** Enters them as soon as they fit what is here, without those that were deleted meanwhile. `others`: sections of what is no family. Throws TimedOut, Stale. */
   async enter(given: readonly Arrival[], others: readonly Int32Array[], deadline: number): Promise<Family[]> {
     const { table } = this.#core;
     const held = new Set<ObjectId>();
@@ -110,10 +116,37 @@ export class Arrivals {
     return undefined;
   }
 
-  /** Brings it to the end of its log, before it is entered; false where it is there. Throws Stale where its log does not lead on from it. */
-  async advance({ family, sections }: Arrival, deadline: number): Promise<boolean> {
-    const { engine, space } = this.#core;
+  /** Brings it to the end of its log, before it is entered, or finds that it was deleted; false where it is there. Throws Stale where its log does not lead on from it. */
+  async advance(arrival: Arrival, deadline: number): Promise<boolean> {
+    const { family } = arrival;
+    const { engine } = this.#core;
     const records = await engine.read(family.log, family.seq + 1, left(this.#core, deadline, 'reading a log'));
+    const last = records.at(-1);
+    if (last === undefined) return false;
+    if (this.#ends(arrival, last)) return true;
+    try {
+      await this.#follow(arrival, records, deadline);
+    } catch (error) {
+      if (!isTwzError(error, 'EngineCorrupt')) throw error;
+      // Its chunks go when it has ended.
+      const now = await engine.last(family.log, left(this.#core, deadline, 'reading a log'));
+      if (now === undefined || !this.#ends(arrival, now)) throw error;
+    }
+    return true;
+  }
+
+  /** Notes that it was deleted, where that is its end. */
+  #ends(arrival: Arrival, { seq, bytes }: LogRecord): boolean {
+    const { family } = arrival;
+    const { kind, epoch, group, owner, hash, partners } = decodeRecord(this.#core.space.kernel.host, family.log, bytes);
+    if (kind !== RECORD_KIND.end) return false;
+    Object.assign(family, { epoch, group, owner, hash, seq, met: meet(family.met, partners) });
+    arrival.ended = true;
+    return true;
+  }
+
+  async #follow({ family, sections }: Arrival, records: readonly LogRecord[], deadline: number): Promise<void> {
+    const { space } = this.#core;
     for (const { seq, bytes } of records) {
       const record = decodeRecord(space.kernel.host, family.log, bytes);
       const { kind, epoch, group, owner, hash, partners } = record;
@@ -121,7 +154,8 @@ export class Arrivals {
       if (kind !== RECORD_KIND.base && record.before !== family.hash)
         throw new TwzError('Stale', `${family.log} does not lead on from what came`, { log: family.log });
       if (whole) sections.length = 0;
-      if (whole || kind !== RECORD_KIND.base) for (const words of await sectionsOf(this.#core, record, deadline)) sections.push(words);
+      if (whole || kind !== RECORD_KIND.base)
+        for (const words of await sectionsOf(this.#core, family.id, record, deadline)) sections.push(words);
       Object.assign(family, {
         epoch,
         group,
@@ -132,7 +166,6 @@ export class Arrivals {
         based: family.based || kind === RECORD_KIND.base,
       });
     }
-    return records.length > 0;
   }
 
   #enterNow(arrivals: readonly Arrival[], others: readonly Int32Array[]): Family[] {
@@ -141,38 +174,52 @@ export class Arrivals {
     this.#replicas.quietly(() =>
       run(kernel, () => {
         for (const words of others) applySection(kernel, words);
-        for (const { family, sections, from } of arrivals) {
+        for (const { family, sections, from, ended } of arrivals) {
+          const known = table.byId.get(family.id);
+          if (ended === true) {
+            for (const id of known?.members ?? []) if (kernel.has(id)) endReplica(kernel, kernel.open(id));
+            rememberDeleted(kernel, family.id);
+            table.erase(family);
+            continue;
+          }
           const made = new Set<ObjectId>();
           for (const words of sections) {
             const { id, operation } = sectionHead(words);
             if (operation === OPERATION.create) made.add(id);
             applySection(kernel, words);
           }
-          for (const id of from === undefined ? (table.byId.get(family.id)?.members ?? []) : [])
+          for (const id of from === undefined ? (known?.members ?? []) : [])
             if (!made.has(id) && kernel.has(id)) forsakeReplica(kernel, kernel.open(id));
           table.store(factsOf(family));
         }
       }),
     );
-    return arrivals.map(({ family }) => {
+    for (const { family, ended } of arrivals) {
       const known = table.byId.get(family.id);
-      if (known === undefined) {
-        table.add(family);
-        this.onEntered(family);
-        return family;
-      }
-      Object.assign(known, factsOf(family), { based: family.based, astray: false });
-      table.meet(known, family.met);
-      table.refresh(known);
-      this.onEntered(known);
-      return known;
-    });
+      if (ended === true && known !== undefined) this.onEnded(known, family.owner);
+    }
+    return arrivals
+      .filter(({ ended }) => ended !== true)
+      .map(({ family }) => {
+        const known = table.byId.get(family.id);
+        if (known === undefined) {
+          table.add(family);
+          this.onEntered(family);
+          return family;
+        }
+        Object.assign(known, factsOf(family), { based: family.based, astray: false });
+        table.meet(known, family.met);
+        table.refresh(known);
+        this.onEntered(known);
+        return known;
+      });
   }
 }
 
 /** What a record changes. */
-export async function sectionsOf(core: Core, { kind, body }: FamilyRecord, deadline: number): Promise<Int32Array[]> {
+export async function sectionsOf(core: Core, family: ObjectId, { kind, body }: FamilyRecord, deadline: number): Promise<Int32Array[]> {
   if (kind === RECORD_KIND.redo) return splitSections(body);
-  if (kind === RECORD_KIND.base || kind === RECORD_KIND.redoInChunks) return splitSections(await getFromChunks(core, body, deadline));
+  if (kind === RECORD_KIND.base || kind === RECORD_KIND.redoInChunks)
+    return splitSections(await getFromChunks(core, family, body, deadline));
   return [];
 }

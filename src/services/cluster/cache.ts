@@ -103,6 +103,12 @@ export class ReplicaCache {
     if (this.bytes > this.#limit) this.#soon(HOLD_MS);
   }
 
+  /** It was deleted: nobody can want it here any more. */
+  end(family: Family): void {
+    this.note(family);
+    if (this.#pinned.has(family.id)) this.pin(family.id, false);
+  }
+
   /** Somebody looks at these objects. */
   use(ids: readonly ObjectId[]): void {
     for (const id of ids) {

@@ -1,5 +1,9 @@
-/** Bytes in pieces under the hashes of them: what is known by its hash is not sent again, and what comes is checked against it. */
+/**
+ * Bytes in pieces under their family and the hashes of them: what is known by its hash is not sent again, and what comes is checked against
+ * it. Each family has its own, though they be the same: so they go with it, and nobody has to count who else has them.
+ */
 import { TwzError } from '../../abi/errors.ts';
+import type { ObjectId } from '../../abi/id.ts';
 import { left, type Core } from './core.ts';
 import { toHex } from './record.ts';
 import { isRecord } from './messages.ts';
@@ -29,14 +33,16 @@ export async function inWindows<T>(items: readonly T[], window: number, body: (i
 }
 
 /** Puts them into the engine; gives the list of the pieces, as bytes. */
-export async function putInChunks(core: Core, bytes: Uint8Array, deadline: number): Promise<Uint8Array> {
+export async function putInChunks(core: Core, family: ObjectId, bytes: Uint8Array, deadline: number): Promise<Uint8Array> {
   const { host } = core.space.kernel;
   const pieces: { readonly hash: string; readonly part: Uint8Array }[] = [];
   for (let at = 0; at < bytes.length; at += PIECE) {
     const part = bytes.subarray(at, at + PIECE);
     pieces.push({ hash: toHex(host.sha256(part)), part });
   }
-  await inWindows(pieces, WINDOW, ({ hash, part }) => core.engine.putChunk(hash, part, left(core, deadline, 'putting chunks')));
+  await inWindows(pieces, WINDOW, ({ hash, part }) =>
+    core.engine.putChunk(`${family}.${hash}`, part, left(core, deadline, 'putting chunks')),
+  );
   return encoder.encode(JSON.stringify(pieces.map(({ hash, part }): Piece => ({ hash, bytes: part.length }))));
 }
 
@@ -56,7 +62,7 @@ function piecesIn(list: Uint8Array): Piece[] {
 }
 
 /** What such a list stands for. Throws EngineCorrupt where a chunk is gone or not what its hash says. */
-export async function getFromChunks(core: Core, list: Uint8Array, deadline: number): Promise<Uint8Array> {
+export async function getFromChunks(core: Core, family: ObjectId, list: Uint8Array, deadline: number): Promise<Uint8Array> {
   const pieces = piecesIn(list);
   const { host } = core.space.kernel;
   const starts: number[] = [];
@@ -67,7 +73,7 @@ export async function getFromChunks(core: Core, list: Uint8Array, deadline: numb
   }
   const all = new Uint8Array(length);
   await inWindows(pieces, WINDOW, async ({ hash, bytes }, i) => {
-    const part = await core.engine.getChunk(hash, left(core, deadline, 'getting chunks'));
+    const part = await core.engine.getChunk(`${family}.${hash}`, left(core, deadline, 'getting chunks'));
     if (part === undefined || part.length !== bytes || toHex(host.sha256(part)) !== hash)
       throw new TwzError('EngineCorrupt', `chunk ${hash} is ${part === undefined ? 'gone' : 'not what its hash says'}`, { hash });
     all.set(part, starts[i] ?? 0);

@@ -9,7 +9,8 @@ import { clock } from '../../host/clock.ts';
 import { Caller, makeLine, startColleague, type Colleague } from '../../host/colleagues.ts';
 import type { Lock, Timer } from '../../host/host.ts';
 import { Handle } from '../../kernel/object.ts';
-import { run as transact } from '../../kernel/transaction.ts';
+import { reclaim, unreached, type Reclaimed } from '../../kernel/reclaim.ts';
+import { run as transact, runAlone } from '../../kernel/transaction.ts';
 import { Obj } from '../../lib/object.ts';
 import { isAccessor } from '../../lib/runtime.ts';
 import type { Space, Target } from '../../space.ts';
@@ -51,6 +52,11 @@ export interface JoinOptions extends Omit<EngineOptions, 'space' | 'name'> {
   readonly speed?: number;
   /** Milliseconds after its last sign that a node counts as gone (default 4000). */
   readonly lease?: number;
+  /**
+   * Milliseconds beyond its lease that what this node refers to is kept when it is gone (default 60,000). Counted objects that it alone refers to
+   * may be reclaimed after that: its references say that they were deleted.
+   */
+  readonly grace?: number;
   /**
    * Bytes that copies of what other nodes own may take here (default: as many as there are). What was not used for the longest time goes, and
    * comes again when it is touched. What is watched, shown to programs, open as a database or held by raw views, `pin` first.
@@ -338,6 +344,19 @@ export class Cluster {
     await this.#agent.ask({ do: 'unpin', id: idOf(target), ms: this.#patience });
   }
 
+  /**
+   * Deletes the counted objects that nothing refers to on any node, of those that this node owns, or whose owner is gone. Resolves when that is
+   * committed here. Throws ReferencesUnknown while a node that may refer to them cannot be asked, Unreachable, TimedOut.
+   */
+  async reclaim(ms = this.#patience): Promise<Reclaimed> {
+    const { kernel } = this.#here();
+    kernel.idle('reclaiming');
+    const asked = unreached(kernel);
+    const kept = asked.length > 0 ? await this.#agent.reachedSoon(asked, ms) : [];
+    this.space.refresh();
+    return this.space.relaxed(() => runAlone(kernel, () => reclaim(kernel, { asked: new Set(asked), kept: new Set(kept) })));
+  }
+
   /** From here on it is read as new as anybody could have known it when this was called. Throws Stale. */
   async fresh(target: Target, ms = this.#patience): Promise<void> {
     await this.#agent.ask({ do: 'fresh', id: idOf(target), ms });
@@ -481,6 +500,7 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     runs = true,
     speed = 1,
     lease,
+    grace,
     cacheBytes,
     prefetch = true,
     compress = true,
@@ -499,6 +519,7 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     engine: engineOptions,
     name,
     lease,
+    grace,
     runs,
     speed,
     cacheBytes,

@@ -119,6 +119,15 @@ export class AgentContact {
     this.askNow({ do: 'own', id, ms }, ms);
   }
 
+  reached(ids: readonly ObjectId[]): readonly ObjectId[] {
+    const ms = this.patience;
+    return idsIn(this.askNow({ do: 'reached', ids, ms }, ms));
+  }
+
+  async reachedSoon(ids: readonly ObjectId[], ms: number): Promise<readonly ObjectId[]> {
+    return idsIn(await this.ask({ do: 'reached', ids, ms }));
+  }
+
   async replicated(lsn: number, ids: readonly ObjectId[], ms: number): Promise<void> {
     await this.ask({ do: 'replicated', lsn, ids, ms });
   }
@@ -131,6 +140,10 @@ export class AgentContact {
     if (this.#space.kernel.afar === this) this.#space.kernel.afar = undefined;
     this.#contact.close();
   }
+}
+
+function idsIn(answer: unknown): ObjectId[] {
+  return Array.isArray(answer) ? answer.map(String).filter(isId) : [];
 }
 
 function asked(question: AgentQuestion): Asked {

@@ -1,5 +1,6 @@
 /** What the parts of a node have in common. */
 import { TwzError } from '../../abi/errors.ts';
+import type { ObjectId } from '../../abi/id.ts';
 import type { Timer } from '../../host/host.ts';
 import type { Space } from '../../space.ts';
 import type { Engine } from './engine.ts';
@@ -31,6 +32,10 @@ export function left(core: Pick<Core, 'clock'>, deadline: number, what: string):
   const ms = deadline - core.clock.now();
   if (ms <= 0) throw new TwzError('TimedOut', `${what}: the deadline is over`);
   return ms;
+}
+
+export function deleted(id: ObjectId): TwzError {
+  return new TwzError('ObjectDeleted', `object ${id} was deleted`, { id });
 }
 
 /** One after the other, for each key. */

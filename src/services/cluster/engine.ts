@@ -45,6 +45,8 @@ export interface Append {
   readonly bytes: Uint8Array;
   /** `seq` of the record that must be the last one; 0: the log must be empty. */
   readonly expected: number;
+  /** Milliseconds after which the record goes (default never). Servers before 2.11 keep it. */
+  readonly ttl?: number;
 }
 
 export interface Register {
@@ -83,6 +85,8 @@ export interface Engine {
   appendAll(appends: readonly Append[], ms: number): Promise<Appended>;
   /** As append, and drops every earlier record of that log, in the same step. */
   replace(append: Append, ms: number): Promise<Appended>;
+  /** Drops all records but the last. */
+  trim(log: string, ms: number): Promise<void>;
   /** The last record, from the replica that decides; undefined where there is none. */
   last(log: string, ms: number): Promise<LogRecord | undefined>;
   /** Records from `seq` on, oldest first, up to what is there now. */
@@ -113,6 +117,8 @@ export interface Engine {
   putChunk(name: string, bytes: Uint8Array, ms: number): Promise<void>;
   getChunk(name: string, ms: number): Promise<Uint8Array | undefined>;
   dropChunk(name: string, ms: number): Promise<void>;
+  /** All below a prefix of whole parts. */
+  dropChunks(prefix: string, ms: number): Promise<void>;
 
   /** Is told when the connection is lost, and when it is there again. */
   onState(listener: (connected: boolean) => void): Subscription;

@@ -7,6 +7,7 @@ import { crc32c } from '../../abi/crc32c.ts';
 import { FOT_FLAG } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { isId } from '../../abi/id.ts';
+import { FAMILIES_PATH } from '../../kernel/afar.ts';
 import { idsWith } from '../../kernel/fot.ts';
 import type { Handle } from '../../kernel/object.ts';
 import { hashMap } from '../../lib/collections/hash-map.ts';
@@ -31,7 +32,6 @@ const FamilyState = struct('ClusterFamily', {
   rest: text,
 });
 const Families = hashMap(text, FamilyState);
-const PATH = '/cluster-families';
 /** Of so many families that it was written together with it is known how far they must be. */
 const MET_MAX = 64;
 
@@ -169,9 +169,10 @@ export class FamilyTable {
 
   constructor(space: Space) {
     this.#space = space;
-    this.#table = ownTable(space, PATH, Families);
+    this.#table = ownTable(space, FAMILIES_PATH, Families);
     for (const [id, state] of this.#table) {
-      if (!isId(id) || !space.has(id)) continue;
+      // What was deleted here may have to be told to others yet; or it does not count, and is to be had again.
+      if (!isId(id) || (!space.has(id) && state.role === 'replica' && state.seq >= 0)) continue;
       const family = new Family(id, state.role, state.owner);
       family.epoch = state.epoch;
       family.group = state.group;
@@ -239,7 +240,7 @@ export class FamilyTable {
   }
 
   /** As `store`, of what goes. */
-  erase({ id }: Family): void {
+  erase({ id }: Pick<Family, 'id'>): void {
     this.#table.delete(id);
   }
 }

@@ -8,15 +8,16 @@ import { TwzError, isTwzError } from '../../abi/errors.ts';
 import { KIND } from '../../abi/format.ts';
 import { isId, parseId, type ObjectId } from '../../abi/id.ts';
 import { fotEntries } from '../../kernel/fot.ts';
+import { wasDeleted } from '../../kernel/lifetime.ts';
 import type { Handle } from '../../kernel/object.ts';
 import { Arrivals, type Arrival } from './arrivals.ts';
-import { left, type Core } from './core.ts';
+import { deleted, left, type Core } from './core.ts';
 import { Family, membersOf, metIn, rootOfFamily, textOfMet } from './families.ts';
 import { heard, idIn, isRecord, numberIn, say, strange, textIn, type Head, type Said } from './messages.ts';
 import type { About } from './choosing.ts';
 import type { Ownership } from './ownership.ts';
 import type { Publisher } from './publisher.ts';
-import { decodeRecord, splitSections } from './record.ts';
+import { decodeRecord, RECORD_KIND, splitSections } from './record.ts';
 import type { Replicas } from './replicas.ts';
 import { Offers, PIECES, Receiving, type PieceSizes } from './transfer.ts';
 
@@ -86,7 +87,7 @@ export class Fetching {
     const { kernel } = this.#core.space;
     const id = idIn(head, 'id');
     kernel.catchUp();
-    if (!kernel.has(id)) return this.#elsewhere(id);
+    if (!kernel.has(id)) return this.#gone(id);
     const root = rootOfFamily(this.#core.space, kernel.open(id));
     if (this.#isOwnReplica(root)) return this.#copy(id, head);
     if (!this.#owns(root)) return head['copy'] === true ? this.#copy(id, head) : this.#elsewhere(id);
@@ -97,9 +98,11 @@ export class Fetching {
     const chosen: readonly Given[] = roots.map((each) => ({ root: each, family: this.#core.table.byId.get(each.id) }));
     // Whoever follows from there on misses nothing and gets nothing twice.
     while (!this.#publisher.idle) await this.#publisher.flush();
+    if (!kernel.has(root.id)) return this.#gone(id);
     const facts: object[] = [];
     const ids: ObjectId[] = [];
     for (const { family, root: each } of chosen) {
+      if (!kernel.has(each.id)) continue;
       if (family !== undefined && family.role !== 'owner') {
         if (each === root) return this.#elsewhere(id);
         continue;
@@ -150,6 +153,20 @@ export class Fetching {
     return this.offers.offer(members, facts, asked);
   }
 
+  /** Was it deleted, as far as this node knows, so that it counts? */
+  isDeleted(id: ObjectId): boolean {
+    const { space, table } = this.#core;
+    return !space.has(id) && !table.byId.has(id) && wasDeleted(space.kernel, id);
+  }
+
+  /** The answer to who asks for what is not here. Throws ObjectDeleted. */
+  async #gone(id: ObjectId): Promise<Uint8Array> {
+    // It may have been deleted here just now: whether that counts is known when it is published.
+    if (this.#core.table.byId.get(id)?.role === 'owner') await this.#publisher.flush();
+    if (this.isDeleted(id)) throw deleted(id);
+    return this.#elsewhere(id);
+  }
+
   #elsewhere(id: ObjectId): Uint8Array {
     const { table } = this.#core;
     const family = table.byMember.get(id) ?? table.byId.get(id);
@@ -164,7 +181,7 @@ export class Fetching {
     const { kernel } = space;
     const id = idIn(said.head, 'id');
     kernel.catchUp();
-    if (!kernel.has(id)) return say({ node, here: false });
+    if (!kernel.has(id)) return say({ node, here: false, deleted: this.isDeleted(id) });
     const h = kernel.open(id);
     if (h.kind === KIND.volatile || h.kind === KIND.shared) return say({ node, here: true, stays: h.kindName });
     const family = table.byMember.get(id);
@@ -180,11 +197,12 @@ export class Fetching {
 
   // --- where objects are ----------------------------------------------------------------------------------------------------------
 
-  /** Asks all nodes. Resolves with who owns the object, and what that one says; undefined where nobody that is there does. */
+  /** Asks all nodes. Resolves with who owns the object, and what that one says; undefined where nobody that is there does. Throws ObjectDeleted. */
   async #ask(id: ObjectId, head: Head, deadline: number): Promise<{ readonly node: string; readonly said: Said } | undefined> {
     this.finds++;
     let best: { readonly node: string; readonly said: Said } | undefined;
     let stays: string | undefined;
+    let isDeleted = false;
     this.#copies = [];
     const answered = new Set<string>();
     const ms = Math.min(FIND_MS, left(this.#core, deadline, 'looking for an object'));
@@ -196,6 +214,7 @@ export class Fetching {
         best = { node, said };
         return true;
       }
+      if (said.head['deleted'] === true) isDeleted = true;
       if (typeof said.head['stays'] === 'string') stays = said.head['stays'];
       if (said.head['copy'] === true) this.#copies.push(node);
       return answered.size >= this.#others() && this.#others() > 0;
@@ -208,13 +227,24 @@ export class Fetching {
       this.#silent = answered.size < this.#others();
     }
     if (best !== undefined) this.hint(id, best.node);
+    else if (isDeleted) throw deleted(id);
     else if (stays !== undefined) throw new TwzError('NotSupported', `object ${id} is ${stays}: it does not leave its node`, { id });
     return best;
   }
 
-  /** Who owns an object. Undefined where nobody that is there does. */
+  /** Who owns an object. Undefined where nobody that is there does. Throws ObjectDeleted. */
   async locate(id: ObjectId, deadline: number): Promise<string | undefined> {
-    return (await this.#ask(id, {}, deadline))?.node;
+    const found = await this.#ask(id, {}, deadline);
+    if (found === undefined) await this.#demandNotEnded(id, deadline);
+    return found?.node;
+  }
+
+  /** Nobody has it: the engine knows whether it was deleted. */
+  async #demandNotEnded(id: ObjectId, deadline: number): Promise<void> {
+    const { engine, space } = this.#core;
+    const log = `log.${id}`;
+    const last = await engine.last(log, left(this.#core, deadline, 'looking for an object'));
+    if (last !== undefined && decodeRecord(space.kernel.host, log, last.bytes).kind === RECORD_KIND.end) throw deleted(id);
   }
 
   #sizeOf(h: Handle): { readonly family: ObjectId; readonly bytes: number; readonly kind: 'owned' | 'immutable' } {
@@ -236,7 +266,10 @@ export class Fetching {
       return { ...this.#sizeOf(h), owner: h.kind === KIND.immutable ? this.#core.id : owner, here: true };
     }
     const found = await this.#ask(id, {}, deadline);
-    if (found === undefined) return undefined;
+    if (found === undefined) {
+      await this.#demandNotEnded(id, deadline);
+      return undefined;
+    }
     const { head } = found.said;
     return {
       family: idIn(head, 'family'),
@@ -245,6 +278,11 @@ export class Fetching {
       owner: found.node,
       here: false,
     };
+  }
+
+  /** It is nowhere any more. */
+  forget(id: ObjectId): void {
+    this.#known.delete(id);
   }
 
   /** Where somebody has heard that an object is. */
@@ -261,7 +299,7 @@ export class Fetching {
 
   // --- bringing objects here ------------------------------------------------------------------------------------------------------
 
-  /** Brings an object here, with its family; false where no node has it. Throws Unreachable, TimedOut, Denied. */
+  /** Brings an object here, with its family; false where no node has it. Throws Unreachable, TimedOut, Denied, ObjectDeleted. */
   bring(id: ObjectId, deadline: number, prefetch: Prefetch = NO_PREFETCH): Promise<boolean> {
     const { space } = this.#core;
     space.refresh();
@@ -279,6 +317,14 @@ export class Fetching {
   }
 
   async #bring(id: ObjectId, deadline: number, prefetch: Prefetch): Promise<boolean> {
+    const { space, table } = this.#core;
+    const family = table.byId.get(id);
+    if (family?.astray === true) {
+      // It was deleted here, and that did not count.
+      await this.reload(family);
+      if (space.has(id)) return true;
+    }
+    if (wasDeleted(space.kernel, id)) throw deleted(id);
     let node = this.#known.get(id);
     let refused: TwzError | undefined;
     let pieces: Head = PIECES;
@@ -310,7 +356,9 @@ export class Fetching {
           pieces = {};
           continue;
         }
-        if (!isTwzError(error, 'Unreachable')) throw error;
+        // Of what is immutable others may have copies.
+        const isDeleted = node !== undefined && isTwzError(error, 'ObjectDeleted');
+        if (!isDeleted && !isTwzError(error, 'Unreachable')) throw error;
         this.#known.delete(id);
         refused = error;
         node = undefined;
@@ -377,6 +425,7 @@ export class Fetching {
     }
     for (const family of followed) this.#replicas.follow(family);
     if (followed.length > 0) void this.#compare(node, followed, deadline);
+    if (this.isDeleted(id)) throw deleted(id);
     if (!space.has(id)) throw new TwzError('EngineCorrupt', `node ${node} sent something else than object ${id}`, { id });
     this.hint(id, node);
   }
@@ -420,11 +469,13 @@ export class Fetching {
     const arrival: Arrival = { family: new Family(id, 'replica', ''), sections: [] };
     if (!(await this.arrivals.advance(arrival, deadline))) return false;
     const { owner, based } = arrival.family;
-    if (!based) throw new TwzError('Unreachable', `object ${id} is with node ${owner}, which is not there`, { id, node: owner });
+    if (!based && arrival.ended !== true)
+      throw new TwzError('Unreachable', `object ${id} is with node ${owner}, which is not there`, { id, node: owner });
     for (const family of await this.arrivals.enter([arrival], [], deadline)) {
       this.#replicas.follow(family);
       this.#replicas.nudge(family);
     }
+    if (this.isDeleted(id)) throw deleted(id);
     return true;
   }
 
@@ -500,7 +551,13 @@ export class Fetching {
     const { engine, space, clock, id } = this.#core;
     const deadline = clock.now() + CALL_MS;
     const last = await engine.last(family.log, CALL_MS);
-    const owner = last === undefined ? family.owner : decodeRecord(space.kernel.host, family.log, last.bytes).owner;
+    const record = last === undefined ? undefined : decodeRecord(space.kernel.host, family.log, last.bytes);
+    if (record?.kind === RECORD_KIND.end) {
+      const ended: Arrival = { family: new Family(family.id, 'replica', record.owner), sections: [] };
+      await this.arrivals.advance(ended, deadline);
+      return ended;
+    }
+    const owner = record?.owner ?? family.owner;
     if (owner !== id) {
       const arrival = await this.#askFor(family, owner, { do: 'fetch' }, deadline);
       if (arrival !== undefined) return arrival;

@@ -18,6 +18,7 @@ import {
   patternsOf,
   SERVER_WITH_BATCHES,
   SERVER_WITH_TTL,
+  type Header,
   type Reply,
   type Wire,
 } from './wire.ts';
@@ -63,7 +64,7 @@ export async function openJetStream(wire: Wire, options: EngineOptions, ms: numb
   };
   const ending = ttl ? ['allow_msg_ttl'] : [];
   const [logs, registers, leases, chunks] = await Promise.all([
-    open('log', 'file', { max_msgs_per_subject: -1 }, batches ? ['allow_atomic'] : []),
+    open('log', 'file', { max_msgs_per_subject: -1 }, batches ? ['allow_atomic', ...ending] : ending),
     open('reg', 'file', {}, ending),
     open('lease', 'file', ttl ? { subject_delete_marker_ttl: MARKER_SECONDS * SECOND_NS } : {}, ending),
     open('chunk', 'file', { discard_new_per_subject: true }, [], false),
@@ -153,8 +154,8 @@ class JetStreamEngine implements Engine {
 
   // --- logs -------------------------------------------------------------------------------------------------------------------------
 
-  append({ log, bytes, expected }: Append, ms: number): Promise<Appended> {
-    return this.#logs.append(this.#log(log), bytes, expected, ms);
+  append({ log, bytes, expected, ttl }: Append, ms: number): Promise<Appended> {
+    return this.#logs.append(this.#log(log), bytes, expected, ms, this.#ending(ttl));
   }
 
   async appendAll(appends: readonly Append[], ms: number): Promise<Appended> {
@@ -167,7 +168,7 @@ class JetStreamEngine implements Engine {
           needed: SERVER_WITH_BATCHES,
         },
       );
-    const all = appends.map(({ log, bytes, expected }) => ({ subject: this.#log(log), bytes, expected }));
+    const all = appends.map(({ log, bytes, expected, ttl }) => ({ subject: this.#log(log), bytes, expected, headers: this.#ending(ttl) }));
     if (all.length === 0 || all.length > BATCH_MAX)
       throw new TwzError('InvalidArgument', `${all.length} appends at once: expected 1 to ${BATCH_MAX}`, { count: all.length });
     if (new Set(all.map(({ subject }) => subject)).size < all.length)
@@ -175,8 +176,17 @@ class JetStreamEngine implements Engine {
     return this.#logs.appendAll(all, `${this.#wire.id}-${++this.#batch}`, ms);
   }
 
-  replace({ log, bytes, expected }: Append, ms: number): Promise<Appended> {
-    return this.#logs.append(this.#log(log), bytes, expected, ms, [ROLLUP]);
+  replace({ log, bytes, expected, ttl }: Append, ms: number): Promise<Appended> {
+    return this.#logs.append(this.#log(log), bytes, expected, ms, [ROLLUP, ...this.#ending(ttl)]);
+  }
+
+  #ending(ttl: number | undefined): Header[] {
+    if (ttl === undefined || !this.#logs.has('allow_msg_ttl')) return [];
+    return [['Nats-TTL', `${Math.max(1, Math.ceil(ttl / 1000))}s`]];
+  }
+
+  trim(log: string, ms: number): Promise<void> {
+    return this.#logs.purge(this.#log(log), ms, 1);
   }
 
   async last(log: string, ms: number): Promise<LogRecord | undefined> {
@@ -259,6 +269,12 @@ class JetStreamEngine implements Engine {
   async dropChunk(name: string, ms: number): Promise<void> {
     this.#chunksKnown.delete(name);
     await this.#chunks.purge(this.#chunk(name), ms);
+  }
+
+  async dropChunks(prefix: string, ms: number): Promise<void> {
+    const below = `${prefix}.`;
+    for (const name of this.#chunksKnown) if (name.startsWith(below)) this.#chunksKnown.delete(name);
+    await this.#chunks.purge(`${this.#chunk(prefix)}.>`, ms);
   }
 
   onState(listener: (connected: boolean) => void): Subscription {

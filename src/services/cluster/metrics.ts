@@ -49,6 +49,7 @@ const HELP: Readonly<Record<string, string>> = {
   published: 'Records that were published to the engine.',
   publishedBytes: 'Bytes of records that were published to the engine.',
   applied: 'Records of other nodes that were applied to copies.',
+  ended: 'Families that were deleted, here or on other nodes.',
   taken: 'Families whose ownership this node has taken.',
   given: 'Families whose ownership this node has given away.',
   succeeded: 'Families that this node took over from a node that was gone.',

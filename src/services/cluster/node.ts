@@ -12,11 +12,13 @@ import { sectionHead } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import type { Space } from '../../space.ts';
 import { ReplicaCache } from './cache.ts';
-import { left, type Clock, type Core } from './core.ts';
+import { deleted, left, type Clock, type Core } from './core.ts';
 import { Doubts } from './doubts.ts';
 import type { Engine, Message, Register, Subscription } from './engine.ts';
 import { sectionsOf } from './arrivals.ts';
 import { FamilyTable, factsOf, meet, restOf, type Family } from './families.ts';
+import { Endings } from './endings.ts';
+import { Marking } from './marking.ts';
 import { Fetching, type Prefetch } from './fetching.ts';
 import { answer, hear, heard, idIn, numberIn, say, sayError, textIn, type Head, type Said } from './messages.ts';
 import { Ownership } from './ownership.ts';
@@ -37,6 +39,8 @@ export interface NodeOptions {
   readonly speed?: number;
   /** Milliseconds that a node counts as there after its last sign (default 4000). */
   readonly lease?: number;
+  /** Milliseconds beyond its lease that what a node refers to is kept when it is gone (default 60,000). */
+  readonly grace?: number;
   /** Bytes that copies of what others own may take here (default: as many as there are). */
   readonly cacheBytes?: number;
   /** How objects go from node to node, if not as they always do: the same on all nodes. */
@@ -78,10 +82,14 @@ export class ClusterNode implements Core {
   readonly fetching: Fetching;
   readonly ranges: Ranges;
   readonly cache: ReplicaCache;
+  readonly endings: Endings;
+  readonly marking: Marking;
   readonly peers = new Map<string, NodeInfo>();
   readonly #doubts = new Doubts();
   readonly #subscriptions: Subscription[] = [];
   readonly #lease: number;
+  readonly #keep: number;
+  #kept = -Infinity;
   readonly #runs: boolean;
   readonly #speed: number;
   #leaseTimer: { cancel(): void } | undefined;
@@ -105,6 +113,7 @@ export class ClusterNode implements Core {
     this.name = options.name;
     this.clock = options.clock ?? kernel.host;
     this.#lease = options.lease ?? 4000;
+    this.#keep = this.#lease + (options.grace ?? 60_000);
     this.#runs = options.runs === true;
     this.#speed = options.speed ?? 1;
     this.table = new FamilyTable(space);
@@ -125,12 +134,29 @@ export class ClusterNode implements Core {
     this.cache.isThere = (node) => this.peers.has(node);
     this.cache.isBusy = (family) => this.ownership.isMoving(family) || this.replicas.isHeld(family.id) || this.fetching.isReloading(family);
     this.cache.onGone = ({ id, owner }) => this.fetching.hint(id, owner);
+    this.endings = new Endings(this, this.publisher, this.replicas);
+    this.endings.isThere = (node) => this.peers.has(node);
+    this.endings.onGone = (family) => {
+      this.cache.end(family);
+      this.#doubts.over(family, kernel.log.end);
+      this.fetching.forget(family.id);
+      this.ownership.moved.delete(family.id);
+    };
+    this.marking = new Marking(this, this.ownership);
+    this.publisher.onTouched = (id) => {
+      if (this.marking.watching) this.marking.touched(id);
+    };
+    this.publisher.onEnded = (family) => this.endings.over(family, this.id);
+    this.replicas.onEnded = this.fetching.arrivals.onEnded = (family, by) => this.endings.over(family, by);
     this.fetching.arrivals.onEntered = (family) => {
       this.#doubts.over(family, kernel.log.end);
       this.cache.note(family);
     };
     this.replicas.onSized = (family) => this.cache.note(family);
-    this.ownership.onChanged = (family) => this.cache.note(family);
+    this.ownership.onChanged = (family) => {
+      this.cache.note(family);
+      if (family.role === 'owner') this.endings.settle();
+    };
     this.publisher.onFenced = (families, from) => {
       this.ownership.fenced(families);
       if (families.length > 0) this.#doubts.began(families, from);
@@ -165,6 +191,8 @@ export class ClusterNode implements Core {
       }),
     );
     await engine.flush(CALL_MS);
+    // Before anything comes here: what this node refers to is kept from now on.
+    await this.#keepReferences();
     this.#renewing = this.#renew();
     await this.#renewing;
     for (const lease of await engine.leases('node', CALL_MS)) this.#seen(lease);
@@ -183,6 +211,7 @@ export class ClusterNode implements Core {
     this.publisher.stop();
     this.replicas.stop();
     this.cache.stop();
+    this.endings.stop();
     if (this.space.kernel.tap === this.publisher) this.space.kernel.tap = undefined;
     this.#leaseTimer?.cancel();
     for (const subscription of this.#subscriptions) subscription.close();
@@ -214,6 +243,7 @@ export class ClusterNode implements Core {
     this.publisher.stop();
     this.replicas.stop();
     this.cache.stop();
+    this.endings.stop();
     this.space.kernel.tap = undefined;
     this.#leaseTimer?.cancel();
     for (const subscription of this.#subscriptions) subscription.close();
@@ -235,11 +265,19 @@ export class ClusterNode implements Core {
       if (this.engine.connected) {
         this.engine.publish('status', say({ node: this.id, load: this.load, objects: this.space.kernel.handles.size }));
         await this.engine.lease(`node.${this.id}`, this.#about(), this.#lease, CALL_MS);
+        if (this.clock.now() - this.#kept > this.#keep / 4) await this.#keepReferences();
       }
     } catch (error) {
       if (!isTwzError(error)) throw error;
     }
     if (!this.#stopped) this.#leaseTimer = this.clock.timer(this.#lease / 4, () => void (this.#renewing = this.#renew()));
+  }
+
+  /** Longer than its lease: whoever is away for a moment finds what it refers to. It is not given back when the node leaves. */
+  async #keepReferences(): Promise<void> {
+    const now = this.clock.now();
+    await this.engine.lease(`keeps.${this.id}`, encoder.encode(this.id), this.#keep, CALL_MS);
+    this.#kept = now;
   }
 
   #seen({ key, bytes }: Register): void {
@@ -279,10 +317,11 @@ export class ClusterNode implements Core {
 
   /** What was shared when this node ended last. */
   async #resume(): Promise<void> {
+    const { space } = this;
     const mine: Family[] = [];
     const taken: Family[] = [];
     const astray: Family[] = [];
-    for (const family of this.table.byId.values()) {
+    for (const family of [...this.table.byId.values()]) {
       if (family.astray) astray.push(family);
       else if (family.role === 'replica') {
         this.replicas.follow(family);
@@ -290,7 +329,10 @@ export class ClusterNode implements Core {
       } else {
         const last = await this.engine.last(family.log, CALL_MS);
         const there = last === undefined ? undefined : decodeRecord(this.space.kernel.host, family.log, last.bytes);
-        if (there !== undefined && there.owner !== this.id) taken.push(family);
+        const ended = there?.kind === RECORD_KIND.end;
+        // What was lost with the power is here again although it was deleted.
+        if (there !== undefined && (there.owner !== this.id || (ended && space.has(family.id)))) taken.push(family);
+        else if (ended) this.endings.over(family, this.id);
         else mine.push(family);
       }
     }
@@ -328,6 +370,7 @@ export class ClusterNode implements Core {
     this.publisher.onFenced([...taken, ...unsure], 0);
     for (const family of astray) void this.fetching.reload(family);
     this.#judge();
+    this.endings.settle();
     for (const family of mine)
       if (family.role === 'owner' && !family.based) await this.ownership.base(family, this.clock.now() + 10 * CALL_MS);
     this.#mark(false);
@@ -352,7 +395,7 @@ export class ClusterNode implements Core {
       this.table.meet(family, meet(family.met, record.partners));
       if (record.kind === RECORD_KIND.base) based = true;
       if (record.kind === RECORD_KIND.epoch || record.owner !== this.id) own.clear();
-      for (const words of await sectionsOf(this, record, this.clock.now() + 10 * CALL_MS)) {
+      for (const words of await sectionsOf(this, family.id, record, this.clock.now() + 10 * CALL_MS)) {
         const { id } = sectionHead(words);
         published.set(id, sectionVersion(words, 0));
         if (record.owner === this.id) own.add(id);
@@ -360,6 +403,8 @@ export class ClusterNode implements Core {
     }
     if (owner !== this.id) return 'taken';
     Object.assign(family, { epoch, group, seq, hash, based });
+    // It was deleted here, and that was not published.
+    if (!kernel.has(family.id)) return based && overtaken ? 'unsure' : 'ahead';
     if (clean.seq >= 0 && clean.hash === hash && family.rest === restOf(this.space, family)) return 'sound';
     // It did not end in order.
     const versionOf = (id: ObjectId): number => (kernel.has(id) ? kernel.open(id).version : NaN);
@@ -424,7 +469,7 @@ export class ClusterNode implements Core {
     const { head } = said;
     const from = textIn(head, 'from');
     const what = textIn(head, 'do');
-    if (what === 'fetch' || what === 'release') await this.#ready;
+    if (what === 'fetch' || what === 'release' || what === 'mark') await this.#ready;
     switch (what) {
       case 'fetch':
         return this.fetching.give(said);
@@ -434,10 +479,13 @@ export class ClusterNode implements Core {
         return this.ranges.range(said);
       case 'heads':
         return this.fetching.heads(said);
+      case 'mark':
+        return this.marking.answer(said);
       case 'piece':
         return this.fetching.offers.piece(said);
       case 'release': {
         const family = this.table.byId.get(idIn(head, 'family'));
+        if (this.fetching.isDeleted(idIn(head, 'family'))) throw deleted(idIn(head, 'family'));
         if (family === undefined) throw new TwzError('Stale', `object ${String(head['family'])} is not shared here`);
         return this.ownership.release(said, family, from);
       }
@@ -497,6 +545,8 @@ export class ClusterNode implements Core {
       if (last !== undefined && last.seq > family.seq) await this.#doubt(family, deadline);
     }
     if (family.astray) await this.fetching.reload(family);
+    if (family.role !== 'owner' && last === undefined && family.seq > 0)
+      throw new TwzError('Stale', `object ${id}: the engine has nothing of it any more`, { id });
     if (family.role !== 'owner' && last !== undefined) await this.replicas.reach(family, last.seq, deadline);
     // It went from here meanwhile.
     if (!this.table.has(family)) await this.freshen(id, deadline);
@@ -518,6 +568,8 @@ export class ClusterNode implements Core {
     const families = new Set(stored.map(({ id }) => this.table.byMember.get(id)).filter((family) => family !== undefined));
     const anew = new Map([...families].filter((family) => !known.has(family)).map((family) => [family, family.strayed]));
     await sharing;
+    // What was here alone is in no log but this node's.
+    if (stored.length < ids.length) await kernel.log.durable();
     if (await this.publisher.when(Math.min(lsn, this.publisher.followed))) throw fenced();
     if (ids.length === 0 && this.#doubts.covers(lsn, this.fetching.arrivals.hopeless))
       throw new TwzError('Stale', 'what was read may be what another node came before');

@@ -10,14 +10,16 @@
 import { TwzError, isTwzError } from '../../abi/errors.ts';
 import { KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
+import { takeDeleted } from '../../kernel/lifetime.ts';
 import type { Handle } from '../../kernel/object.ts';
 import { sectionsOf, setReplica } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import { putInChunks } from './chunks.ts';
-import { left, Turns, type Core } from './core.ts';
+import { deleted, left, Turns, type Core } from './core.ts';
+import type { Append } from './engine.ts';
 import { factsOf, Family, partnersOf, rootOfFamily } from './families.ts';
 import type { Publisher } from './publisher.ts';
-import { decodeRecord, encodeRecord, RECORD_KIND } from './record.ts';
+import { decodeRecord, encodeRecord, RECORD_KIND, TOMBSTONE_MS } from './record.ts';
 import type { Replicas } from './replicas.ts';
 import { numberIn, say, type Said } from './messages.ts';
 
@@ -83,35 +85,40 @@ export class Ownership {
     await this.#shared;
   }
 
-  /** Makes sure that the engine has all of the family, so that it outlives this node. Throws TimedOut. */
+  /** Makes sure that the engine has all of the family, or that it was deleted, so that this outlives this node. Throws TimedOut. */
   async base(family: Family, deadline: number): Promise<void> {
     if (!family.based && family.role === 'owner') await this.#turns.take(`base ${family.id}`, () => this.#base(family, deadline));
   }
 
   async #base(family: Family, deadline: number): Promise<void> {
-    const { engine, space, id } = this.#core;
+    const { engine, space, id, table } = this.#core;
     const { kernel } = space;
-    while (!family.based) {
+    while (!family.based && table.has(family)) {
       left(this.#core, deadline, 'keeping an object');
       await this.#publisher.flush();
       // It went to another node, which has all of it.
       if (family.role !== 'owner') return;
       if (!this.#publisher.idle) continue;
       const { seq, hash, group, epoch, met } = family;
+      // What was deleted when this node ended, and nobody was told.
+      const ends = !kernel.has(family.id);
       const members = [...family.members].filter((each) => kernel.has(each)).map((each) => kernel.open(each));
-      const body = await putInChunks(this.#core, sectionsOf(members), deadline);
+      const body = ends ? new Uint8Array(0) : await putInChunks(this.#core, family.id, sectionsOf(members), deadline);
       const partners = partnersOf(met);
-      const record = encodeRecord(kernel.host, { kind: RECORD_KIND.base, epoch, group, owner: id, before: hash, partners, body });
+      const kind = ends ? RECORD_KIND.end : RECORD_KIND.base;
+      const record = encodeRecord(kernel.host, { kind, epoch, group, owner: id, before: hash, partners, body });
+      const append: Append = { log: family.log, bytes: record.bytes, expected: seq, ...(ends ? { ttl: TOMBSTONE_MS } : {}) };
       // Nothing is published meanwhile; what was before is not in it.
       await this.#publisher.alone(async () => {
         if (family.seq !== seq || family.role !== 'owner') return;
         // Whatever the deadline: it may be stored though nobody says so, and what is published next would be refused because of it.
         for (;;) {
-          const done = await engine.replace({ log: family.log, bytes: record.bytes, expected: seq }, CALL_MS);
+          const done = await engine.replace(append, CALL_MS);
           const last = done.kind === 'done' ? undefined : await this.#publisher.persist(() => engine.last(family.log, CALL_MS));
           const there = last !== undefined && decodeRecord(kernel.host, family.log, last.bytes).hash === record.hash;
           if (done.kind === 'done' || there) {
-            Object.assign(family, { seq: done.kind === 'done' ? done.seq : last?.seq, hash: record.hash, based: true });
+            Object.assign(family, { seq: done.kind === 'done' ? done.seq : last?.seq, hash: record.hash, based: !ends });
+            if (ends) this.#publisher.onEnded(family);
             return;
           }
           if ((last?.seq ?? 0) !== seq) return this.#publisher.onFenced([family], this.#publisher.followed);
@@ -219,7 +226,12 @@ export class Ownership {
     kernel.catchUp();
     this.#replicas.quietly(() =>
       run(kernel, () => {
-        for (const id of family.members) if (kernel.has(id)) setReplica(kernel, kernel.open(id), false);
+        for (const id of family.members) {
+          if (!kernel.has(id)) continue;
+          const h = kernel.open(id);
+          setReplica(kernel, h, false);
+          takeDeleted(kernel, h);
+        }
         table.store({ ...factsOf(family), ...facts, seq: -1 });
       }),
     );
@@ -243,6 +255,7 @@ export class Ownership {
         }),
       );
       await this.#publisher.flush();
+      if (!table.has(family)) throw deleted(family.id);
       if (family.role === 'owner') {
         Object.assign(family, { role: 'replica', owner: id });
         this.#replicas.quietly(() => run(kernel, () => table.store(factsOf(family))));

@@ -17,9 +17,9 @@ import type { Tap } from '../../kernel/afar.ts';
 import { sectionOf } from '../../kernel/sections.ts';
 import { putInChunks } from './chunks.ts';
 import type { Core } from './core.ts';
-import type { Appended } from './engine.ts';
+import type { Append, Appended } from './engine.ts';
 import { meet, partnersOf, type Family, type Met } from './families.ts';
-import { decodeRecord, encodeRecord, joinSections, RECORD_KIND, type Partner, type Sealed } from './record.ts';
+import { decodeRecord, encodeRecord, joinSections, RECORD_KIND, TOMBSTONE_MS, type Partner, type Sealed } from './record.ts';
 
 /** Bytes of commits that go into one record, about. */
 const BATCH_BYTES = 256 << 10;
@@ -50,6 +50,8 @@ export class Publisher implements Tap {
   readonly #own: boolean;
   /** While this is set, own commits are not published. */
   quiet = false;
+  /** While this is set, own commits are published, whoever this is. */
+  aloud = false;
   #sections: Commit['sections'] = [];
   #unshared: ObjectId[] = [];
   /** What objects that nobody else has were written together with: whoever gets one of them must have that as well. */
@@ -67,6 +69,10 @@ export class Publisher implements Tap {
   #stopped = false;
   /** All that was written together with what is another's now, and the LSN of the first commit that does not count. */
   onFenced: (families: readonly Family[], from: number) => void = () => undefined;
+  /** Is told of each object that a commit changed, whoever committed it. */
+  onTouched: ((id: ObjectId) => void) | undefined;
+  /** The engine has it that this node deleted the family. */
+  onEnded: (family: Family) => void = () => undefined;
   readonly #alone: (() => Promise<void>)[] = [];
   /** Records that were appended, and their bytes. */
   records = 0;
@@ -81,7 +87,8 @@ export class Publisher implements Tap {
 
   section(id: ObjectId, words: Int32Array, at: number, end: number, own: boolean): void {
     const { table } = this.#core;
-    if ((own && (!this.#own || this.quiet)) || table.byId.size === 0) return;
+    this.onTouched?.(id);
+    if ((own && ((!this.#own && !this.aloud) || this.quiet)) || table.byId.size === 0) return;
     const operation = words[at + 4] as number;
     let family = table.byMember.get(id);
     if (family === undefined && (operation === OPERATION.create || operation === OPERATION.adopt)) {
@@ -295,28 +302,34 @@ export class Publisher implements Tap {
     }
     const together = families.length > 1 && engine.facts.atomic;
     const partners: Partner[] = families.map((family) => ({ family: family.id, group: family.group + 1 }));
-    const records: Sealed[] = [];
+    const records: (Sealed & { readonly kind: number })[] = [];
     for (const family of families) {
-      const sections = (group.get(family) ?? []).map((words) => this.#whole(words)).filter((words) => words !== undefined);
+      const all = group.get(family) ?? [];
+      const ends = all.some((words) => isEnd(family, words));
+      const sections = (ends ? [] : all).map((words) => this.#whole(words)).filter((words) => words !== undefined);
       let body = joinSections(sections);
-      let kind: number = RECORD_KIND.redo;
+      let kind: number = ends ? RECORD_KIND.end : RECORD_KIND.redo;
       if (body.length > engine.facts.maxPayload - 4096 - partners.length * 24) {
-        body = await this.persist(() => putInChunks(this.#core, body, this.#core.clock.now() + 10 * CALL_MS));
+        body = await this.persist(() => putInChunks(this.#core, family.id, body, this.#core.clock.now() + 10 * CALL_MS));
         kind = RECORD_KIND.redoInChunks;
       }
-      records.push(
-        encodeRecord(host, {
+      records.push({
+        kind,
+        ...encodeRecord(host, {
           kind,
           epoch: family.epoch,
           group: family.group + 1,
           owner: this.#core.id,
           before: family.hash,
-          partners: together ? partners.filter((each) => each.family !== family.id) : [],
+          partners: partnersIn(family, together ? partners : [], ends),
           body,
         }),
-      );
+      });
     }
-    const appends = families.map((family, i) => ({ log: family.log, bytes: (records[i] as Sealed).bytes, expected: family.seq }));
+    const appends = families.map((family, i): Append => {
+      const { bytes, kind } = records[i] as Sealed & { readonly kind: number };
+      return { log: family.log, bytes, expected: family.seq, ...(kind === RECORD_KIND.end ? { ttl: TOMBSTONE_MS } : {}) };
+    });
     if (together) {
       const seq = await this.#settle(families, records, () => engine.appendAll(appends, CALL_MS));
       if (seq === undefined) for (const family of families) fenced.add(family);
@@ -362,9 +375,11 @@ export class Publisher implements Tap {
       family.seq = lastSeq - (families.length - 1 - i);
       family.hash = record.hash;
       family.group++;
-      this.#core.table.meet(family, meet(family.met, decodeRecord(this.#core.space.kernel.host, family.log, record.bytes).partners));
+      const { kind, partners } = decodeRecord(this.#core.space.kernel.host, family.log, record.bytes);
+      this.#core.table.meet(family, meet(family.met, partners));
       this.records++;
       this.bytes += record.bytes.length;
+      if (kind === RECORD_KIND.end) this.onEnded(family);
     }
   }
 
@@ -387,6 +402,17 @@ export class Publisher implements Tap {
     const id = readId(new Uint8Array(words.buffer, words.byteOffset, 16), 0);
     return kernel.has(id) ? sectionOf(kernel.open(id)) : undefined;
   }
+}
+
+/** Does it delete the object that the family is of? */
+function isEnd({ id }: Family, words: Int32Array): boolean {
+  return words[4] === OPERATION.remove && readId(new Uint8Array(words.buffer, words.byteOffset, 16), 0) === id;
+}
+
+/** Whoever learns of the end alone, with nothing of what came before it, must have all that the family was ever written together with. */
+function partnersIn({ id, met }: Family, together: readonly Partner[], ends: boolean): Partner[] {
+  const others = together.filter(({ family }) => family !== id);
+  return ends ? partnersOf(meet(met, others)) : others;
 }
 
 /** Stands for an object that is in its file. */

@@ -7,11 +7,12 @@ import { FLAG, KIND, META, PAGE } from '../../abi/format.ts';
 import { isId, parseId, type ObjectId } from '../../abi/id.ts';
 import { stampedHeader } from '../../kernel/apply.ts';
 import { headerChecksum } from '../../kernel/header.ts';
+import { wasDeleted } from '../../kernel/lifetime.ts';
 import type { Handle } from '../../kernel/object.ts';
 import type { PagedFacts } from '../../kernel/paged.ts';
 import type { PageRequest } from '../pager.ts';
 import { inWindows } from './chunks.ts';
-import { left, type Core } from './core.ts';
+import { deleted, left, type Core } from './core.ts';
 import { membersOf, rootOfFamily } from './families.ts';
 import { hear, idIn, isRecord, numberIn, say, strange, type Said } from './messages.ts';
 
@@ -38,6 +39,7 @@ export class Ranges {
   #owned(id: ObjectId): Handle {
     const { kernel } = this.#core.space;
     kernel.catchUp();
+    if (!kernel.has(id) && !this.#core.table.byId.has(id) && wasDeleted(kernel, id)) throw deleted(id);
     if (!kernel.has(id)) throw new TwzError('Stale', `object ${id} is not here`, { id });
     const h = kernel.open(id);
     if (h.kind === KIND.volatile || h.kind === KIND.shared)

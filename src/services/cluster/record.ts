@@ -25,9 +25,15 @@ export const RECORD_KIND = {
   redoInChunks: 3,
   /** The whole family as it is after `group`. Body: a list of chunks that have its sections. What was before is needed no more. */
   base: 4,
-  /** The family was deleted. */
+  /**
+   * The family was deleted: the last record of its log, and from then on the only one that anybody needs. It follows on whatever was before
+   * it. Body: none.
+   */
   end: 5,
 } as const;
+
+/** Milliseconds that the end of a family is kept: who learns of it later learns that there is no such object. */
+export const TOMBSTONE_MS = 30 * 24 * 3_600_000;
 
 export interface Partner {
   readonly family: ObjectId;

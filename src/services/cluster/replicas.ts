@@ -10,7 +10,7 @@
 import { TwzError, isTwzError } from '../../abi/errors.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { OPERATION } from '../../abi/log-format.ts';
-import { applySection, sectionHead, setReplica } from '../../kernel/sections.ts';
+import { applySection, endReplica, sectionHead, setReplica } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import { getFromChunks } from './chunks.ts';
 import { left, type Core } from './core.ts';
@@ -46,6 +46,8 @@ export class Replicas {
   onLost: (family: Family) => Promise<void> = async () => undefined;
   /** This node believes that it owns that family, and others are further than it is. */
   onDoubt: (family: Family, deadline: number) => Promise<void> = async () => undefined;
+  /** That node has deleted it, and it is here no more. */
+  onEnded: (family: Family, by: string) => void = () => undefined;
   /** It takes more room than before, or less. */
   onSized: (family: Family) => void = () => undefined;
   /** While own commits must not be published. */
@@ -223,9 +225,9 @@ export class Replicas {
   async #unpack(following: Following, ready: readonly Ready[]): Promise<void> {
     following.waiting = true;
     try {
-      for (const { entry } of ready)
+      for (const { following: each, entry } of ready)
         if (entry.kind === RECORD_KIND.redoInChunks)
-          this.#whole.set(entry, await getFromChunks(this.#core, entry.body, this.#core.clock.now() + 10 * CALL_MS));
+          this.#whole.set(entry, await getFromChunks(this.#core, each.family.id, entry.body, this.#core.clock.now() + 10 * CALL_MS));
     } catch (error) {
       following.waiting = false;
       if (isTwzError(error, 'EngineCorrupt')) await this.#lose(following);
@@ -275,7 +277,7 @@ export class Replicas {
       ready.push({ following: each, entry });
       for (const partner of entry.partners) {
         const there = this.#core.table.byId.get(partner.family);
-        if (there === undefined || there.group >= partner.group || !this.#core.space.kernel.has(there.id)) continue;
+        if (there === undefined || there.group >= partner.group) continue;
         if (there.role === 'owner') {
           // Somebody else has stored to what this node believes to own.
           this.#doubt(there, following);
@@ -339,7 +341,13 @@ export class Replicas {
         for (const [i, { following, entry }] of ready.entries()) {
           for (const words of parsed[i] ?? []) applySection(kernel, words);
           const { family } = following;
-          table.store(advanced(family, entry));
+          const now = advanced(family, entry);
+          if (entry.kind === RECORD_KIND.end) {
+            for (const id of family.members) if (kernel.has(id)) endReplica(kernel, kernel.open(id));
+            table.erase(family);
+            continue;
+          }
+          table.store(now);
           if (entry.kind === RECORD_KIND.epoch && entry.owner !== this.#core.id && family.role === 'owner')
             for (const id of family.members) if (kernel.has(id)) setReplica(kernel, kernel.open(id), true);
         }
@@ -354,10 +362,11 @@ export class Replicas {
       following.inbox.shift();
       this.applied++;
       if (entry.kind === RECORD_KIND.end) {
-        this.unfollow(family);
-        table.drop(family);
-      } else if (members) table.refresh(family);
-      if (members || sized || entry.kind === RECORD_KIND.end) this.onSized(family);
+        this.onEnded(family, entry.owner);
+        continue;
+      }
+      if (members) table.refresh(family);
+      if (members || sized) this.onSized(family);
     }
   }
 }
@@ -367,8 +376,9 @@ interface Ready {
   readonly entry: Entry;
 }
 
-/** Does the record follow on what is here? A base of a later group has what is in no record. */
+/** Does the record follow on what is here? A base of a later group has what is in no record; an end needs nothing of what was before. */
 function continues(family: Family, { kind, group, before }: Entry): boolean {
+  if (kind === RECORD_KIND.end) return true;
   return kind === RECORD_KIND.base ? group === family.group : before === family.hash;
 }
 

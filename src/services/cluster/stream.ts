@@ -178,7 +178,12 @@ export class Stream {
 
   /** Appends to several subjects, all or none. `seq` is that of the last. */
   async appendAll(
-    appends: readonly { readonly subject: string; readonly bytes: Uint8Array; readonly expected: number }[],
+    appends: readonly {
+      readonly subject: string;
+      readonly bytes: Uint8Array;
+      readonly expected: number;
+      readonly headers?: readonly Header[];
+    }[],
     batch: string,
     ms: number,
   ): Promise<Appended> {
@@ -187,12 +192,8 @@ export class Stream {
     try {
       const left = await this.#wire.ready(ms);
       let answer: Promise<Reply> | undefined;
-      for (const [i, { subject, bytes, expected }] of appends.entries()) {
-        const headers: Header[] = [
-          [EXPECTED, String(expected)],
-          ['Nats-Batch-Id', batch],
-          ['Nats-Batch-Sequence', String(i + 1)],
-        ];
+      for (const [i, { subject, bytes, expected, headers: more = [] }] of appends.entries()) {
+        const headers: Header[] = [[EXPECTED, String(expected)], ...more, ['Nats-Batch-Id', batch], ['Nats-Batch-Sequence', String(i + 1)]];
         if (i < last) this.#wire.publish(subject, bytes, headers);
         else answer = this.#wire.request(subject, bytes, left, [...headers, ['Nats-Batch-Commit', '1']]);
       }
@@ -273,9 +274,10 @@ export class Stream {
     return (reply.state?.subjects?.[subject] ?? 0) > 0;
   }
 
-  /** Drops all messages of a subject. */
-  async purge(subject: string, ms: number): Promise<void> {
-    const reply = await this.#api('STREAM.PURGE', { filter: subject }, this.#deadline(ms, subject));
+  /** Drops all messages of a subject but the last `keep`. */
+  async purge(subject: string, ms: number, keep = 0): Promise<void> {
+    const which = { filter: subject, ...(keep > 0 ? { keep } : {}) };
+    const reply = await this.#api('STREAM.PURGE', which, this.#deadline(ms, subject));
     if (reply.error !== undefined) throw refused(subject, reply.error);
   }
 

@@ -6,7 +6,7 @@ import { isTwzError } from '../../abi/errors.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { clock } from '../../host/clock.ts';
 import type { Host } from '../../host/host.ts';
-import type { Core } from './core.ts';
+import { deleted, type Core } from './core.ts';
 import type { Engine, Subscription } from './engine.ts';
 import { rootOfFamily } from './families.ts';
 import { hear, heard, idIn, numberIn, say, textIn, type Head, type Said } from './messages.ts';
@@ -98,7 +98,7 @@ export async function askNodes(engine: Engine, ms: number): Promise<readonly Nod
   return nodes.map((node) => ({ ...node, ...said.get(node.id), answered: said.has(node.id) }));
 }
 
-/** Which nodes have an object; as `askNodes`. */
+/** Which nodes have an object; as `askNodes`. Throws ObjectDeleted. */
 export async function askWhereabouts(engine: Engine, host: Host, id: ObjectId, ms: number): Promise<Whereabouts> {
   const end = clock.now() + ms;
   const left = (): number => Math.max(1, end - clock.now());
@@ -185,6 +185,7 @@ async function readLog(
   const records = await engine.read(log, 0, ms);
   const [first, last] = [records[0], records.at(-1)];
   if (first === undefined || last === undefined) return undefined;
-  const { owner, epoch } = decodeRecord(host, log, last.bytes);
+  const { owner, epoch, kind } = decodeRecord(host, log, last.bytes);
+  if (kind === RECORD_KIND.end) throw deleted(family);
   return { owner, epoch, kept: decodeRecord(host, log, first.bytes).kind === RECORD_KIND.base ? 'all' : 'changes' };
 }

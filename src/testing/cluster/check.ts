@@ -13,6 +13,7 @@ import type { ObjectId } from '../../abi/id.ts';
 import { LOSS_MODES } from '../../host/simulated/loss.ts';
 import { Random } from '../../host/simulated/random.ts';
 import { isReplica } from '../../kernel/afar.ts';
+import { wasDeleted } from '../../kernel/lifetime.ts';
 import { POOL_LIMITS } from '../../lib/collections/pool.ts';
 import { orderedMap } from '../../lib/collections/ordered-map.ts';
 import { f64, text } from '../../lib/fields.ts';
@@ -21,7 +22,9 @@ import type { ClusterNode } from '../../services/cluster/node.ts';
 import type { PieceSizes } from '../../services/cluster/transfer.ts';
 import type { Space } from '../../space.ts';
 import { judgeConverged } from './converged.ts';
+import { judgeDeletions, judgeGone, type Deletion } from './deletions.ts';
 import { SimulatedEngines } from './engine.ts';
+import { Holders } from './holders.ts';
 import { History, type Final, type Step } from './history.ts';
 import { Member } from './member.ts';
 import type { Spoiled } from './spoiled.ts';
@@ -35,6 +38,8 @@ export interface CheckOptions {
   readonly ms?: number;
   readonly nodes?: number;
   readonly faults?: boolean;
+  /** Objects are deleted and reclaimed all the time (default true). */
+  readonly deletions?: boolean;
   /** Copies go from nodes at random (default true). */
   readonly evictions?: boolean;
   /** An engine that is broken on purpose. */
@@ -55,6 +60,8 @@ export interface CheckResult {
   readonly successions: number;
   readonly looks: number;
   readonly evictions: number;
+  readonly deletions: number;
+  readonly reclaimed: number;
 }
 
 /** With odd seeds, objects go in many pieces, which are copied when they are asked for. */
@@ -79,7 +86,9 @@ interface Known {
   readonly ledger: boolean;
   /** The step that made it; 0: it was there before. */
   readonly made: number;
-  deleted: boolean;
+  readonly deletions: Deletion[];
+  /** When a deletion of it was acknowledged. */
+  gone: number;
   /** It outlives its nodes: some commit of it was acknowledged. */
   kept: boolean;
 }
@@ -103,6 +112,8 @@ const CLIENTS = 2;
 const PER_BATCH = 10;
 /** A call may end so many milliseconds after its deadline: what it waited for last is told then. */
 const SLACK_MS = 20;
+/** What is deleted is asked for so long yet, in milliseconds. */
+const REMEMBERED_MS = 2000;
 const QUIET_MS = 120_000;
 const POOL = { home: 16 << 10, member: 64 << 10 };
 
@@ -115,11 +126,12 @@ export class Check {
   readonly #running = new Set<Running>();
   readonly #objects: Known[] = [];
   readonly #together: Together[] = [];
+  readonly #holders = new Holders();
   #failure: CheckFailure | undefined;
   #loading = false;
   #clients = 0;
   #settled = true;
-  readonly #counts = { faults: 0, moves: 0, successions: 0, looks: 0, evictions: 0 };
+  readonly #counts = { faults: 0, moves: 0, successions: 0, looks: 0, evictions: 0, deletions: 0, reclaimed: 0 };
 
   constructor(options: CheckOptions) {
     this.#options = options;
@@ -162,7 +174,8 @@ export class Check {
       await this.#until(Promise.all(this.#members.map((member) => member.start())), 60_000, 'the beginning');
       await this.#furnish();
       this.#loading = true;
-      for (const member of this.#members) for (let i = 0; i < CLIENTS; i++) void this.#client(member, i);
+      const clients = (this.#options.deletions ?? true) ? CLIENTS + 1 : CLIENTS;
+      for (const member of this.#members) for (let i = 0; i < clients; i++) void this.#client(member, i);
       if (this.#options.evictions ?? true) void this.#evictions();
       if (this.#options.faults ?? true) void this.#weather();
       await this.#elapse(this.#options.ms ?? 8000);
@@ -223,6 +236,7 @@ export class Check {
     for (const { node, name, paused } of this.#members) {
       if (node === undefined || paused || node.space.closed) continue;
       for (const together of this.#together) this.#lookAt(name, node.space, together);
+      for (const known of this.#objects) if (known.deletions.length > 0) this.#lookAtDeleted(name, node.space, known);
     }
   }
 
@@ -238,6 +252,14 @@ export class Check {
     if (kind === 'sum' && cells.reduce((sum, { balance }) => sum + balance, 0) !== 100 * cells.length) this.#fail('torn', told());
   }
 
+  /** What was written together with its deletion is not seen with it. */
+  #lookAtDeleted(name: string, space: Space, known: Known): void {
+    if (!space.kernel.has(known.id)) return;
+    for (const { step, also } of known.deletions)
+      if (also !== undefined && space.kernel.has(also.id) && space.get(also.id, also.ledger ? Ledger : Cell).tag === step.id)
+        this.#fail('torn', `${name} has ${known.name}, and ${also.name} by ${this.#history.tell(step.id)}`);
+  }
+
   // --- what there is ----------------------------------------------------------------------------------------------------------------
 
   async #furnish(): Promise<void> {
@@ -248,7 +270,7 @@ export class Check {
         const init = { tag: 0, count: 0, balance: 100 };
         return node.space.object(ledger ? node.space.create(Ledger, init) : node.space.create(Cell, init)).id;
       });
-      const known = { name, id, ledger, made: 0, deleted: false, kept: false };
+      const known = { name, id, ledger, made: 0, deletions: [], gone: Infinity, kept: false };
       this.#objects.push(known);
       return known;
     };
@@ -260,19 +282,21 @@ export class Check {
     this.#together.push({ kind: 'equal', members: [make(first, 'p0'), make(first, 'p1')] });
     this.#together.push({ kind: 'equal', members: [make(second, 'q0'), make(second, 'q1'), make(third, 'q2')] });
     this.#together.push({ kind: 'sum', members: [make(second, 'b0'), make(second, 'b1'), make(third, 'b2')] });
+    for (const { node } of this.#members) if (node !== undefined) this.#holders.furnish(node);
     await this.#elapse(100);
   }
 
   // --- clients ----------------------------------------------------------------------------------------------------------------------
 
   async #client(member: Member, number: number): Promise<void> {
+    const isMortal = number === CLIENTS;
     const random = new Random(this.#options.seed * 77 + number * 7 + member.name.charCodeAt(0));
     this.#clients++;
     try {
       while (this.#loading) {
-        await this.#sleep(random.below(random.pick([10, 80, 400]) ?? 10));
+        await this.#sleep(random.below((isMortal ? 3 : 1) * (random.pick([10, 80, 400]) ?? 10)));
         if (!this.#loading || !member.up || member.paused) continue;
-        await this.#act(member, random);
+        await (isMortal ? this.#actOnMortals(member, random) : this.#act(member, random));
       }
     } catch (error) {
       this.#fail('wrong', `a client on ${member.name} got what is no error of ours: ${described(error)}`, error);
@@ -281,9 +305,35 @@ export class Check {
     }
   }
 
+  #alone(): Known[] {
+    return this.#objects.filter(
+      (each) => this.#now < each.gone + REMEMBERED_MS && !this.#together.some(({ members }) => members.includes(each)),
+    );
+  }
+
+  /** Makes things that go, deletes some together with something that stays, and makes, moves and drops references, and reclaims. */
+  async #actOnMortals(member: Member, random: Random): Promise<void> {
+    const ms = random.pick([400, 2000, 8000]) ?? 2000;
+    const at = random.below(10);
+    if (at < 2) return this.#do(member, 'make', ms, (act) => this.#make(act, false));
+    if (at < 6) {
+      const { what, body } = this.#holders.act(random);
+      return this.#do(member, what, ms, async (act) => {
+        await body(act);
+        // Nothing of that is in the history.
+        act.step.saw.clear();
+      });
+    }
+    const alone = this.#alone();
+    const mortal = random.pick(alone.filter(({ made }) => made !== 0));
+    const also = random.pick(alone.filter(({ made }) => made === 0));
+    if (mortal === undefined || also === undefined) return;
+    await this.#do(member, `delete ${mortal.name} and add to ${also.name}`, ms, (act) => this.#delete(act, mortal, also));
+  }
+
   async #act(member: Member, random: Random): Promise<void> {
     const at = random.below(100);
-    const alone = this.#objects.filter((each) => !each.deleted && !this.#together.some(({ members }) => members.includes(each)));
+    const alone = this.#alone();
     const some = random.pick(alone);
     const together = random.pick(this.#together);
     if (some === undefined || together === undefined) return;
@@ -297,7 +347,7 @@ export class Check {
     else if (at < 84) await this.#do(member, `read ${names(together.members)}`, ms, (act) => this.#read(act, together.members));
     else if (at < 90) await this.#do(member, `bring ${names(together.members)}`, ms, (act) => this.#bring(act, together.members));
     else if (at < 95) await this.#do(member, 'make', ms, (act) => this.#make(act, random.chance(0.3)));
-    else if (some.made !== 0) await this.#do(member, `delete ${some.name}`, ms, (act) => this.#delete(act, some));
+    else if (some.made !== 0) await this.#do(member, `delete ${some.name}`, ms, (act) => this.#delete(act, some, undefined));
   }
 
   /** One step of a client. It ends in a value or in an error of ours, or with its node. */
@@ -308,7 +358,7 @@ export class Check {
     const running: Running = { step, deadline: this.#now + ms, member, life, grace: 0 };
     this.#running.add(running);
     const act: Act = { step, node, deadline: node.clock.now() + ms, committed: false };
-    const kept = new Set(this.#objects.filter((each) => each.kept && !each.deleted));
+    const kept = new Set(this.#objects.filter((each) => each.kept));
     const ended = new Promise<void>((resolve) => this.#ends.set(running, resolve));
     const work = body(act).then(
       () => {
@@ -319,7 +369,11 @@ export class Check {
         if (!isTwzError(error)) throw error;
         step.error = error.name;
         step.outcome = act.committed && error.name !== 'Fenced' ? 'unknown' : 'refused';
-        const missing = [...kept].find(({ id, deleted }) => !deleted && error.name === 'ObjectMissing' && error.context['id'] === id);
+        const missing = [...kept].find(({ id }) => error.name === 'ObjectMissing' && error.context['id'] === id);
+        const { id } = error.context;
+        const alive = this.#objects.find((each) => each.id === id && each.deletions.length === 0);
+        if (alive !== undefined && error.name === 'ObjectDeleted' && wasDeleted(node.space.kernel, alive.id))
+          this.#fail('lost', `${this.#history.tell(step.id)}: ${alive.name} was never deleted`, error);
         if (missing !== undefined) this.#fail('lost', `${this.#history.tell(step.id)}: ${missing.name} is nowhere`, error);
         if (error.name === 'EngineCorrupt') this.#fail('wrong', `${this.#history.tell(step.id)}: ${error.message}`, error);
       },
@@ -351,19 +405,34 @@ export class Check {
   async #write(act: Act, objects: readonly Known[], amount = 0): Promise<void> {
     const { node, step } = act;
     const { space } = node;
+    await this.#transact(act, objects, () => {
+      for (const [i, object] of objects.entries()) this.#stamp(act, object, amount > 0 && i === 0 ? -amount : amount);
+    });
+    for (const { name } of objects) step.wrote.add(name);
+    const ids = objects.map(({ id }) => id);
+    await node.replicated(space.kernel.log.end, ids, act.deadline);
+    for (const object of objects) object.kept = true;
+    this.#demandThere(act, objects);
+  }
+
+  #stamp({ node, step }: Act, { id, name, ledger }: Known, amount = 0): void {
+    const { space } = node;
+    const cell = ledger ? space.get(id, Ledger) : space.get(id, Cell);
+    step.saw.set(name, cell.tag);
+    cell.tag = step.id;
+    cell.count++;
+    cell.balance += amount;
+    if (ledger) addTo(space.get(id, Ledger).entries, step.id);
+  }
+
+  async #transact(act: Act, objects: readonly Known[], body: () => void): Promise<void> {
+    const { node, step } = act;
     for (;;) {
       await this.#own(act, objects);
       try {
-        space.relaxed(() => {
+        node.space.relaxed(() => {
           step.saw.clear();
-          for (const [i, { id, name, ledger }] of objects.entries()) {
-            const cell = ledger ? space.get(id, Ledger) : space.get(id, Cell);
-            step.saw.set(name, cell.tag);
-            cell.tag = step.id;
-            cell.count++;
-            if (amount > 0) cell.balance += i === 0 ? -amount : amount;
-            if (ledger) addTo(space.get(id, Ledger).entries, step.id);
-          }
+          body();
         });
         break;
       } catch (error) {
@@ -374,10 +443,12 @@ export class Check {
       }
     }
     act.committed = true;
-    for (const { name } of objects) step.wrote.add(name);
-    const ids = objects.map(({ id }) => id);
-    await node.replicated(space.kernel.log.end, ids, act.deadline);
-    for (const object of objects) object.kept = true;
+  }
+
+  /** What was gone before somebody asked for it must not be there. */
+  #demandThere({ step }: Act, objects: readonly Known[]): void {
+    const again = objects.find(({ gone }) => gone < step.start);
+    if (again !== undefined) this.#fail('wrong', `${this.#history.tell(step.id)}: ${again.name} is gone since ${again.gone.toFixed(1)}`);
   }
 
   /** What is read counts when nobody else can have come before it. */
@@ -392,6 +463,7 @@ export class Check {
     const owned = objects.filter(({ id }) => !isReplica(space.kernel.open(id))).map(({ id }) => id);
     if (owned.length > 0) await node.replicated(space.kernel.log.end, owned, act.deadline);
     for (const [name, tag] of saw) step.saw.set(name, tag);
+    this.#demandThere(act, objects);
   }
 
   async #bring(act: Act, objects: readonly Known[]): Promise<void> {
@@ -407,15 +479,23 @@ export class Check {
       return space.object(ledger ? space.create(Ledger, init) : space.create(Cell, init)).id;
     });
     await node.replicated(space.kernel.log.end, [id], act.deadline);
-    this.#objects.push({ name: `n${step.id}`, id, ledger, made: step.id, deleted: false, kept: true });
+    this.#objects.push({ name: `n${step.id}`, id, ledger, made: step.id, deletions: [], gone: Infinity, kept: true });
   }
 
-  async #delete(act: Act, known: Known): Promise<void> {
-    const { space } = act.node;
-    await act.node.own(known.id, act.deadline);
-    known.deleted = true;
-    space.relaxed(() => space.delete(known.id));
-    await act.node.replicated(space.kernel.log.end, [known.id], act.deadline);
+  /** Alone, or in one transaction with something that is written. */
+  async #delete(act: Act, known: Known, also: Known | undefined): Promise<void> {
+    const { node, step } = act;
+    const { space } = node;
+    await this.#transact(act, also === undefined ? [known] : [also, known], () => {
+      if (also !== undefined) this.#stamp(act, also);
+      space.delete(known.id);
+    });
+    if (also !== undefined) step.wrote.add(also.name);
+    known.deletions.push({ step, also });
+    this.#counts.deletions++;
+    await node.replicated(space.kernel.log.end, also === undefined ? [known.id] : [known.id, also.id], act.deadline);
+    this.#demandThere(act, [known]);
+    known.gone = Math.min(known.gone, this.#now);
   }
 
   // --- caches -----------------------------------------------------------------------------------------------------------------------
@@ -535,8 +615,14 @@ export class Check {
   async #judge(): Promise<CheckResult> {
     for (const member of this.#members) this.#count(member);
     const nodes = this.#members.map(({ node }) => node as ClusterNode);
-    const living = this.#objects.filter(({ deleted }) => !deleted);
     const fail = (kind: CheckFailure['kind'], message: string): void => this.#fail(kind, message);
+    const doomed: (Known & { readonly isGone: boolean })[] = [];
+    for (const known of this.#objects) {
+      if (known.deletions.length === 0) continue;
+      const gone = await this.#until(judgeGone(nodes, known, fail), QUIET_MS, `learning what became of ${known.name}`);
+      if (gone !== undefined) doomed.push({ ...known, isGone: gone });
+    }
+    const living = this.#objects.filter(({ name }) => !doomed.some((each) => each.isGone && each.name === name));
     await this.#until(
       judgeConverged(
         nodes,
@@ -557,11 +643,14 @@ export class Check {
       }
       final.set(name, { tag, count, made });
     }
+    await this.#until(this.#holders.judge(nodes), QUIET_MS, 'finding what is referred to');
+    this.#counts.reclaimed = this.#holders.reclaimed;
     const verdict = this.#history.judge(final);
     for (const kind of ['lost', 'duplicated', 'wrong'] as const) {
       const [one] = verdict[kind];
       if (one !== undefined) this.#fail(kind, `${one}${verdict[kind].length > 1 ? `, and ${verdict[kind].length - 1} more` : ''}`);
     }
+    judgeDeletions(doomed, verdict.took, (id) => this.#history.tell(id), fail);
     if (this.#failure !== undefined) throw this.#failure;
     const { steps } = this.#history;
     const count = (outcome: Step['outcome']): number => steps.filter((step) => step.outcome === outcome).length;

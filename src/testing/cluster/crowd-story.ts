@@ -29,6 +29,16 @@ export const Shelf = struct('CrowdShelf', {
   },
 });
 
+/** What it refers to was deleted when that was stored. */
+export const Grave = struct('CrowdGrave', {
+  tag: f64,
+  count: f64,
+  balance: f64,
+  get buried() {
+    return ref(Cell);
+  },
+});
+
 export const ENTRIES = 200;
 export const ITEMS = 300;
 export const BALANCE = 100;
@@ -53,12 +63,12 @@ export const TOGETHER: readonly Together[] = [
   { kind: 'equal', names: ['q0', 'q1', 'q2'] },
   { kind: 'sum', names: ['b0', 'b1', 'b2'] },
 ];
-export const ALONE = ['r0', 'r1', 'l0', 'l1', 's0', 's1'] as const;
+export const ALONE = ['r0', 'r1', 'l0', 'l1', 's0', 's1', 'g0', 'g1'] as const;
 /** Who makes what at first, by the number of the node. */
 export const FOUNDED: readonly (readonly string[])[] = [
-  ['r0', 'l1', 'p0', 'p1', 's0'],
+  ['r0', 'l1', 'p0', 'p1', 's0', 'g0'],
   ['r1', 'q0', 'q1', 'b0', 'b1', 's1'],
-  ['l0', 'q2', 'b2'],
+  ['l0', 'q2', 'b2', 'g1'],
 ];
 
 export type Table = Readonly<Record<string, ObjectId>>;

@@ -48,6 +48,7 @@ export interface Verdict {
   readonly duplicated: string[];
   /** Steps that took effect. */
   readonly effects: number;
+  readonly took: ReadonlySet<number>;
 }
 
 export class History {
@@ -86,7 +87,7 @@ export class History {
     for (const chain of chains.values()) for (const id of chain) effects.add(id);
     const lost = this.#judgeSteps(final, chains, effects, wrong);
     if (wrong.length === 0 && lost.length === 0 && duplicated.length === 0) this.#order(chains, wrong);
-    return { wrong, lost, duplicated, effects: effects.size };
+    return { wrong, lost, duplicated, effects: effects.size, took: effects };
   }
 
   /** Writers of an object, the first one first. */

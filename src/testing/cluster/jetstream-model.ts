@@ -53,6 +53,7 @@ interface Query {
   readonly batch?: number;
   readonly max_bytes?: number;
   readonly filter?: string;
+  readonly keep?: number;
   readonly subjects_filter?: string;
 }
 
@@ -119,8 +120,9 @@ class ModelStream {
     return problem ?? { stream: this.config.name, seq: this.#store(packet, route) };
   }
 
-  purge(filter: string): void {
-    for (const { seq } of [...this.from(1, filter)]) this.#remove(seq);
+  purge(filter: string, keep = 0): void {
+    const all = [...this.from(1, filter)];
+    for (const { seq } of all.slice(0, Math.max(0, all.length - keep))) this.#remove(seq);
   }
 
   /** The server ended: what is half sent is gone, and no time passes for it. */
@@ -265,7 +267,7 @@ export class JetStreamModel {
     else if (call === 'STREAM.MSG.GET') answer(json(got(stream, query)));
     else {
       if (call === 'STREAM.UPDATE') stream.config = query;
-      if (call === 'STREAM.PURGE') stream.purge(query.filter ?? '>');
+      if (call === 'STREAM.PURGE') stream.purge(query.filter ?? '>', query.keep);
       const subjects = Object.fromEntries(
         query.subjects_filter === undefined ? [] : [...stream.from(1, query.subjects_filter)].map((kept) => [kept.subject, 1]),
       );

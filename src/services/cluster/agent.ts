@@ -17,14 +17,22 @@ import {
 } from '../../host/colleagues.ts';
 import { open } from '../../space.ts';
 import { servePages, type PageSourceEnd } from '../pager.ts';
-import type { EngineOptions } from './engine.ts';
+import type { RunLimits } from '../mobility.ts';
+import { Activations } from './activations.ts';
+import type { Claimed } from './contact.ts';
+import type { Engine, EngineOptions } from './engine.ts';
 import type { ExecutorStart } from './executor.ts';
 import type { Prefetch } from './fetching.ts';
-import { sayError } from './messages.ts';
+import { ThreadHand, type HandStart } from './hands.ts';
+import { answer as respond, hear, sayError } from './messages.ts';
 import { connectNats } from './nats.ts';
 import { ClusterNode } from './node.ts';
+import { toHex } from './record.ts';
+import { Tasks } from './tasks.ts';
 import { answerAbout } from './whereabouts.ts';
 
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 /** How often the executor is looked at, and how long it has to end, in milliseconds. */
 const WATCH_MS = 50;
 const STOP_MS = 2000;
@@ -39,6 +47,10 @@ export interface AgentStart {
   /** How fast, against other nodes. */
   readonly speed: number;
   readonly cacheBytes: number | undefined;
+  readonly patience: number;
+  /** Runs in threads of their own at a time, and what runs may use here. */
+  readonly threads: number;
+  readonly limits: RunLimits;
 }
 
 /** What threads ask their agent. */
@@ -55,7 +67,12 @@ export type AgentQuestion =
   | { readonly do: 'about' | 'parts' | 'own' | 'fresh' | 'pin' | 'unpin'; readonly id: string; readonly ms: number }
   | { readonly do: 'locate'; readonly id: string; readonly ms: number }
   | { readonly do: 'replicated'; readonly lsn: number; readonly ids: readonly string[]; readonly ms: number }
-  | { readonly do: 'nodes' | 'facts' | 'stop' };
+  | { readonly do: 'nodes' | 'facts' | 'stop' }
+  /** What is said to runs of this node; and to others by a thread that has no connection of its own. */
+  | { readonly do: 'task'; readonly bytes: Uint8Array }
+  | { readonly do: 'request'; readonly subject: string; readonly bytes: Uint8Array; readonly ms: number }
+  | { readonly do: 'claim'; readonly activation: string; readonly place: string | undefined; readonly lasts: number; readonly ms: number }
+  | { readonly do: 'unclaim'; readonly activation: string; readonly place: string; readonly ms: number };
 
 export type AgentAnswer = { readonly value: unknown } | { readonly error: Uint8Array };
 
@@ -92,10 +109,10 @@ async function main(): Promise<void> {
       engine: start.engine,
       pulse,
       isBounded: start.cacheBytes !== undefined,
+      limits: start.limits,
     };
-    const main = new URL(import.meta.url.endsWith('.ts') ? './executor.ts' : './executor.js', import.meta.url);
     if (space.kernel.live?.sole === true) space.kernel.welcome();
-    executor = startColleague(main, 'executor', executorStart, [line.near]);
+    executor = startColleague(program('executor'), 'executor', executorStart, [line.near]);
     await executor.ready;
   };
 
@@ -121,7 +138,7 @@ async function main(): Promise<void> {
       if (stopping) return;
       const now = Atomics.load(pulse, 0);
       // What waits behind it is not seen: the thread that would hear of it is the one that runs.
-      node.load = now % 2;
+      node.load = (now % 2) + tasks.active;
       const over = now % 2 === 1 && now === seen && node.clock.now() - since > Atomics.load(pulse, 1) + WATCH_MS;
       if (!over) {
         watch(now, now === seen ? since : node.clock.now());
@@ -134,6 +151,8 @@ async function main(): Promise<void> {
 
   const stop = async (): Promise<void> => {
     stopping = true;
+    await tasks.stop();
+    asked?.close();
     if (executor !== undefined) {
       executor.tell({});
       await Promise.race([executor.ended, node.pause(STOP_MS)]);
@@ -175,10 +194,18 @@ async function main(): Promise<void> {
       }
       case 'replicated':
         return node.replicated(question.lsn, question.ids.map(idOf), deadline);
+      case 'task':
+        return tasks.handle(hear(question.bytes), true);
+      case 'request':
+        return engine.request(question.subject, question.bytes, question.ms);
+      case 'claim':
+        return claim(engine, hashOf(question.activation), question);
+      case 'unclaim':
+        return engine.release(`act.${hashOf(question.activation)}`, encoder.encode(question.place), question.ms);
       case 'nodes':
         return [...node.peers.values()];
       case 'facts':
-        return { ...factsOf(node), stopped };
+        return { ...factsOf(node), stopped, threads: tasks.active, tasks: tasks.began };
       case 'stop':
         return stop();
     }
@@ -190,6 +217,50 @@ async function main(): Promise<void> {
       return { error: sayError(error) };
     }
   };
+  const activations = new Activations(space);
+  const hashOf = (activation: string): string => toHex(space.kernel.host.sha256(encoder.encode(activation)).subarray(0, 16));
+  const handStart: HandStart = {
+    directory: start.directory,
+    name,
+    contexts: [],
+    isBounded: cacheBytes !== undefined,
+    patience: start.patience,
+  };
+  const tasks = new Tasks({
+    clock: node.clock,
+    runs,
+    threads: start.threads,
+    limits: start.limits,
+    messageMax: engine.facts.maxPayload,
+    start: async (kind, ms) => {
+      for (const id of kind.contexts)
+        if (!(await node.bring(id, node.clock.now() + ms))) throw new TwzError('ContextInvalid', `there is no context ${id}`, { id });
+      if (space.kernel.live?.sole === true) space.kernel.welcome();
+      return ThreadHand.start(program('task-thread'), handStart, kind, (line, own) =>
+        answerLine(line, async (what) => {
+          const answered = own(what);
+          return answered === undefined ? safely(what) : { value: await answered };
+        }),
+      );
+    },
+    begun: (activation) => {
+      space.refresh();
+      return activations.begun(activation) ? { gave: activations.gave(activation) } : undefined;
+    },
+    begin: (activation) => space.relaxed(() => activations.note(activation)),
+    done: (activation, gave) => space.relaxed(() => activations.note(activation, gave)),
+  });
+  const asked = engine.subscribe(`task.${node.id}`, (message) => {
+    void (async () => {
+      let bytes: Uint8Array;
+      try {
+        bytes = await tasks.handle(hear(message.bytes), false);
+      } catch (error) {
+        bytes = sayError(error);
+      }
+      respond(message, bytes);
+    })();
+  });
   for (const line of lines) answerLine(line, safely);
   answerAbout(node);
   await node.start();
@@ -204,6 +275,25 @@ async function main(): Promise<void> {
       if ('pages' in told) servePages(told.pages as PageSourceEnd, (request) => node.ranges.serve(request));
     },
   );
+}
+
+function program(name: string): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? `./${name}.ts` : `./${name}.js`, import.meta.url);
+}
+
+/** Where a run that has a name is to be: at the place that is asked for, or where it was asked for before. */
+async function claim(
+  engine: Engine,
+  name: string,
+  { place, lasts, ms }: { readonly place: string | undefined; readonly lasts: number; readonly ms: number },
+): Promise<Claimed | undefined> {
+  const lease = `act.${name}`;
+  for (;;) {
+    const [held] = await engine.leases(lease, ms);
+    if (held?.bytes !== undefined) return { place: decoder.decode(held.bytes), fresh: false };
+    if (place === undefined) return undefined;
+    if (await engine.lease(lease, encoder.encode(place), lasts, ms)) return { place, fresh: true };
+  }
 }
 
 /** What the agent can tell of itself. */

@@ -4,6 +4,7 @@ import type { Asked, Contact } from '../../host/colleagues.ts';
 import type { Space } from '../../space.ts';
 import type { AgentQuestion } from './agent.ts';
 import type { Prefetch } from './fetching.ts';
+import type { HandQuestion } from './hands.ts';
 import { heard, isRecord } from './messages.ts';
 import type { NodeInfo } from './node.ts';
 
@@ -14,6 +15,12 @@ const MORE_MAX = 256;
 const CAME_MAX = 100_000;
 const LOOK_MAX = 256;
 const PREFETCH_BYTES = 1 << 20;
+
+export interface Claimed {
+  readonly place: string;
+  /** Nobody had asked for it before. */
+  readonly fresh: boolean;
+}
 
 function valueOf(answer: unknown): unknown {
   if (!isRecord(answer)) throw new Error('an agent that answers nothing');
@@ -44,7 +51,7 @@ export class AgentContact {
     this.#isBounded = isBounded;
   }
 
-  async ask(question: AgentQuestion): Promise<unknown> {
+  async ask(question: AgentQuestion | HandQuestion): Promise<unknown> {
     return valueOf(await this.#contact.ask(asked(question)));
   }
 
@@ -113,6 +120,17 @@ export class AgentContact {
     await this.ask({ do: 'replicated', lsn, ids, ms });
   }
 
+  /** Says something to this node's own runs, as others do by the engine. */
+  async task(bytes: Uint8Array): Promise<Uint8Array> {
+    return (await this.ask({ do: 'task', bytes })) as Uint8Array;
+  }
+
+  /** Where a run that has a name is to be: at `place`, or where it was before; undefined where it was nowhere, and no place is given. */
+  async claim(activation: string, place: string | undefined, lasts: number, ms: number): Promise<Claimed | undefined> {
+    const claimed = await this.ask({ do: 'claim', activation, place, lasts, ms });
+    return isRecord(claimed) ? { place: String(claimed['place']), fresh: claimed['fresh'] === true } : undefined;
+  }
+
   async nodes(): Promise<readonly NodeInfo[]> {
     return (await this.ask({ do: 'nodes' })) as readonly NodeInfo[];
   }
@@ -123,7 +141,7 @@ export class AgentContact {
   }
 }
 
-function asked(question: AgentQuestion): Asked {
+function asked(question: AgentQuestion | HandQuestion): Asked {
   return { ...question };
 }
 

@@ -2,12 +2,14 @@
 import { chooseHost } from '../../host/choose.ts';
 import { Caller, asColleague, endColleague, sayReady } from '../../host/colleagues.ts';
 import { open } from '../../space.ts';
+import { lesser, type RunLimits } from '../mobility.ts';
 import { agentOf } from './contact.ts';
 import type { EngineOptions, Message } from './engine.ts';
 import { answer, hear, idIn, numberIn, say, sayError, textIn } from './messages.ts';
 import { connectNats } from './nats.ts';
 import { toHex } from './record.ts';
 import { Runner, type Ran } from './runner.ts';
+import { limitsIn } from './tasks.ts';
 
 export interface ExecutorStart {
   readonly directory: string;
@@ -16,6 +18,8 @@ export interface ExecutorStart {
   readonly pulse: Int32Array;
   /** There is a bound on what comes from other nodes. */
   readonly isBounded: boolean;
+  /** What a run may use here. */
+  readonly limits: RunLimits;
 }
 
 /** Answers that are remembered, and the bytes of one. */
@@ -86,7 +90,7 @@ async function main(): Promise<void> {
       try {
         agent.patience = until.ms;
         space.refresh();
-        ran = runner.run(activation, idIn(head, 'code'), body);
+        ran = runner.run(activation, idIn(head, 'code'), body, { limits: lesser(limitsIn(head), start.limits) });
       } finally {
         Atomics.add(pulse, 0, 1);
       }

@@ -20,11 +20,11 @@ import { servePages, type PageSourceEnd } from '../pager.ts';
 import type { RunLimits } from '../mobility.ts';
 import { Activations } from './activations.ts';
 import type { Claimed } from './contact.ts';
-import type { Engine, EngineOptions } from './engine.ts';
+import type { Engine, EngineOptions, Subscription } from './engine.ts';
 import type { ExecutorStart } from './executor.ts';
 import type { Prefetch } from './fetching.ts';
 import { ThreadHand, type HandStart } from './hands.ts';
-import { answer as respond, hear, sayError } from './messages.ts';
+import { answer as respond, hear, sayError, textIn } from './messages.ts';
 import { connectNats } from './nats.ts';
 import { ClusterNode } from './node.ts';
 import { toHex } from './record.ts';
@@ -36,6 +36,8 @@ const decoder = new TextDecoder();
 /** How often the executor is looked at, and how long it has to end, in milliseconds. */
 const WATCH_MS = 50;
 const STOP_MS = 2000;
+/** Runs that are known to have ended the executor. */
+const FATAL_MAX = 100;
 
 export interface AgentStart {
   readonly directory: string;
@@ -95,7 +97,9 @@ async function main(): Promise<void> {
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   });
 
-  const pulse = new Int32Array(new SharedArrayBuffer(8));
+  const pulse = new Int32Array(new SharedArrayBuffer(12));
+  const fatal: number[] = [];
+  const queue = new Queue(engine, `run.${node.id}`);
   let executor: Colleague | undefined;
   let stopping = false;
   let stopped = 0;
@@ -108,16 +112,27 @@ async function main(): Promise<void> {
       directory: start.directory,
       engine: start.engine,
       pulse,
+      fatal,
       isBounded: start.cacheBytes !== undefined,
       limits: start.limits,
     };
     if (space.kernel.live?.sole === true) space.kernel.welcome();
-    executor = startColleague(program('executor'), 'executor', executorStart, [line.near]);
-    await executor.ready;
+    const started = startColleague(program('executor'), 'executor', executorStart, [line.near]);
+    executor = started;
+    await started.ready;
+    // One that had no memory left.
+    void started.ended.then(() => {
+      if (executor === started && !stopping) void restart();
+    });
   };
 
   /** Who asks for a run meanwhile is told to ask again. */
   const restart = async (): Promise<void> => {
+    const ended = executor;
+    executor = undefined;
+    if (Atomics.load(pulse, 0) % 2 === 1) fatal.push(Atomics.load(pulse, 2));
+    if (fatal.length > FATAL_MAX) fatal.shift();
+    queue.forget();
     const again = sayError(new TwzError('Unreachable', 'runs begin again in a moment', { again: true }));
     const meanwhile = engine.subscribe(`run.${node.id}`, ({ reply }) => reply?.(again));
     try {
@@ -126,10 +141,9 @@ async function main(): Promise<void> {
       // The engine is away: nobody asks.
       if (!isTwzError(error)) throw error;
     }
-    await executor?.terminate();
+    await ended?.terminate();
     await startExecutor();
     meanwhile.close();
-    watch(0, node.clock.now());
   };
 
   /** A run that is not over when its time is ends with its thread: what it had begun is undone. */
@@ -137,13 +151,11 @@ async function main(): Promise<void> {
     node.clock.timer(WATCH_MS, () => {
       if (stopping) return;
       const now = Atomics.load(pulse, 0);
-      // What waits behind it is not seen: the thread that would hear of it is the one that runs.
-      node.load = (now % 2) + tasks.active;
+      node.load = (now % 2) + queue.waiting(now, now === seen) + tasks.active;
       const over = now % 2 === 1 && now === seen && node.clock.now() - since > Atomics.load(pulse, 1) + WATCH_MS;
-      if (!over) {
-        watch(now, now === seen ? since : node.clock.now());
-        return;
-      }
+      watch(now, now === seen && !over ? since : node.clock.now());
+      // One that begins again does nothing.
+      if (!over || executor === undefined) return;
       stopped++;
       void restart();
     });
@@ -171,8 +183,9 @@ async function main(): Promise<void> {
       case 'bring': {
         node.cache.use(question.used.map(idOf));
         if (question.asking > 0) node.cache.keep(question.asking);
+        const before = node.fetching.fetchedBytes;
         const here = await node.bring(idOf(question.id), deadline, question.prefetch);
-        return { here, came: node.fetching.takeCame() };
+        return { here, came: node.fetching.takeCame(), bytes: node.fetching.fetchedBytes - before };
       }
       case 'about':
         return (await node.fetching.about(idOf(question.id), deadline)) ?? null;
@@ -275,6 +288,52 @@ async function main(): Promise<void> {
       if ('pages' in told) servePages(told.pages as PageSourceEnd, (request) => node.ranges.serve(request));
     },
   );
+}
+
+/**
+ * What waits for the executor, which cannot hear of it while it runs something: who asks is counted from when a run takes longer than a look
+ * at it, so that short runs cost nothing.
+ */
+class Queue {
+  readonly #engine: Engine;
+  readonly #subject: string;
+  readonly #asked = new Set<string>();
+  #since = 0;
+  #tap: Subscription | undefined;
+
+  constructor(engine: Engine, subject: string) {
+    this.#engine = engine;
+    this.#subject = subject;
+  }
+
+  /** `pulse`: rises by two with each run, and is odd during one. `same`: it is what it was when it was looked at last. */
+  waiting(pulse: number, same: boolean): number {
+    if (this.#tap === undefined) {
+      if (pulse % 2 === 0 || !same) return 0;
+      this.#since = pulse;
+      this.#tap = this.#engine.subscribe(this.#subject, ({ bytes }) => this.#heard(bytes));
+    }
+    const waiting = this.#asked.size - Math.floor((pulse - this.#since) / 2);
+    if (waiting > 0 || pulse === this.#since) return Math.max(0, waiting);
+    this.forget();
+    return 0;
+  }
+
+  #heard(bytes: Uint8Array): void {
+    try {
+      const { head } = hear(bytes);
+      // Who asks again was heard before, or is the one that runs.
+      if (head['again'] !== true) this.#asked.add(textIn(head, 'activation'));
+    } catch (error) {
+      if (!isTwzError(error)) throw error;
+    }
+  }
+
+  forget(): void {
+    this.#tap?.close();
+    this.#tap = undefined;
+    this.#asked.clear();
+  }
 }
 
 function program(name: string): URL {

@@ -21,6 +21,7 @@ import {
 } from '../mobility.ts';
 import { LIBRARY, ModuleSpace } from '../modules/library.ts';
 import { demandWithin, failed, givenIn, textOf, type Code, type Runner } from './runner.ts';
+import type { Span } from './tracing.ts';
 import { decodeValues, encodeValues } from './values.ts';
 
 /** So many runs may lie inside each other. */
@@ -35,6 +36,8 @@ export interface JobFacts {
   /** Milliseconds that it may take. */
   readonly ms: number;
   readonly limits: RunLimits;
+  /** What it takes is noted there. */
+  readonly span?: Span | undefined;
 }
 
 /** What a run inside another is told of it. */
@@ -43,6 +46,7 @@ export interface InnerOptions extends RunOptions {
   readonly depth: number;
   /** What the outer one stored before has to be in the engine first. */
   readonly after?: Promise<void>;
+  readonly span?: Span | undefined;
 }
 
 /** What bodies need of where they run. */
@@ -148,7 +152,7 @@ export class Job {
 
   /** For a run inside of this one. */
   inner(options: RunOptions): InnerOptions {
-    const { named, depth, limits } = this.#facts;
+    const { named, depth, limits, span } = this.#facts;
     demandDepth(depth + 1);
     const name = this.#step();
     return {
@@ -158,6 +162,7 @@ export class Job {
       named: named || options.activation !== undefined,
       depth: depth + 1,
       limits: lesser(options.limits ?? {}, limits),
+      span,
     };
   }
 }

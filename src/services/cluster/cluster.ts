@@ -8,6 +8,7 @@ import { parseId, type ObjectId } from '../../abi/id.ts';
 import { clock } from '../../host/clock.ts';
 import { Caller, makeLine, startColleague, type Colleague } from '../../host/colleagues.ts';
 import type { Lock, Timer } from '../../host/host.ts';
+import { optionalPackage } from '../../host/optional.ts';
 import { Handle } from '../../kernel/object.ts';
 import { run as transact } from '../../kernel/transaction.ts';
 import { Obj } from '../../lib/object.ts';
@@ -26,6 +27,7 @@ import type { NodeInfo } from './node.ts';
 import type { Explained } from './planner.ts';
 import { toHex } from './record.ts';
 import { becomeNode } from './sole.ts';
+import { Tracing, type Telemetry } from './tracing.ts';
 import { watchNodes, type ClusterEvent } from './watching.ts';
 
 export { findServer, startServer, type RunningServer, type ServerOptions } from './server.ts';
@@ -34,6 +36,7 @@ export type { Given, RunLimits, RunOptions, RunStream, Spawned, SpawnStatus, Str
 export type { NodeInfo } from './node.ts';
 export type { EngineFacts, Subscription } from './engine.ts';
 export type { PagedObject, PagedOptions } from '../pager.ts';
+export type { Telemetry, TelemetrySpan } from './tracing.ts';
 export type { ClusterEvent } from './watching.ts';
 export type { Handler, MessageInfo, TopicListener } from './conventions.ts';
 
@@ -50,6 +53,11 @@ export interface JoinOptions extends Omit<EngineOptions, 'space' | 'name'> {
   readonly threads?: number;
   /** What a run may use here at most, whatever its caller says. */
   readonly limits?: RunLimits;
+  /**
+   * The module `@opentelemetry/api`, or what is like it: runs of this program are traced by it, over all nodes that have a part in them. By
+   * default the package, if the program has it. `false`: nothing is traced.
+   */
+  readonly telemetry?: Telemetry | false;
   /** How fast functions run here, against the other nodes (default 1): a machine that is twice as fast says 2. */
   readonly speed?: number;
   /** Milliseconds after its last sign that a node counts as gone (default 4000). */
@@ -87,6 +95,7 @@ export class Cluster implements Mobility {
     engine: Engine;
     lock: Lock;
     patience: number;
+    tracing: Tracing | undefined;
   }) {
     this.space = parts.space;
     this.id = toHex(parts.space.kernel.spaceId);
@@ -104,6 +113,7 @@ export class Cluster implements Mobility {
       agent: parts.agent,
       patience: parts.patience,
       request: (subject, bytes, ms) => parts.engine.request(subject, bytes, ms),
+      tracing: parts.tracing,
     });
     parts.space.mobility = this;
     this.#conventions = new Conventions({
@@ -394,6 +404,7 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     cacheBytes,
     threads = 8,
     limits = {},
+    telemetry,
     ...rest
   } = options;
   if (cacheBytes !== undefined && !(cacheBytes >= 0))
@@ -426,5 +437,7 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     await engine.close();
     throw fromThread(error);
   }
-  return new Cluster({ space, name, agentThread, agent, engine, lock, patience });
+  const api = telemetry ?? ((await optionalPackage('@opentelemetry/api')) as Telemetry | undefined) ?? false;
+  const tracing = api === false ? undefined : new Tracing(api, () => kernel.host.time());
+  return new Cluster({ space, name, agentThread, agent, engine, lock, patience, tracing });
 }

@@ -7,6 +7,7 @@ import type { Prefetch } from './fetching.ts';
 import type { HandQuestion } from './hands.ts';
 import { heard, isRecord } from './messages.ts';
 import type { NodeInfo } from './node.ts';
+import { traced, type Span } from './tracing.ts';
 
 /** Beyond the deadline that it is given, the agent has this long to say that it was over. */
 const GRACE_MS = 500;
@@ -33,6 +34,8 @@ export class AgentContact {
   readonly #space: Space;
   /** Milliseconds that a reference is waited for, where nothing else is said. */
   patience: number;
+  /** What this thread does belongs to it, where somebody wants to know. */
+  span: Span | undefined;
   /** What came along with what was asked for last. */
   #last: string[] = [];
   #more = 2;
@@ -65,11 +68,16 @@ export class AgentContact {
     const { host } = this.#space.kernel;
     const ms = this.patience;
     if (times === 1) this.#since = host.now();
-    return this.#brought(this.askNow(this.#question(id, ms, times > 1 ? host.now() - this.#since : 0), ms));
+    const span = this.span?.child('fetch', { object: id });
+    try {
+      return this.#brought(this.askNow(this.#question(id, ms, times > 1 ? host.now() - this.#since : 0), ms), span);
+    } finally {
+      span?.end();
+    }
   }
 
-  async bringSoon(id: ObjectId, ms: number): Promise<boolean> {
-    return this.#brought(await this.ask(this.#question(id, ms, 0)));
+  async bringSoon(id: ObjectId, ms: number, above?: Span): Promise<boolean> {
+    return traced(above, 'fetch', { object: id }, async (span) => this.#brought(await this.ask(this.#question(id, ms, 0)), span));
   }
 
   #question(id: ObjectId, ms: number, asking: number): AgentQuestion {
@@ -78,8 +86,9 @@ export class AgentContact {
     return { do: 'bring', id, ms, prefetch, used, asking };
   }
 
-  #brought(answer: unknown): boolean {
+  #brought(answer: unknown, span?: Span): boolean {
     if (!isRecord(answer)) return false;
+    if (typeof answer['bytes'] === 'number') span?.set({ bytes: answer['bytes'] });
     this.#last = Array.isArray(answer['came']) ? answer['came'].map(String) : [];
     if (this.#isBounded) for (const id of this.#last) if (isId(id)) this.#came.push(id);
     return answer['here'] === true;
@@ -113,11 +122,16 @@ export class AgentContact {
 
   own(id: ObjectId): void {
     const ms = this.patience;
-    this.askNow({ do: 'own', id, ms }, ms);
+    const span = this.span?.child('own', { object: id });
+    try {
+      this.askNow({ do: 'own', id, ms }, ms);
+    } finally {
+      span?.end();
+    }
   }
 
-  async replicated(lsn: number, ids: readonly ObjectId[], ms: number): Promise<void> {
-    await this.ask({ do: 'replicated', lsn, ids, ms });
+  async replicated(lsn: number, ids: readonly ObjectId[], ms: number, above = this.span): Promise<void> {
+    await traced(above, 'publish', { objects: ids.length }, () => this.ask({ do: 'replicated', lsn, ids, ms }));
   }
 
   /** Says something to this node's own runs, as others do by the engine. */

@@ -30,9 +30,10 @@ import type { Explained, Plan } from './planner.ts';
 import { toHex } from './record.ts';
 import { PlannedSource, RemoteSource } from './remote-stream.ts';
 import { ResultStream } from './run-stream.ts';
-import { codeObject, Runner, sourceOf } from './runner.ts';
+import { codeObject, Runner, sourceOf, type Ran } from './runner.ts';
 import { SpawnedThere } from './spawned.ts';
 import { LOOK_MS, TaskCall, type TaskParts } from './task-call.ts';
+import { traced, type Span, type Tracing } from './tracing.ts';
 import { decodeValues, encodeValues, referencesIn } from './values.ts';
 
 export interface MobileParts extends TaskParts {
@@ -41,6 +42,7 @@ export interface MobileParts extends TaskParts {
   readonly agent: AgentContact;
   /** Milliseconds, where nothing else is said. */
   readonly patience: number;
+  readonly tracing?: Tracing | undefined;
 }
 
 interface Code {
@@ -104,24 +106,40 @@ export class Mobile implements Mobility {
   }
 
   async #run(options: Inner<RunOptions>, fn: Sent, given: readonly unknown[]): Promise<unknown> {
-    const { space, id, patience } = this.#parts;
+    const { space, id, patience, tracing } = this.#parts;
     const { kernel } = space;
     kernel.idle('a run');
     const kind = demandKind(fn, false);
-    const run = {
+    const activation = options.activation ?? toHex(kernel.random(16));
+    const attributes = { node: id, activation, kind };
+    const run: Run = {
       kind,
-      activation: options.activation ?? toHex(kernel.random(16)),
+      activation,
       named: options.named ?? options.activation !== undefined,
       ms: options.deadline ?? patience,
       given,
       values: encodeValues(given, false),
       options,
+      span: options.span === undefined ? tracing?.begin('run', attributes) : options.span.child('run', attributes),
     };
+    try {
+      const result = await this.#somewhere(run, fn);
+      run.span?.end();
+      return result;
+    } catch (error) {
+      run.span?.end(error);
+      throw error;
+    }
+  }
+
+  async #somewhere(run: Run, fn: Sent): Promise<unknown> {
+    const { id } = this.#parts;
+    const { options, given, span } = run;
     let { at } = options;
     let { ship } = options;
     const without = new Set<string>();
     for (;;) {
-      const { plan, code } = await this.#plan({ at, ship }, fn, given, run.values.length, run.ms, without);
+      const { plan, code } = await this.#plan({ at, ship }, fn, given, run.values.length, run.ms, without, span);
       const { place } = plan.choice;
       const claimed = run.named ? await this.#claim(run.activation, place, run.ms) : undefined;
       if (claimed !== undefined && claimed.place !== place) {
@@ -148,55 +166,27 @@ export class Mobile implements Mobility {
 
   /** Runs it where the plan says. */
   async #ran(plan: Plan, code: ObjectId, run: Run): Promise<unknown> {
-    const { space, id, agent } = this.#parts;
+    const { space, id } = this.#parts;
     const { place, uses } = plan.choice;
-    const { kind, activation, named, values, given, ms, options } = run;
-    const until = clock.now() + ms;
+    const { given, ms, options, span } = run;
     this.#chooser.started(plan);
     const began = clock.now();
     const ended = { took: 0, ran: 0, result: 0, stored: [] as readonly ObjectId[], failed: true };
     try {
+      let done: Done;
       if (place !== id) {
         this.runsElsewhere++;
-        const said = this.#ownThread(kind, options)
-          ? await this.#task(new TaskCall(this.#parts, place, activation), { code, ...run }, until)
-          : await this.#request(place, { activation, code, ...limitsOf(options) }, values, ms);
-        Object.assign(ended, {
-          ran: numberIn(said.head, 'ms'),
-          result: said.body.length,
-          stored: idsIn(said.head['stored']),
-          failed: false,
-        });
-        return decodeValues(space, said.body);
+        done = await traced(span, 'request', { place }, (request) => this.#sent(place, code, run, request));
+      } else {
+        this.runsHere++;
+        for (const { family, way, from, brings } of uses) if (way !== 'there') await this.#bringFrom(family, from, brings, ms, span);
+        if (options.limits?.heapBytes !== undefined) {
+          done = await this.#sent(place, code, run, span);
+          space.refresh();
+        } else done = await this.#here(code, run);
       }
-      this.runsHere++;
-      for (const { family, way, from, brings } of uses) if (way !== 'there') await this.#bringFrom(family, from, brings, ms);
-      if (options.limits?.heapBytes !== undefined) {
-        const said = await this.#task(new TaskCall(this.#parts, place, activation), { code, ...run }, until);
-        Object.assign(ended, {
-          ran: numberIn(said.head, 'ms'),
-          result: said.body.length,
-          stored: idsIn(said.head['stored']),
-          failed: false,
-        });
-        space.refresh();
-        return decodeValues(space, said.body);
-      }
-      if (kind === 'async') {
-        const { runner } = this.#core;
-        const known = named ? runner.activations.gave(activation) : undefined;
-        if (known !== undefined) return decodeValues(space, known);
-        const { depth = 0, limits = {} } = options;
-        const job = new Job(this.#core, { activation, named, depth, ms, limits });
-        const gave = await runBody(this.#core, job, code, values);
-        if (named) space.relaxed(() => runner.activations.note(activation, gave));
-        Object.assign(ended, { ran: clock.now() - began, result: gave.length, stored: [...job.stored], failed: false });
-        return decodeValues(space, gave);
-      }
-      const ran = this.#core.runner.run(activation, code, values, limitsOf(options));
-      Object.assign(ended, { ran: ran.ms, result: ran.gave.length, stored: ran.stored, failed: false });
-      if (ran.stored.length > 0 && !ran.again) await agent.replicated(ran.lsn, ran.stored, ms);
-      return decodeValues(space, ran.gave);
+      Object.assign(ended, { ran: done.ran, result: done.gave.length, stored: done.stored, failed: false });
+      return decodeValues(space, done.gave);
     } catch (error) {
       // What the function itself threw says nothing of the place.
       if (isTwzError(error, 'RunFailed')) ended.failed = false;
@@ -205,6 +195,51 @@ export class Mobile implements Mobility {
     } finally {
       this.#chooser.finished(plan, { ...ended, took: clock.now() - began });
     }
+  }
+
+  /** By another thread, of this node or of another. */
+  async #sent(place: string, code: ObjectId, run: Run, span: Span | undefined): Promise<Done> {
+    const { kind, activation, values, ms, options } = run;
+    const asked = clock.now();
+    const trace = span === undefined ? {} : { trace: span.parent };
+    const { head, body } = this.#ownThread(kind, options)
+      ? await this.#task(new TaskCall(this.#parts, place, activation), code, run, trace)
+      : await this.#request(place, { activation, code, ...trace, ...limitsOf(options) }, values, ms);
+    span?.adopt(head['spans'], clock.now() - asked);
+    span?.set({ 'bytes.sent': values.length, 'bytes.got': body.length });
+    return { gave: body, ran: numberIn(head, 'ms'), stored: idsIn(head['stored']) };
+  }
+
+  /** In this thread. */
+  async #here(code: ObjectId, { kind, activation, named, values, ms, options, span }: Run): Promise<Done> {
+    const { space, agent } = this.#parts;
+    const { runner } = this.#core;
+    if (kind === 'async')
+      return traced(span, 'execute', {}, async (inner) => {
+        const known = named ? runner.activations.gave(activation) : undefined;
+        if (known !== undefined) return { gave: known, ran: 0, stored: [] };
+        const { depth = 0, limits = {} } = options;
+        const began = clock.now();
+        const job = new Job(this.#core, { activation, named, depth, ms, limits, span: inner });
+        const gave = await runBody(this.#core, job, code, values);
+        if (named) space.relaxed(() => runner.activations.note(activation, gave));
+        return { gave, ran: clock.now() - began, stored: [...job.stored] };
+      });
+    const inner = span?.child('execute');
+    let ran: Ran;
+    const before = agent.span;
+    agent.span = inner;
+    try {
+      ran = runner.run(activation, code, values, limitsOf(options));
+      inner?.end();
+    } catch (error) {
+      inner?.end(error);
+      throw error;
+    } finally {
+      agent.span = before;
+    }
+    if (ran.stored.length > 0 && !ran.again) await agent.replicated(ran.lsn, ran.stored, ms, span);
+    return { gave: ran.gave, ran: ran.ms, stored: ran.stored };
   }
 
   #ownThread(kind: BodyKind, { limits }: Inner<RunOptions>): boolean {
@@ -221,9 +256,10 @@ export class Mobile implements Mobility {
   }
 
   /** Until it is over. */
-  async #task(call: TaskCall, { code, kind, named, values, options }: Run & { readonly code: ObjectId }, until: number): Promise<Said> {
+  async #task(call: TaskCall, code: ObjectId, { kind, named, values, options, ms }: Run, trace: Head): Promise<Said> {
+    const until = clock.now() + ms;
     try {
-      const head = this.#head('run', kind, named, code, until - clock.now(), options);
+      const head = { ...this.#head('run', kind, named, code, ms, options), ...trace };
       let said = await call.begin(head, values, LOOK_MS, until);
       while (said.head['state'] !== 'done') said = await call.wait(0, LOOK_MS, until);
       return said;
@@ -240,7 +276,8 @@ export class Mobile implements Mobility {
     for (let wait = AGAIN_MS; ; wait *= 2) {
       const left = until - clock.now();
       try {
-        return heard(await request(`run.${node}`, say({ ...head, ms: left }, values), Math.min(left, wait)));
+        const again = wait > AGAIN_MS ? { again: true } : {};
+        return heard(await request(`run.${node}`, say({ ...head, ...again, ms: left }, values), Math.min(left, wait)));
       } catch (error) {
         const again = isTwzError(error, 'Unreachable') && error.context['again'] === true;
         // An earlier request may have been heard: what went away may have done it.
@@ -347,18 +384,23 @@ export class Mobile implements Mobility {
     values: number,
     ms: number,
     without?: ReadonlySet<string>,
+    above?: Span,
   ): Promise<Planned> {
     const { id: code, bytes: codeBytes } = this.#code(fn);
     const place = at === undefined ? undefined : await this.#nodeNamed(at);
-    const plan = await this.#chooser.plan(referencesIn(given), { code, codeBytes, values, at: place, force: ship }, ms, without);
+    const wish = { code, codeBytes, values, at: place, force: ship };
+    const span = above?.child('plan', { code });
+    const plan = await this.#chooser.plan(referencesIn(given), wish, ms, without);
+    span?.set({ place: plan.choice.place, reason: plan.reason, candidates: plan.candidates.length, cost: plan.choice.cost });
+    span?.end();
     return { plan, code };
   }
 
-  async #bringFrom(family: string, from: string, bytes: number, ms: number): Promise<void> {
+  async #bringFrom(family: string, from: string, bytes: number, ms: number, span?: Span): Promise<void> {
     const { agent, space } = this.#parts;
     const began = clock.now();
     const id = parseId(family);
-    if (!(await agent.bringSoon(id, ms))) throw new TwzError('ObjectMissing', `object ${id} is on no node`, { id });
+    if (!(await agent.bringSoon(id, ms, span))) throw new TwzError('ObjectMissing', `object ${id} is on no node`, { id });
     space.refresh();
     this.#chooser.came(from, bytes, clock.now() - began);
     this.#chooser.forget([id]);
@@ -406,6 +448,14 @@ interface Run {
   readonly given: readonly unknown[];
   readonly values: Uint8Array;
   readonly options: Inner<RunOptions>;
+  readonly span: Span | undefined;
+}
+
+interface Done {
+  readonly gave: Uint8Array;
+  /** Milliseconds that it ran. */
+  readonly ran: number;
+  readonly stored: readonly ObjectId[];
 }
 
 function limitsOf({ limits }: RunOptions): Pick<RunOptions, 'limits'> {

@@ -169,8 +169,14 @@ function plain(what: string): TwzError {
   );
 }
 
+/** Throws Denied where an argument may not be read by whom it is for. */
 export function givenIn(space: Space, values: Uint8Array): readonly unknown[] {
-  const given = decodeValues(space, values);
+  let given: unknown;
+  try {
+    given = decodeValues(space, values);
+  } catch (cause) {
+    throw failed(cause);
+  }
   if (!Array.isArray(given)) throw new TwzError('EngineCorrupt', 'a run has no list of arguments');
   return given;
 }

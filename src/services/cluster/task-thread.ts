@@ -10,6 +10,9 @@ import { sayError } from './messages.ts';
 import { Mobile } from './mobile.ts';
 import { toHex } from './record.ts';
 import type { Work, Worked } from './tasks.ts';
+import { Recorder, traced, type Span } from './tracing.ts';
+
+type Done = Omit<Worked, 'spans'>;
 
 const NOTHING = new Uint8Array(0);
 
@@ -20,9 +23,10 @@ async function main(): Promise<void> {
   if (line === undefined) throw new Error('a thread without an agent');
   const space = open(directory, { create: false, host: chooseHost(() => undefined), contexts: contexts.map(parseId) });
   const agent = agentOf(new Caller(line), space, { patience, isBounded });
+  const id = toHex(space.kernel.spaceId);
   const mobile = new Mobile({
     space,
-    id: toHex(space.kernel.spaceId),
+    id,
     name,
     agent,
     patience,
@@ -30,23 +34,37 @@ async function main(): Promise<void> {
   });
   const { core } = mobile;
 
-  const plain = async ({ activation, code, values, limits, ms }: Work): Promise<Worked> => {
+  const plain = async ({ activation, code, values, limits, ms }: Work): Promise<Done> => {
     const ran = core.runner.run(activation, code, values, { limits });
     if (ran.stored.length > 0 && !ran.again) await agent.replicated(ran.lsn, ran.stored, ms);
-    return { gave: ran.gave, stored: ran.stored, spans: undefined };
+    return { gave: ran.gave, stored: ran.stored };
   };
 
   const work = async (given: Work): Promise<Worked> => {
+    const { trace } = given;
+    const recorder = trace === undefined ? undefined : new Recorder(trace, () => space.kernel.host.now());
+    try {
+      const done = await traced(recorder, 'execute', { node: id }, async (span) => {
+        agent.span = span;
+        return doing(given, span);
+      });
+      return { ...done, spans: recorder?.told };
+    } finally {
+      agent.span = undefined;
+    }
+  };
+
+  const doing = async (given: Work, span: Span | undefined): Promise<Done> => {
     const { kind, activation, named, depth, ms, limits, code, values } = given;
     agent.patience = Math.min(ms, patience);
     space.refresh();
     if (kind === 'plain') return plain(given);
-    const job = new Job(core, { activation, named, depth, ms, limits });
+    const job = new Job(core, { activation, named, depth, ms, limits, span });
     const gave =
       kind === 'async'
         ? await runBody(core, job, code, values)
         : await runItems(core, job, code, values, async (item) => (await agent.ask({ do: 'yielded', item })) === true);
-    return { gave: gave ?? NOTHING, stored: [...job.stored], spans: undefined };
+    return { gave: gave ?? NOTHING, stored: [...job.stored] };
   };
 
   sayReady(

@@ -26,7 +26,8 @@ export interface Work {
   readonly depth: number;
   readonly ms: number;
   readonly limits: RunLimits;
-  readonly traced: boolean;
+  /** Somebody wants to know what it takes: names the span that it belongs to. */
+  readonly trace: string | undefined;
   readonly values: Uint8Array;
 }
 
@@ -141,10 +142,10 @@ export class Tasks {
     }
   }
 
-  /** One that was lost goes on where it was, if it has a name. */
+  /** One that was broken off goes on where it was, if it has a name. */
   #known(activation: string, head: Head): Task | undefined {
     const known = this.#tasks.get(activation);
-    const goesOn = head['do'] === 'begin' && head['named'] === true && known?.state === 'failed' && isTwzError(known.error, 'RunLost');
+    const goesOn = head['do'] === 'begin' && head['named'] === true && known?.state === 'failed' && wasBroken(known.error);
     return goesOn ? undefined : known;
   }
 
@@ -387,6 +388,10 @@ export class Tasks {
   }
 }
 
+function wasBroken(error: unknown): boolean {
+  return isTwzError(error, 'RunLost') || isTwzError(error, 'RunStopped') || isTwzError(error, 'TimedOut');
+}
+
 function isMemory(error: unknown): boolean {
   return isTwzError(error, 'RunLimit') && error.context['limit'] === 'heapBytes';
 }
@@ -420,7 +425,7 @@ function workIn(activation: string, head: Head, values: Uint8Array, own: RunLimi
     depth: numberIn(head, 'depth'),
     ms: numberIn(head, 'ms'),
     limits: lesser(limitsIn(head), own),
-    traced: typeof head['trace'] === 'string',
+    trace: typeof head['trace'] === 'string' ? head['trace'] : undefined,
     values: values.slice(),
   };
 }

@@ -154,6 +154,7 @@ test('G12 what was broken off and is asked for again by its name goes on where i
   space.relaxed(() => (gate.balance = 1));
   assert.equal(await spawn().result, 111);
   assert.equal(await spawn().result, 111);
+  space.refresh();
   assert.equal(counter.balance, 111);
   // Its place is known to all: asked for from elsewhere, and wherever that would be best, it is where it was.
   const again = await space.runWith({ at: 'bob', activation: 'steps' }, steps, counter, gate);
@@ -262,7 +263,7 @@ test('G11 what a run may use is limited, and what is above it undone', skip, asy
   }
   const fill = () => {
     const all: number[][] = [];
-    for (;;) all.push(new Array<number>(10_000).fill(all.length));
+    for (;;) all.push(Array.from({ length: 10_000 }, () => all.length));
   };
   await assert.rejects(
     space.runWith({ at: 'alice', limits: { heapBytes: 16 << 20 } }, fill),
@@ -313,9 +314,19 @@ test('G4 what waits behind a run counts as load of its node', skip, async () => 
   const spin = (ms: number) => {
     for (const end = Date.now() + ms; Date.now() < end;);
   };
-  const runs = [700, 1, 2].map((ms) => space.runWith({ at: 'alice' }, spin, ms));
-  await until(async () => (await cluster.nodes()).some(({ name, load }) => name === 'alice' && load >= 2));
-  await Promise.all(runs);
+  const busy = async () => (await cluster.nodes()).some(({ name, load }) => name === 'alice' && load >= 1);
+  const waits = async () => (await cluster.nodes()).some(({ name, load }) => name === 'alice' && load >= 2);
+  // It is told some times a second, which a busy machine may miss.
+  let seen = false;
+  for (let tries = 1; !seen; tries++) {
+    assert.ok(tries <= 10, 'nobody hears of what waits');
+    let over = false;
+    const first = space.runWith({ at: 'alice' }, spin, 400 + 300 * tries).then(() => (over = true));
+    await until(async () => over || (await busy()));
+    const others = Promise.all([1, 2].map((ms) => space.runWith({ at: 'alice' }, spin, ms)));
+    await until(async () => (seen = await waits()) || over);
+    await Promise.all([first, others]);
+  }
   await until(async () => (await cluster.nodes()).every(({ load }) => load === 0));
 });
 

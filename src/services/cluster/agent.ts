@@ -97,7 +97,7 @@ async function main(): Promise<void> {
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   });
 
-  const pulse = new Int32Array(new SharedArrayBuffer(12));
+  const pulse = new Int32Array(new SharedArrayBuffer(16));
   const fatal: number[] = [];
   const queue = new Queue(engine, `run.${node.id}`);
   let executor: Colleague | undefined;
@@ -107,7 +107,7 @@ async function main(): Promise<void> {
   const startExecutor = async (): Promise<void> => {
     const line = makeLine();
     answerLine(line.far, safely);
-    Atomics.store(pulse, 0, 0);
+    pulse.fill(0);
     const executorStart: ExecutorStart = {
       directory: start.directory,
       engine: start.engine,
@@ -151,7 +151,7 @@ async function main(): Promise<void> {
     node.clock.timer(WATCH_MS, () => {
       if (stopping) return;
       const now = Atomics.load(pulse, 0);
-      node.load = (now % 2) + queue.waiting(now, now === seen) + tasks.active;
+      node.load = (now % 2) + queue.waiting(now, now === seen, Atomics.load(pulse, 3)) + tasks.active;
       const over = now % 2 === 1 && now === seen && node.clock.now() - since > Atomics.load(pulse, 1) + WATCH_MS;
       watch(now, now === seen && !over ? since : node.clock.now());
       // One that begins again does nothing.
@@ -306,17 +306,17 @@ class Queue {
     this.#subject = subject;
   }
 
-  /** `pulse`: rises by two with each run, and is odd during one. `same`: it is what it was when it was looked at last. */
-  waiting(pulse: number, same: boolean): number {
+  /** `pulse`: rises by two with each run, and is odd during one. `same`: it is what it was when it was looked at last. `known`: to the executor. */
+  waiting(pulse: number, same: boolean, known: number): number {
     if (this.#tap === undefined) {
-      if (pulse % 2 === 0 || !same) return 0;
+      if (pulse % 2 === 0 || !same) return known;
       this.#since = pulse;
       this.#tap = this.#engine.subscribe(this.#subject, ({ bytes }) => this.#heard(bytes));
     }
     const waiting = this.#asked.size - Math.floor((pulse - this.#since) / 2);
-    if (waiting > 0 || pulse === this.#since) return Math.max(0, waiting);
+    if (waiting > 0 || pulse === this.#since) return Math.max(known, waiting);
     this.forget();
-    return 0;
+    return known;
   }
 
   #heard(bytes: Uint8Array): void {

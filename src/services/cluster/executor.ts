@@ -15,7 +15,7 @@ import { Recorder } from './tracing.ts';
 export interface ExecutorStart {
   readonly directory: string;
   readonly engine: EngineOptions;
-  /** Its first word is odd while a run is under way, and says by changing that another is. Then the run's deadline, and what stands for its name. */
+  /** Its first word is odd while a run is under way, and says by changing that another is. Then the run's deadline, what stands for its name, and how many wait behind it. */
   readonly pulse: Int32Array;
   /** What stands for the names of runs that ended this thread before: they are not begun again. */
   readonly fatal: readonly number[];
@@ -36,7 +36,7 @@ function told({ ms, again, stored, gave }: Ran, recorder: Recorder | undefined):
   return say({ ms, again, stored: stored.slice(0, STORED_MAX), ...spans }, gave);
 }
 
-/** FNV-1a. */
+/** What stands for a run's name: FNV-1a. */
 function markOf(activation: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < activation.length; i++) hash = Math.imul(hash ^ activation.charCodeAt(i), 0x01000193);
@@ -123,7 +123,17 @@ async function main(): Promise<void> {
     else void settled(message, activation, ran, Math.max(1, until.ms - (host.now() - until.at)), recorder);
   };
 
-  const subscription = engine.subscribe(`run.${id}`, run);
+  // Those that came together are counted before the first of them begins.
+  const waiting: Message[] = [];
+  const drain = (): void => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      Atomics.store(pulse, 3, waiting.length);
+      run(next);
+    }
+  };
+  const subscription = engine.subscribe(`run.${id}`, (message) => {
+    if (waiting.push(message) === 1) void Promise.resolve().then(drain);
+  });
   await engine.flush(2000);
   sayReady(
     {},

@@ -36,7 +36,7 @@ import { LOOK_MS, TaskCall, type TaskParts } from './task-call.ts';
 import { traced, type Span, type Tracing } from './tracing.ts';
 import { decodeValues, encodeValues, referencesIn } from './values.ts';
 
-export interface MobileParts extends TaskParts {
+export interface MobileParts extends Omit<TaskParts, 'clock'> {
   readonly space: Space;
   readonly name: string;
   readonly agent: AgentContact;
@@ -67,7 +67,7 @@ const AHEAD = 256 << 10;
 const IDLE_MS = 60_000;
 
 export class Mobile implements Mobility {
-  readonly #parts: MobileParts;
+  readonly #parts: MobileParts & TaskParts;
   readonly #core: BodyCore;
   readonly #chooser: Chooser;
   readonly #codes = new WeakMap<object, Code>();
@@ -76,7 +76,7 @@ export class Mobile implements Mobility {
 
   constructor(parts: MobileParts) {
     const { space, agent, id } = parts;
-    this.#parts = parts;
+    this.#parts = { ...parts, clock };
     this.#chooser = new Chooser(agent, id);
     this.#core = {
       space,
@@ -358,7 +358,7 @@ export class Mobile implements Mobility {
         const head = { ...this.#head('stream', kind, false, code, STREAM_MS, options), ahead, idle };
         const call = new TaskCall(this.#parts, place, activation);
         try {
-          return await RemoteSource.begin(space, call, head, values, silence);
+          return await RemoteSource.begin((item) => decodeValues(space, item), call, head, values, silence);
         } catch (error) {
           if (!isTwzError(error, 'Unreachable') && !isTwzError(error, 'RunsFull')) throw error;
           if (place === id || options.at !== undefined || without.has(place)) throw error;

@@ -1,12 +1,9 @@
 /** The values of a generator that runs on another node: asked for in batches, each acknowledged by asking for what comes behind it. */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
-import { clock } from '../../host/clock.ts';
-import type { Space } from '../../space.ts';
 import { quietly } from './here.ts';
 import type { Head, Said } from './messages.ts';
 import type { Source } from './run-stream.ts';
 import { itemsIn, LOOK_MS, type TaskCall } from './task-call.ts';
-import { decodeValues } from './values.ts';
 
 export interface Pulled {
   readonly items: readonly unknown[];
@@ -14,7 +11,7 @@ export interface Pulled {
 }
 
 export class RemoteSource implements Source {
-  readonly #space: Space;
+  readonly #decode: (item: Uint8Array) => unknown;
   readonly #call: TaskCall;
   readonly #silence: number;
   /** What was heard, and not looked at. */
@@ -22,20 +19,27 @@ export class RemoteSource implements Source {
   #came = 0;
   #over = false;
 
-  private constructor(space: Space, call: TaskCall, silence: number, first: Said) {
-    this.#space = space;
+  private constructor(decode: (item: Uint8Array) => unknown, call: TaskCall, silence: number, first: Said) {
+    this.#decode = decode;
     this.#call = call;
     this.#silence = silence;
     this.#heard = Promise.resolve(first);
   }
 
   /** Throws Unreachable, RunsFull: it did not begin there. */
-  static async begin(space: Space, call: TaskCall, head: Head, values: Uint8Array, silence: number): Promise<RemoteSource> {
-    const first = await call.begin(head, values, 0, clock.now() + silence);
-    return new RemoteSource(space, call, silence, first);
+  static async begin(
+    decode: (item: Uint8Array) => unknown,
+    call: TaskCall,
+    head: Head,
+    values: Uint8Array,
+    silence: number,
+  ): Promise<RemoteSource> {
+    const first = await call.begin(head, values, 0, call.clock.now() + silence);
+    return new RemoteSource(decode, call, silence, first);
   }
 
   async pull(): Promise<Pulled> {
+    const { clock } = this.#call;
     const until = clock.now() + this.#silence;
     try {
       for (;;) {
@@ -51,7 +55,7 @@ export class RemoteSource implements Source {
         // The next ones come while these are looked at.
         const wait = Math.max(1, Math.min(LOOK_MS, until - clock.now()));
         this.#heard = quietly(this.#call.wait(this.#came, wait, clock.now() + this.#silence + LOOK_MS));
-        if (items.length > 0) return { items: items.map((item) => decodeValues(this.#space, item)), done: false };
+        if (items.length > 0) return { items: items.map((item) => this.#decode(item)), done: false };
       }
     } catch (error) {
       this.#over = true;

@@ -1,6 +1,5 @@
 /** What was spawned, as programs hold it: nothing is asked of its node but when somebody wants to know. */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
-import { clock } from '../../host/clock.ts';
 import type { Space } from '../../space.ts';
 import type { Spawned, SpawnStatus } from '../mobility.ts';
 import { quietly } from './here.ts';
@@ -42,7 +41,7 @@ export class SpawnedThere<R> implements Spawned<R> {
   async #wait(): Promise<R> {
     const call = await this.#call;
     for (;;) {
-      const said = await call.wait(0, LOOK_MS, clock.now() + FOR_EVER);
+      const said = await call.wait(0, LOOK_MS, call.clock.now() + FOR_EVER);
       if (said.head['state'] !== 'done') continue;
       this.#space.refresh();
       return decodeValues(this.#space, said.body) as R;
@@ -54,7 +53,7 @@ export class SpawnedThere<R> implements Spawned<R> {
     if (this.#began === undefined) return { state: this.#failed ?? 'beginning', node: undefined, ms: 0 };
     const { place: node } = this.#began;
     try {
-      const said = await this.#began.wait(0, 0, clock.now() + ANSWER_MS);
+      const said = await this.#began.wait(0, 0, this.#began.clock.now() + ANSWER_MS);
       return { state: said.head['state'] === 'done' ? 'done' : 'running', node, ms: ranIn(said) };
     } catch (error) {
       if (!(error instanceof TwzError)) throw error;

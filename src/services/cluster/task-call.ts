@@ -1,7 +1,6 @@
 /** A run with a thread of its own, as who asked for it has it: what is asked again until there is an answer, or nobody to give one. */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
-import { clock } from '../../host/clock.ts';
-import type { AgentContact } from './contact.ts';
+import type { Clock } from './core.ts';
 import { heard, numberIn, say, strange, type Head, type Said } from './messages.ts';
 import { lost } from './tasks.ts';
 
@@ -14,7 +13,12 @@ export const LOOK_MS = 1000;
 export interface TaskParts {
   /** ID of this node. */
   readonly id: string;
-  readonly agent: AgentContact;
+  readonly clock: Clock;
+  readonly agent: {
+    /** Says something to this node's own runs. */
+    task(bytes: Uint8Array): Promise<Uint8Array>;
+    nodes(): Promise<readonly { readonly id: string }[]>;
+  };
   readonly request: (subject: string, bytes: Uint8Array, ms: number) => Promise<Uint8Array>;
 }
 
@@ -22,11 +26,13 @@ export class TaskCall {
   readonly #parts: TaskParts;
   readonly place: string;
   readonly activation: string;
+  readonly clock: Clock;
   #asked = false;
 
   /** `asked`: somebody has begun it already. */
   constructor(parts: TaskParts, place: string, activation: string, asked = false) {
     this.#parts = parts;
+    this.clock = parts.clock;
     this.place = place;
     this.activation = activation;
     this.#asked = asked;
@@ -43,7 +49,7 @@ export class TaskCall {
   }
 
   async stop(ms: number): Promise<void> {
-    await this.#send({ do: 'stop' }, undefined, ms, clock.now() + ms);
+    await this.#send({ do: 'stop' }, undefined, ms, this.clock.now() + ms);
   }
 
   /** Ends it, where that can be; who cannot hear of it ends it by its own clock. */
@@ -57,7 +63,7 @@ export class TaskCall {
 
   async #send(head: Head, body: Uint8Array | undefined, wait: number, until: number): Promise<Said> {
     for (;;) {
-      const left = until - clock.now();
+      const left = until - this.clock.now();
       if (left < 1) throw new TwzError('TimedOut', `run ${this.activation} was not over at its deadline`, { activation: this.activation });
       let bytes: Uint8Array;
       try {
@@ -67,7 +73,7 @@ export class TaskCall {
         if (!this.#asked && !isTwzError(error, 'TimedOut')) throw error;
         this.#asked = true;
         if (!isTwzError(error, 'EngineLost')) await this.#demandThere();
-        await new Promise<void>((resolve) => clock.timer(Math.min(AGAIN_MS, left), resolve));
+        await new Promise<void>((resolve) => this.clock.timer(Math.min(AGAIN_MS, left), resolve));
         continue;
       }
       const said = heard(bytes);

@@ -98,7 +98,7 @@ async function main(): Promise<void> {
   });
 
   const pulse = new Int32Array(new SharedArrayBuffer(16));
-  const fatal: number[] = [];
+  const fatal: { readonly mark: number; readonly memory: boolean }[] = [];
   const queue = new Queue(engine, `run.${node.id}`);
   let executor: Colleague | undefined;
   let stopping = false;
@@ -117,7 +117,7 @@ async function main(): Promise<void> {
       limits: start.limits,
     };
     if (space.kernel.live?.sole === true) space.kernel.welcome();
-    const started = startColleague(program('executor'), 'executor', executorStart, [line.near]);
+    const started = startColleague(program('executor'), 'executor', executorStart, [line.near], start.limits.heapBytes);
     executor = started;
     await started.ready;
     // One that had no memory left.
@@ -130,7 +130,7 @@ async function main(): Promise<void> {
   const restart = async (): Promise<void> => {
     const ended = executor;
     executor = undefined;
-    if (Atomics.load(pulse, 0) % 2 === 1) fatal.push(Atomics.load(pulse, 2));
+    if (Atomics.load(pulse, 0) % 2 === 1) fatal.push({ mark: Atomics.load(pulse, 2), memory: ended?.failure === 'memory' });
     if (fatal.length > FATAL_MAX) fatal.shift();
     queue.forget();
     const again = sayError(new TwzError('Unreachable', 'runs begin again in a moment', { again: true }));

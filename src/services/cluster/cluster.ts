@@ -22,6 +22,7 @@ import { Conventions, type Handler, type TopicListener } from './conventions.ts'
 import type { Engine, EngineFacts, EngineOptions, Subscription } from './engine.ts';
 import { fromThread } from './messages.ts';
 import { Mobile } from './mobile.ts';
+import { HEAP_MIN } from './tasks.ts';
 import { connectNats } from './nats.ts';
 import type { NodeInfo } from './node.ts';
 import type { Explained } from './planner.ts';
@@ -409,6 +410,14 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
   } = options;
   if (cacheBytes !== undefined && !(cacheBytes >= 0))
     throw new TwzError('InvalidArgument', `cacheBytes is 0 or more, not ${cacheBytes}`, { cacheBytes });
+  for (const [limit, least] of [
+    ['heapBytes', HEAP_MIN],
+    ['storedObjects', 0],
+    ['storedBytes', 0],
+  ] as const)
+    if (!((limits[limit] ?? least) >= least))
+      throw new TwzError('InvalidArgument', `limits.${limit} is ${least} or more, not ${limits[limit]}`, { limit });
+  if (!(Number.isInteger(threads) && threads >= 0)) throw new TwzError('InvalidArgument', `threads is a number from 0 up, not ${threads}`);
   if (!(speed > 0 && speed < Infinity)) throw new TwzError('InvalidArgument', `speed is above 0, not ${speed}`, { speed });
   const engineOptions: EngineOptions = { ...rest, space: shared, name };
   const engine = await connectNats(engineOptions);

@@ -9,7 +9,7 @@ import { answer, hear, idIn, numberIn, say, sayError, textIn } from './messages.
 import { connectNats } from './nats.ts';
 import { toHex } from './record.ts';
 import { Runner, type Ran } from './runner.ts';
-import { limitsIn, lost } from './tasks.ts';
+import { limitsIn, lost, noMemory } from './tasks.ts';
 import { Recorder } from './tracing.ts';
 
 export interface ExecutorStart {
@@ -17,8 +17,8 @@ export interface ExecutorStart {
   readonly engine: EngineOptions;
   /** Its first word is odd while a run is under way, and says by changing that another is. Then the run's deadline, what stands for its name, and how many wait behind it. */
   readonly pulse: Int32Array;
-  /** What stands for the names of runs that ended this thread before: they are not begun again. */
-  readonly fatal: readonly number[];
+  /** What stands for the names of runs that ended this thread before, for want of memory or otherwise: they are not begun again. */
+  readonly fatal: readonly { readonly mark: number; readonly memory: boolean }[];
   /** There is a bound on what comes from other nodes. */
   readonly isBounded: boolean;
   /** What a run may use here. */
@@ -101,7 +101,9 @@ async function main(): Promise<void> {
       if (typeof head['trace'] === 'string') recorder = new Recorder(head['trace'], () => host.now());
       const span = recorder?.child('execute', { node: id });
       const mark = markOf(activation);
-      if (start.fatal.includes(mark)) throw lost(activation, 'its thread has ended before it was over: it had no memory left, or no time');
+      const fatal = start.fatal.find((each) => each.mark === mark);
+      if (fatal?.memory === true) throw noMemory(start.limits.heapBytes);
+      if (fatal !== undefined) throw lost(activation, 'its thread has ended before it was over');
       Atomics.store(pulse, 1, Math.ceil(until.ms));
       Atomics.store(pulse, 2, mark);
       Atomics.add(pulse, 0, 1);

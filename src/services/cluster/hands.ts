@@ -5,7 +5,7 @@ import { clock } from '../../host/clock.ts';
 import { makeLine, startColleague, type Asked, type Colleague, type Line } from '../../host/colleagues.ts';
 import type { Timer } from '../../host/host.ts';
 import { fromThread, heard } from './messages.ts';
-import type { Hand, HandKind, Work, Worked } from './tasks.ts';
+import { HEAP_MIN, noMemory, type Hand, type HandKind, type Work, type Worked } from './tasks.ts';
 
 export interface HandStart {
   readonly directory: string;
@@ -24,7 +24,6 @@ export type HandQuestion =
   | { readonly do: 'worked'; readonly gave: Uint8Array; readonly stored: readonly string[]; readonly spans: unknown }
   | { readonly do: 'failed'; readonly error: Uint8Array };
 
-const HEAP_MIN = 16 << 20;
 const END_MS = 2000;
 
 interface UnderWay {
@@ -119,11 +118,7 @@ export class ThreadHand implements Hand {
 
   #why(): TwzError {
     const { failure } = this.#thread;
-    if (failure === 'memory')
-      return new TwzError('RunLimit', 'a run had no memory left', {
-        limit: 'heapBytes',
-        ...(this.#kind.heapBytes === undefined ? {} : { most: this.#kind.heapBytes }),
-      });
+    if (failure === 'memory') return noMemory(this.#kind.heapBytes);
     return new TwzError(
       'RunLost',
       failure === undefined ? 'the thread of a run has ended' : `the thread of a run ended: ${failure.message}`,

@@ -36,13 +36,16 @@ export function quietly<T>(promise: Promise<T>): Promise<T> {
 /** A generator that runs in this thread: it goes on when the next value is asked for. */
 export class HereSource implements Source {
   readonly #space: Space;
+  readonly #silence: number;
   readonly #begin: (job: Job) => Promise<void>;
   readonly #job: () => Job;
   #running: { readonly job: Job; readonly over: Promise<void> } | undefined;
   #asked: ((item: Uint8Array) => void) | undefined;
   #goOn: ((more: boolean) => void) | undefined;
 
-  constructor(core: BodyCore, facts: JobFacts, code: Code, values: Uint8Array) {
+  /** `silence`: milliseconds without a value, after which it has failed. */
+  constructor(core: BodyCore, facts: JobFacts, code: Code, values: Uint8Array, silence: number) {
+    this.#silence = silence;
     this.#space = core.space;
     this.#job = () => new Job(core, facts);
     this.#begin = (job) => runItems(core, job, code, values, (item) => this.#emit(item));
@@ -61,7 +64,16 @@ export class HereSource implements Source {
       const job = this.#job();
       this.#running = { job, over: quietly(this.#begin(job)) };
     } else this.#answer(true);
-    const came = await Promise.race([item, this.#running.over]);
+    const { job, over } = this.#running;
+    const timer = clock.timer(this.#silence, () =>
+      job.end(new TwzError('TimedOut', `a stream gave nothing for ${this.#silence} ms`, { ms: this.#silence })),
+    );
+    let came: Uint8Array | void;
+    try {
+      came = await Promise.race([item, over]);
+    } finally {
+      timer.cancel();
+    }
     return came instanceof Uint8Array ? { items: [decodeValues(this.#space, came)], done: false } : { items: [], done: true };
   }
 
@@ -199,9 +211,9 @@ export class Here implements Mobility {
     space.kernel.idle('a stream');
     demandKind(fn, true);
     alone(options);
-    const { limits = {}, depth = 0 } = options;
+    const { limits = {}, depth = 0, silence = PATIENCE_MS } = options;
     const facts = { activation: toHex(space.kernel.random(16)), named: false, depth, ms: STREAM_MS, limits };
-    return new ResultStream<T>(new HereSource(this.#core, facts, { source: sourceOf(fn) }, encodeValues(given, false)));
+    return new ResultStream<T>(new HereSource(this.#core, facts, { source: sourceOf(fn) }, encodeValues(given, false), silence));
   }
 
   spawned(id: string): Spawned<unknown> {

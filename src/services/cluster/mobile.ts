@@ -353,7 +353,7 @@ export class Mobile implements Mobility {
         const { place, uses } = plan.choice;
         if (place === id && limits.heapBytes === undefined) {
           for (const { family, way, from, brings } of uses) if (way !== 'there') await this.#bringFrom(family, from, brings, silence);
-          return new HereSource(this.#core, { activation, named: false, depth, ms: STREAM_MS, limits }, code, values);
+          return new HereSource(this.#core, { activation, named: false, depth, ms: STREAM_MS, limits }, code, values, silence);
         }
         const head = { ...this.#head('stream', kind, false, code, STREAM_MS, options), ahead, idle };
         const call = new TaskCall(this.#parts, place, activation);

@@ -106,6 +106,8 @@ const SPACE_FOR_HEAD = 64 << 10;
 const BATCH = 256 << 10;
 const STORED_MAX = 64;
 const NOTHING = new Uint8Array(0);
+/** Less heap than this is too little for the package itself. */
+export const HEAP_MIN = 16 << 20;
 
 export class Tasks {
   readonly #core: TasksCore;
@@ -398,6 +400,10 @@ function isMemory(error: unknown): boolean {
 
 export function lost(activation: string, why: string): TwzError {
   return new TwzError('RunLost', `run ${activation}: ${why}`, { activation });
+}
+
+export function noMemory(most: number | undefined): TwzError {
+  return new TwzError('RunLimit', 'a run had no memory left', { limit: 'heapBytes', ...(most === undefined ? {} : { most }) });
 }
 
 function lifeIn(head: Head): TaskLife {

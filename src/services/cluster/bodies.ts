@@ -59,6 +59,12 @@ export interface BodyCore {
   readonly mobility: Mobility;
 }
 
+/** One that nobody need wait for: who does gets what it rejects with all the same. */
+export function quietly<T>(promise: Promise<T>): Promise<T> {
+  promise.catch((error: unknown) => error);
+  return promise;
+}
+
 /** Throws RunDepth. */
 export function demandDepth(depth: number): void {
   if (depth > DEPTH_MAX) throw new TwzError('RunDepth', `runs lie inside each other more than ${DEPTH_MAX} deep`, { most: DEPTH_MAX });
@@ -85,9 +91,7 @@ export class Job {
     this.#core = core;
     this.#facts = facts;
     this.#until = host.now() + facts.ms;
-    this.broken = new Promise<never>((_resolve, reject) => (this.#break = reject));
-    // It may be that nobody waits for it any more.
-    this.broken.catch((error: unknown) => error);
+    this.broken = quietly(new Promise<never>((_resolve, reject) => (this.#break = reject)));
     this.#timer = host.timer(Math.min(facts.ms, 2 ** 31 - 1), () =>
       this.end(new TwzError('TimedOut', 'a run was not over at its deadline', { ms: facts.ms })),
     );
@@ -153,6 +157,8 @@ export class Job {
   /** For a run inside of this one. */
   inner(options: RunOptions): InnerOptions {
     const { named, depth, limits, span } = this.#facts;
+    // Memory is that of a thread: this one's is limited, and others are by their nodes.
+    const { heapBytes: _ofThread, ...stored } = limits;
     demandDepth(depth + 1);
     const name = this.#step();
     return {
@@ -161,7 +167,7 @@ export class Job {
       activation: options.activation ?? name,
       named: named || options.activation !== undefined,
       depth: depth + 1,
-      limits: lesser(options.limits ?? {}, limits),
+      limits: lesser(options.limits ?? {}, stored),
       span,
     };
   }
@@ -228,7 +234,7 @@ class RunSpace extends ModuleSpace {
       ...options,
       activation: inner.activation ?? '',
       limits: inner.limits ?? {},
-      after: this.#job.settle(),
+      after: quietly(this.#job.settle()),
     };
     return this.#core.mobility.spawnWith(all, fn, ...given);
   }
@@ -239,7 +245,7 @@ class RunSpace extends ModuleSpace {
 
   streamWith<A extends readonly unknown[], T>(options: StreamOptions, fn: Generates<A, T>, ...given: Given<A>): RunStream<T> {
     const { depth, limits = {} } = this.#job.inner(options);
-    const inner: StreamOptions & Pick<InnerOptions, 'depth' | 'after'> = { ...options, depth, limits, after: this.#job.settle() };
+    const inner: StreamOptions & Pick<InnerOptions, 'depth' | 'after'> = { ...options, depth, limits, after: quietly(this.#job.settle()) };
     return this.#core.mobility.streamWith(inner, fn, ...given);
   }
 }

@@ -16,7 +16,7 @@ import {
   type SpawnStatus,
   type StreamOptions,
 } from '../mobility.ts';
-import { Job, runBody, runItems, type BodyCore, type InnerOptions, type JobFacts } from './bodies.ts';
+import { Job, quietly, runBody, runItems, type BodyCore, type InnerOptions, type JobFacts } from './bodies.ts';
 import { toHex } from './record.ts';
 import { ResultStream, type Source } from './run-stream.ts';
 import { Runner, sourceOf, type Code } from './runner.ts';
@@ -26,12 +26,6 @@ const HOUR_MS = 3_600_000;
 const PATIENCE_MS = 10_000;
 /** So long a stream may take, all in all. */
 export const STREAM_MS = 24 * HOUR_MS;
-
-/** What is spawned waits for this as any promise, and who does not wait need not hear of it. */
-export function quietly<T>(promise: Promise<T>): Promise<T> {
-  promise.catch((error: unknown) => error);
-  return promise;
-}
 
 /** A generator that runs in this thread: it goes on when the next value is asked for. */
 export class HereSource implements Source {

@@ -121,6 +121,7 @@ export class Mobile implements Mobility {
       values: encodeValues(given, false),
       options,
       span: options.span === undefined ? tracing?.begin('run', attributes) : options.span.child('run', attributes),
+      failed: false,
     };
     try {
       const result = await this.#somewhere(run, fn);
@@ -152,10 +153,10 @@ export class Mobile implements Mobility {
         return await this.#ran(plan, code, run);
       } catch (error) {
         // It was not done there: nobody listens, or has a thread for it. Another place may do.
-        if (!isTwzError(error, 'Unreachable') && !isTwzError(error, 'RunsFull')) throw error;
-        if (place === id || options.at !== undefined || without.has(place)) throw error;
+        if (run.failed || (!isTwzError(error, 'Unreachable') && !isTwzError(error, 'RunsFull')) || place === id) throw error;
         if (claimed?.fresh === false) throw gone(run.activation, place, error);
         if (claimed !== undefined) await this.#unclaim(run.activation, place);
+        if (options.at !== undefined || without.has(place)) throw error;
         without.add(place);
         // Who owned the data is gone: whoever can succeed it may run it.
         ship = ship === 'code' ? undefined : ship;
@@ -256,7 +257,8 @@ export class Mobile implements Mobility {
   }
 
   /** Until it is over. */
-  async #task(call: TaskCall, code: ObjectId, { kind, named, values, options, ms }: Run, trace: Head): Promise<Said> {
+  async #task(call: TaskCall, code: ObjectId, run: Run, trace: Head): Promise<Said> {
+    const { kind, named, values, options, ms } = run;
     const until = clock.now() + ms;
     try {
       const head = { ...this.#head('run', kind, named, code, ms, options), ...trace };
@@ -264,6 +266,7 @@ export class Mobile implements Mobility {
       while (said.head['state'] !== 'done') said = await call.wait(0, LOOK_MS, until);
       return said;
     } catch (error) {
+      run.failed = call.failed;
       if (isTwzError(error, 'TimedOut')) await call.abandon();
       throw error;
     }
@@ -312,9 +315,10 @@ export class Mobile implements Mobility {
           await call.begin(this.#head('spawn', kind, named, code, ms, options), values, 0, clock.now() + patience);
           return call;
         } catch (error) {
-          const elsewhere = isTwzError(error, 'Unreachable') || isTwzError(error, 'RunsFull');
           // What it failed by is for who waits for it.
-          if (!elsewhere) throw error;
+          if (call.failed) return call;
+          if (isTwzError(error, 'TimedOut')) await call.abandon();
+          if (!isTwzError(error, 'Unreachable') && !isTwzError(error, 'RunsFull')) throw error;
           if (claimed?.fresh === false) throw gone(id, claimed.place, error);
           await this.#unclaim(id, place);
           if (place === this.#parts.id || options.at !== undefined || without.has(place)) throw error;
@@ -360,7 +364,7 @@ export class Mobile implements Mobility {
         try {
           return await RemoteSource.begin((item) => decodeValues(space, item), call, head, values, silence);
         } catch (error) {
-          if (!isTwzError(error, 'Unreachable') && !isTwzError(error, 'RunsFull')) throw error;
+          if (call.failed || (!isTwzError(error, 'Unreachable') && !isTwzError(error, 'RunsFull'))) throw error;
           if (place === id || options.at !== undefined || without.has(place)) throw error;
           without.add(place);
         }
@@ -449,6 +453,8 @@ interface Run {
   readonly values: Uint8Array;
   readonly options: Inner<RunOptions>;
   readonly span: Span | undefined;
+  /** It was begun, and failed. */
+  failed: boolean;
 }
 
 interface Done {

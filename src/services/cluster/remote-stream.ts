@@ -1,6 +1,6 @@
 /** The values of a generator that runs on another node: asked for in batches, each acknowledged by asking for what comes behind it. */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
-import { quietly } from './here.ts';
+import { quietly } from './bodies.ts';
 import type { Head, Said } from './messages.ts';
 import type { Source } from './run-stream.ts';
 import { itemsIn, LOOK_MS, type TaskCall } from './task-call.ts';
@@ -34,7 +34,14 @@ export class RemoteSource implements Source {
     values: Uint8Array,
     silence: number,
   ): Promise<RemoteSource> {
-    const first = await call.begin(head, values, 0, call.clock.now() + silence);
+    let first: Said;
+    try {
+      first = await call.begin(head, values, 0, call.clock.now() + silence);
+    } catch (error) {
+      // It may have begun.
+      if (isTwzError(error, 'TimedOut')) await call.abandon();
+      throw error;
+    }
     return new RemoteSource(decode, call, silence, first);
   }
 

@@ -2,7 +2,7 @@
 import { TwzError, isTwzError } from '../../abi/errors.ts';
 import type { Space } from '../../space.ts';
 import type { Spawned, SpawnStatus } from '../mobility.ts';
-import { quietly } from './here.ts';
+import { quietly } from './bodies.ts';
 import { LOOK_MS, ranIn, type TaskCall } from './task-call.ts';
 import { decodeValues } from './values.ts';
 

@@ -1,7 +1,7 @@
 /** A run with a thread of its own, as who asked for it has it: what is asked again until there is an answer, or nobody to give one. */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
 import type { Clock } from './core.ts';
-import { heard, numberIn, say, strange, type Head, type Said } from './messages.ts';
+import { hear, heard, numberIn, say, strange, type Head, type Said } from './messages.ts';
 import { lost } from './tasks.ts';
 
 /** An answer is waited for so much longer than the node was told to wait. */
@@ -28,6 +28,8 @@ export class TaskCall {
   readonly activation: string;
   readonly clock: Clock;
   #asked = false;
+  /** It was begun, and has failed: what was thrown is what it failed by. */
+  failed = false;
 
   /** `asked`: somebody has begun it already. */
   constructor(parts: TaskParts, place: string, activation: string, asked = false) {
@@ -76,9 +78,9 @@ export class TaskCall {
         await new Promise<void>((resolve) => this.clock.timer(Math.min(AGAIN_MS, left), resolve));
         continue;
       }
-      const said = heard(bytes);
       this.#asked = true;
-      return said;
+      this.failed = hear(bytes).head['state'] === 'failed';
+      return heard(bytes);
     }
   }
 

@@ -84,6 +84,8 @@ interface Task {
   first: number;
   bytes: number;
   asked: number;
+  /** Questions that are not answered yet. */
+  waiting: number;
   hand: Hand | undefined;
   /** Somebody ended it, by this. */
   stopped: TwzError | undefined;
@@ -176,6 +178,7 @@ export class Tasks {
       first: 0,
       bytes: 0,
       asked: clock.now(),
+      waiting: 0,
       hand: undefined,
       stopped: undefined,
       wake: new Set(),
@@ -264,8 +267,9 @@ export class Tasks {
     const look = (): void => {
       const left = task.asked + task.idle - clock.now();
       if (cancelled) return;
-      if (left <= 0) void this.#stop(task, new TwzError('RunStopped', `nobody has asked a stream for more in ${task.idle} ms`), true);
-      else timer = clock.timer(left, look);
+      if (left <= 0 && task.waiting === 0)
+        void this.#stop(task, new TwzError('RunStopped', `nobody has asked a stream for more in ${task.idle} ms`), true);
+      else timer = clock.timer(Math.max(left, 1), look);
     };
     look();
     return {
@@ -299,11 +303,16 @@ export class Tasks {
     const after = numberIn(head, 'after');
     for (; task.first < after && task.items.length > 0; task.first++) task.bytes -= task.items.shift()?.length ?? 0;
     if (task.bytes < task.ahead && task.stopped === undefined) this.#room(task, true);
-    if (task.state === 'running' && task.items.length === 0) await this.#wait(task, Math.min(WAIT_MAX, numberIn(head, 'wait')));
+    if (task.state === 'running' && task.items.length === 0) {
+      task.waiting++;
+      await this.#wait(task, Math.min(WAIT_MAX, numberIn(head, 'wait')));
+      task.waiting--;
+    }
     task.asked = clock.now();
     const ms = task.state === 'running' ? clock.now() - task.since : task.ms;
     if (task.items.length > 0) return this.#batch(task, ms);
-    if (task.state === 'failed') return sayError(task.error);
+    // Not to be taken for a refusal: it was begun.
+    if (task.state === 'failed') return sayError(task.error, { state: 'failed' });
     const { state, stored, gave, spans } = task;
     return say({ state, ms, stored: stored.slice(0, STORED_MAX), ...(spans === undefined ? {} : { spans }) }, gave);
   }

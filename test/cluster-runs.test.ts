@@ -349,7 +349,7 @@ test('G4 what waits behind a run counts as load of its node', skip, async () => 
   for (let tries = 1; !seen; tries++) {
     assert.ok(tries <= 10, 'nobody hears of what waits');
     let over = false;
-    const first = space.runWith({ at: 'alice' }, spin, 400 + 300 * tries).then(() => (over = true));
+    const first = space.runWith({ at: 'alice' }, spin, 400 + 300 * tries).finally(() => (over = true));
     await until(async () => over || (await busy()));
     const others = Promise.all([1, 2].map((ms) => space.runWith({ at: 'alice' }, spin, ms)));
     await until(async () => (seen = await waits()) || over);

@@ -308,6 +308,8 @@ class Queue {
 
   /** `pulse`: rises by two with each run, and is odd during one. `same`: it is what it was when it was looked at last. `known`: to the executor. */
   waiting(pulse: number, same: boolean, known: number): number {
+    // It does nothing, so nothing waits: what was answered without a run is not counted by the pulse.
+    if (pulse % 2 === 0 && same) this.forget();
     if (this.#tap === undefined) {
       if (pulse % 2 === 0 || !same) return known;
       this.#since = pulse;

@@ -118,6 +118,15 @@ export {
 export type { BackupOptions, BackupReport } from './services/backup.ts';
 export type { Migrated, MigrateOptions } from './services/evolution/all.ts';
 export type { Modules, ModuleLimits, RunOptions } from './services/modules/modules.ts';
+export type {
+  Given,
+  RunLimits,
+  RunOptions as SpaceRunOptions,
+  RunStream,
+  Spawned,
+  SpawnStatus,
+  StreamOptions,
+} from './services/mobility.ts';
 export type { ModuleSpace } from './services/modules/library.ts';
 export type { ModuleLanguage, SignedModule } from './services/modules/signed.ts';
 export type { ModuleValue } from './services/modules/values.ts';

@@ -25,6 +25,8 @@ import { backupSpace, type BackupOptions, type BackupReport } from './services/b
 import { defragment, type Defragmented } from './services/defragment.ts';
 import { migrateAll, type Migrated, type MigrateOptions } from './services/evolution/all.ts';
 import { installEvolution } from './services/evolution/open.ts';
+import { Here } from './services/cluster/here.ts';
+import type { Generates, Given, Mobility, RunOptions, RunStream, Spawned, StreamOptions } from './services/mobility.ts';
 import { Modules } from './services/modules/modules.ts';
 import { Names } from './services/naming.ts';
 import { Security } from './services/security.ts';
@@ -141,6 +143,10 @@ export class Space {
   readonly names: Names;
   /** Keys, contexts, capabilities. */
   readonly security: Security;
+
+  /** Who runs functions for this space: those that it has joined, by `join`; undefined: it does so itself. Not part of the stable interface. */
+  mobility: Mobility | undefined;
+  #here: Mobility | undefined;
 
   /** Use `open`. */
   constructor(kernel: Kernel) {
@@ -412,6 +418,44 @@ export class Space {
       throw new TwzError('NotSupported', `object ${h.id} is shared: watch its words, by threadSync`, { id: h.id });
     if (h.snapshot !== undefined) throw new TwzError('NotSupported', `object ${h.id} is of a snapshot: it does not change`, { id: h.id });
     return new Watch<V>(target, (watcher) => this.#kernel.watch(h, watcher), options, listener);
+  }
+
+  // --- code that moves ----------------------------------------------------------------------------------------------------
+
+  get #runs(): Mobility {
+    return this.mobility ?? (this.#here ??= new Here(this));
+  }
+
+  /**
+   * Runs a function: here, or, once the space has joined others, where that is best. Its arguments are values and references, and it stands
+   * alone: it uses its arguments, what they lead to, the data types of this package and `space`. A plain function is one transaction; an
+   * async one makes transactions, and runs others. docs/cluster.md. Throws RunFailed, CodeInvalid, Denied, RunLimit, and what `run` of a
+   * `Cluster` throws.
+   */
+  run<A extends readonly unknown[], R>(fn: (...given: A) => R, ...given: Given<A>): Promise<Awaited<R>> {
+    return this.#runs.runWith({}, fn, ...given);
+  }
+
+  runWith<A extends readonly unknown[], R>(options: RunOptions, fn: (...given: A) => R, ...given: Given<A>): Promise<Awaited<R>> {
+    return this.#runs.runWith(options, fn, ...given);
+  }
+
+  /** Begins a function, as `run`, and gives at once what can be asked for its result, and ended. */
+  spawn<A extends readonly unknown[], R>(fn: (...given: A) => R, ...given: Given<A>): Spawned<Awaited<R>> {
+    return this.#runs.spawnWith({}, fn, ...given);
+  }
+
+  spawnWith<A extends readonly unknown[], R>(options: RunOptions, fn: (...given: A) => R, ...given: Given<A>): Spawned<Awaited<R>> {
+    return this.#runs.spawnWith(options, fn, ...given);
+  }
+
+  /** What a generator function gives, wherever it runs, as it comes. */
+  stream<A extends readonly unknown[], T>(fn: Generates<A, T>, ...given: Given<A>): RunStream<T> {
+    return this.#runs.streamWith({}, fn, ...given);
+  }
+
+  streamWith<A extends readonly unknown[], T>(options: StreamOptions, fn: Generates<A, T>, ...given: Given<A>): RunStream<T> {
+    return this.#runs.streamWith(options, fn, ...given);
   }
 
   // --- facts and end ------------------------------------------------------------------------------------------------------

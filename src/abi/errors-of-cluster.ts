@@ -109,6 +109,37 @@ export const CLUSTER_ERRORS = {
     'No node can run it: its arguments are bound to different nodes, or to one that is not allowed or cannot be reached, or their data can come nowhere.',
     'Read the message: it names the nodes. Hand over references that one node can use, or run it in two steps.',
   ),
+  RunLost: page(
+    1700,
+    'cluster',
+    'The node where it ran is gone, or its thread, before it was over.',
+    'Part of it may have been done: each of its transactions wholly or not at all. Look, or run it under a name (`activation`), by which it can be asked for again.',
+  ),
+  RunStopped: page(1701, 'cluster', 'It was ended before it was over.', 'Somebody called `stop`, or nobody asked a stream for more.'),
+  RunLimit: page(
+    1702,
+    'cluster',
+    'A run needed more than its limits allow: memory, objects or bytes stored.',
+    'Its transaction is undone. `context.limit` names the limit: raise it, or do less in one run; a node has limits of its own.',
+  ),
+  RunDepth: page(
+    1703,
+    'cluster',
+    'Runs are nested too deep.',
+    'A run that runs itself must come to an end: at most 16 lie inside each other.',
+  ),
+  RunsFull: page(
+    1704,
+    'cluster',
+    'A node runs as many functions of its own threads as it may.',
+    'Nothing was done there. Try again later, let another node do it, or let the node have more (`join`, `threads`).',
+  ),
+  RunChanged: page(
+    1705,
+    'cluster',
+    'A run that was asked for again by its name cannot be gone on with: a step of it gave something that cannot be given again.',
+    'Steps of runs that have a name give values and references to objects, no places within them.',
+  ),
   AlreadyJoined: page(
     1690,
     'cluster',

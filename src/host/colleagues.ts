@@ -21,6 +21,8 @@ export interface Contact {
   close(): void;
 }
 
+const MIB = 2 ** 20;
+
 interface Ports {
   readonly ask: MessagePort;
   readonly now: MessagePort;
@@ -122,6 +124,7 @@ const answered: Line[] = [];
 export function answerLine(line: Line, answer: (what: Asked) => Promise<unknown>): void {
   const { ask, now, word } = portsOf(line);
   answered.push(line);
+  ask.once('close', () => answered.splice(answered.indexOf(line), 1));
   ask.on('message', ({ ticket, what }: Question) => {
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port between threads has no origin
     void answer(what).then((value) => ask.postMessage({ ticket, value }));
@@ -140,6 +143,8 @@ export interface Colleague {
   /** Resolves when the thread has said that it is ready; rejects with what it failed by. */
   readonly ready: Promise<unknown>;
   readonly ended: Promise<void>;
+  /** What it ended by, where that was an error: `memory` where it had no more. */
+  readonly failure: Error | 'memory' | undefined;
   /** Gives it a line to answer. */
   give(line: Line): void;
   /** `moved`: ports in it that go over to the thread. */
@@ -147,18 +152,22 @@ export interface Colleague {
   terminate(): Promise<void>;
 }
 
-/** Starts the program `main` as a thread of this process that keeps it alive no longer than it must. */
-export function startColleague(main: URL, name: string, data: Asked, lines: readonly Line[]): Colleague {
+/** Starts the program `main` as a thread of this process that keeps it alive no longer than it must. `heapBytes`: of JavaScript heap, at most. */
+export function startColleague(main: URL, name: string, data: Asked, lines: readonly Line[], heapBytes?: number): Colleague {
   const worker: Worker = startNativeThread(main, {
     name,
     workerData: { colleague: data, lines },
     transferList: lines.map(portsOf).flatMap(({ ask, now }) => [ask, now]),
     execArgv: [],
     stdin: false,
+    ...(heapBytes === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: Math.ceil(heapBytes / MIB) } }),
   });
   worker.unref();
-  let failure: Error | undefined;
-  worker.on('error', (cause) => (failure = cause instanceof Error ? cause : new Error(String(cause))));
+  let failure: Error | 'memory' | undefined;
+  worker.on('error', (cause: unknown) => {
+    const error = cause instanceof Error ? cause : new Error(String(cause));
+    failure = 'code' in error && error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? 'memory' : error;
+  });
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
   const ready = new Promise<unknown>((resolve, reject) => {
     worker.ref();
@@ -166,11 +175,14 @@ export function startColleague(main: URL, name: string, data: Asked, lines: read
       worker.unref();
       resolve(what);
     });
-    void ended.then(() => reject(failure ?? new Error(`the thread ${name} ended`)));
+    void ended.then(() => reject(failure instanceof Error ? failure : new Error(`the thread ${name} ended`)));
   });
   return {
     ready,
     ended,
+    get failure() {
+      return failure;
+    },
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port between threads has no origin
     give: (line) => worker.postMessage({ line }, [portsOf(line).ask, portsOf(line).now]),
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a port between threads has no origin

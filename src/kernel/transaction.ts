@@ -349,7 +349,7 @@ function reserve(log: Log, bytes: number): void {
 }
 
 /** How many lines of it were stored to, at most. A shared object's bytes are in its file. */
-function linesToLog({ appended, kind, whole, size, count }: Handle): number {
+export function linesToLog({ appended, kind, whole, size, count }: Handle): number {
   if (kind === KIND.shared) return 0;
   if (whole) return size >>> 6;
   let lines = count;

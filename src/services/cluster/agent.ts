@@ -17,19 +17,29 @@ import {
 } from '../../host/colleagues.ts';
 import { open } from '../../space.ts';
 import { servePages, type PageSourceEnd } from '../pager.ts';
-import type { EngineOptions } from './engine.ts';
+import type { RunLimits } from '../mobility.ts';
+import { Activations } from './activations.ts';
+import type { Claimed } from './contact.ts';
+import type { Engine, EngineOptions, Subscription } from './engine.ts';
 import type { ExecutorStart } from './executor.ts';
 import type { Prefetch } from './fetching.ts';
-import { sayError } from './messages.ts';
+import { ThreadHand, type HandStart } from './hands.ts';
+import { answer as respond, hear, sayError, textIn } from './messages.ts';
 import { connectNats } from './nats.ts';
 import { ClusterNode } from './node.ts';
+import { toHex } from './record.ts';
+import { Tasks } from './tasks.ts';
 import { answerAbout } from './whereabouts.ts';
 
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 /** Commits of this node are followed at once, but so many milliseconds after the last ones at the soonest. */
 const ATTEND_MS = 1;
 /** How often the executor is looked at, and how long it has to end, in milliseconds. */
 const WATCH_MS = 50;
 const STOP_MS = 2000;
+/** Runs that are known to have ended the executor. */
+const FATAL_MAX = 100;
 
 export interface AgentStart {
   readonly directory: string;
@@ -44,6 +54,10 @@ export interface AgentStart {
   readonly cacheBytes: number | undefined;
   readonly prefetch: boolean;
   readonly compress: boolean;
+  readonly patience: number;
+  /** Runs in threads of their own at a time, and what runs may use here. */
+  readonly threads: number;
+  readonly limits: RunLimits;
 }
 
 /** What threads ask their agent. */
@@ -61,7 +75,12 @@ export type AgentQuestion =
   | { readonly do: 'locate'; readonly id: string; readonly ms: number }
   | { readonly do: 'reached'; readonly ids: readonly string[]; readonly ms: number }
   | { readonly do: 'replicated'; readonly lsn: number; readonly ids: readonly string[]; readonly ms: number }
-  | { readonly do: 'nodes' | 'facts' | 'stop' };
+  | { readonly do: 'nodes' | 'facts' | 'stop' }
+  /** What is said to runs of this node; and to others by a thread that has no connection of its own. */
+  | { readonly do: 'task'; readonly bytes: Uint8Array }
+  | { readonly do: 'request'; readonly subject: string; readonly bytes: Uint8Array; readonly ms: number }
+  | { readonly do: 'claim'; readonly activation: string; readonly place: string | undefined; readonly lasts: number; readonly ms: number }
+  | { readonly do: 'unclaim'; readonly activation: string; readonly place: string; readonly ms: number };
 
 export type AgentAnswer = { readonly value: unknown } | { readonly error: Uint8Array };
 
@@ -86,7 +105,9 @@ async function main(): Promise<void> {
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   });
 
-  const pulse = new Int32Array(new SharedArrayBuffer(8));
+  const pulse = new Int32Array(new SharedArrayBuffer(16));
+  const fatal: { readonly mark: number; readonly memory: boolean }[] = [];
+  const queue = new Queue(engine, `run.${node.id}`);
   let executor: Colleague | undefined;
   let stopping = false;
   let stopped = 0;
@@ -94,22 +115,33 @@ async function main(): Promise<void> {
   const startExecutor = async (): Promise<void> => {
     const line = makeLine();
     answerLine(line.far, safely);
-    Atomics.store(pulse, 0, 0);
+    pulse.fill(0);
     const executorStart: ExecutorStart = {
       directory: start.directory,
       engine: start.engine,
       pulse,
+      fatal,
       isBounded: start.cacheBytes !== undefined,
       prefetch: start.prefetch,
+      limits: start.limits,
     };
-    const main = new URL(import.meta.url.endsWith('.ts') ? './executor.ts' : './executor.js', import.meta.url);
     if (space.kernel.live?.sole === true) space.kernel.welcome();
-    executor = startColleague(main, 'executor', executorStart, [line.near]);
-    await executor.ready;
+    const started = startColleague(program('executor'), 'executor', executorStart, [line.near], start.limits.heapBytes);
+    executor = started;
+    await started.ready;
+    // One that had no memory left.
+    void started.ended.then(() => {
+      if (executor === started && !stopping) void restart();
+    });
   };
 
   /** Who asks for a run meanwhile is told to ask again. */
   const restart = async (): Promise<void> => {
+    const ended = executor;
+    executor = undefined;
+    if (Atomics.load(pulse, 0) % 2 === 1) fatal.push({ mark: Atomics.load(pulse, 2), memory: ended?.failure === 'memory' });
+    if (fatal.length > FATAL_MAX) fatal.shift();
+    queue.forget();
     const again = sayError(new TwzError('Unreachable', 'runs begin again in a moment', { again: true }));
     const meanwhile = engine.subscribe(`run.${node.id}`, ({ reply }) => reply?.(again));
     try {
@@ -118,10 +150,9 @@ async function main(): Promise<void> {
       // The engine is away: nobody asks.
       if (!isTwzError(error)) throw error;
     }
-    await executor?.terminate();
+    await ended?.terminate();
     await startExecutor();
     meanwhile.close();
-    watch(0, node.clock.now());
   };
 
   /** A run that is not over when its time is ends with its thread: what it had begun is undone. */
@@ -129,13 +160,11 @@ async function main(): Promise<void> {
     node.clock.timer(WATCH_MS, () => {
       if (stopping) return;
       const now = Atomics.load(pulse, 0);
-      // What waits behind it is not seen: the thread that would hear of it is the one that runs.
-      node.load = now % 2;
+      node.load = (now % 2) + queue.waiting(now, now === seen, Atomics.load(pulse, 3)) + tasks.active;
       const over = now % 2 === 1 && now === seen && node.clock.now() - since > Atomics.load(pulse, 1) + WATCH_MS;
-      if (!over) {
-        watch(now, now === seen ? since : node.clock.now());
-        return;
-      }
+      watch(now, now === seen && !over ? since : node.clock.now());
+      // One that begins again does nothing.
+      if (!over || executor === undefined) return;
       stopped++;
       void restart();
     });
@@ -143,6 +172,8 @@ async function main(): Promise<void> {
 
   const stop = async (): Promise<void> => {
     stopping = true;
+    await tasks.stop();
+    asked?.close();
     if (executor !== undefined) {
       executor.tell({});
       await Promise.race([executor.ended, node.pause(STOP_MS)]);
@@ -161,8 +192,9 @@ async function main(): Promise<void> {
       case 'bring': {
         node.cache.use(question.used.map(idOf));
         if (question.asking > 0) node.cache.keep(question.asking);
+        const before = node.fetching.fetchedBytes;
         const here = await node.bring(idOf(question.id), deadline, question.prefetch);
-        return { here, came: node.fetching.takeCame() };
+        return { here, came: node.fetching.takeCame(), bytes: node.fetching.fetchedBytes - before };
       }
       case 'about':
         return (await node.fetching.about(idOf(question.id), deadline)) ?? null;
@@ -186,10 +218,18 @@ async function main(): Promise<void> {
         return node.marking.reachedOf(question.ids.map(idOf), deadline);
       case 'replicated':
         return node.replicated(question.lsn, question.ids.map(idOf), deadline);
+      case 'task':
+        return tasks.handle(hear(question.bytes), true);
+      case 'request':
+        return engine.request(question.subject, question.bytes, question.ms);
+      case 'claim':
+        return claim(engine, hashOf(question.activation), question);
+      case 'unclaim':
+        return engine.release(`act.${hashOf(question.activation)}`, encoder.encode(question.place), question.ms);
       case 'nodes':
         return [...node.peers.values()];
       case 'facts':
-        return { ...factsOf(node), stopped };
+        return { ...factsOf(node), stopped, threads: tasks.active, tasks: tasks.began };
       case 'stop':
         return stop();
     }
@@ -201,6 +241,50 @@ async function main(): Promise<void> {
       return { error: sayError(error) };
     }
   };
+  const activations = new Activations(space);
+  const hashOf = (activation: string): string => toHex(space.kernel.host.sha256(encoder.encode(activation)).subarray(0, 16));
+  const handStart: HandStart = {
+    directory: start.directory,
+    name,
+    contexts: [],
+    isBounded: cacheBytes !== undefined,
+    patience: start.patience,
+  };
+  const tasks = new Tasks({
+    clock: node.clock,
+    runs,
+    threads: start.threads,
+    limits: start.limits,
+    messageMax: engine.facts.maxPayload,
+    start: async (kind, ms) => {
+      for (const id of kind.contexts)
+        if (!(await node.bring(id, node.clock.now() + ms))) throw new TwzError('ContextInvalid', `there is no context ${id}`, { id });
+      if (space.kernel.live?.sole === true) space.kernel.welcome();
+      return ThreadHand.start(program('task-thread'), handStart, kind, (line, own) =>
+        answerLine(line, async (what) => {
+          const answered = own(what);
+          return answered === undefined ? safely(what) : { value: await answered };
+        }),
+      );
+    },
+    begun: (activation) => {
+      space.refresh();
+      return activations.begun(activation) ? { gave: activations.gave(activation) } : undefined;
+    },
+    begin: (activation) => space.relaxed(() => activations.note(activation)),
+    done: (activation, gave) => space.relaxed(() => activations.note(activation, gave)),
+  });
+  const asked = engine.subscribe(`task.${node.id}`, (message) => {
+    void (async () => {
+      let bytes: Uint8Array;
+      try {
+        bytes = await tasks.handle(hear(message.bytes), false);
+      } catch (error) {
+        bytes = sayError(error);
+      }
+      respond(message, bytes);
+    })();
+  });
   for (const line of lines) answerLine(line, safely);
   answerAbout(node);
   await node.start();
@@ -216,6 +300,73 @@ async function main(): Promise<void> {
       if ('pages' in told) servePages(told.pages as PageSourceEnd, (request) => node.ranges.serve(request));
     },
   );
+}
+
+/**
+ * What waits for the executor, which cannot hear of it while it runs something: who asks is counted from when a run takes longer than a look
+ * at it, so that short runs cost nothing.
+ */
+class Queue {
+  readonly #engine: Engine;
+  readonly #subject: string;
+  readonly #asked = new Set<string>();
+  #since = 0;
+  #tap: Subscription | undefined;
+
+  constructor(engine: Engine, subject: string) {
+    this.#engine = engine;
+    this.#subject = subject;
+  }
+
+  /** `pulse`: rises by two with each run, and is odd during one. `same`: it is what it was when it was looked at last. `known`: to the executor. */
+  waiting(pulse: number, same: boolean, known: number): number {
+    // It does nothing, so nothing waits: what was answered without a run is not counted by the pulse.
+    if (pulse % 2 === 0 && same) this.forget();
+    if (this.#tap === undefined) {
+      if (pulse % 2 === 0 || !same) return known;
+      this.#since = pulse;
+      this.#tap = this.#engine.subscribe(this.#subject, ({ bytes }) => this.#heard(bytes));
+    }
+    const waiting = this.#asked.size - Math.floor((pulse - this.#since) / 2);
+    if (waiting > 0 || pulse === this.#since) return Math.max(known, waiting);
+    this.forget();
+    return known;
+  }
+
+  #heard(bytes: Uint8Array): void {
+    try {
+      const { head } = hear(bytes);
+      // Who asks again was heard before, or is the one that runs.
+      if (head['again'] !== true) this.#asked.add(textIn(head, 'activation'));
+    } catch (error) {
+      if (!isTwzError(error)) throw error;
+    }
+  }
+
+  forget(): void {
+    this.#tap?.close();
+    this.#tap = undefined;
+    this.#asked.clear();
+  }
+}
+
+function program(name: string): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? `./${name}.ts` : `./${name}.js`, import.meta.url);
+}
+
+/** Where a run that has a name is to be: at the place that is asked for, or where it was asked for before. */
+async function claim(
+  engine: Engine,
+  name: string,
+  { place, lasts, ms }: { readonly place: string | undefined; readonly lasts: number; readonly ms: number },
+): Promise<Claimed | undefined> {
+  const lease = `act.${name}`;
+  for (;;) {
+    const [held] = await engine.leases(lease, ms);
+    if (held?.bytes !== undefined) return { place: decoder.decode(held.bytes), fresh: false };
+    if (place === undefined) return undefined;
+    if (await engine.lease(lease, encoder.encode(place), lasts, ms)) return { place, fresh: true };
+  }
 }
 
 /** What the agent can tell of itself. */

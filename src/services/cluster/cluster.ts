@@ -4,38 +4,42 @@
  * References lead to objects wherever they are; functions run where their data is, or data comes to where they are. No host is named.
  */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
-import { isId, parseId, type ObjectId } from '../../abi/id.ts';
+import { parseId, type ObjectId } from '../../abi/id.ts';
 import { clock } from '../../host/clock.ts';
 import { Caller, makeLine, startColleague, type Colleague } from '../../host/colleagues.ts';
 import type { Lock, Timer } from '../../host/host.ts';
+import { optionalPackage } from '../../host/optional.ts';
 import { Handle } from '../../kernel/object.ts';
 import { reclaim, unreached, type Reclaimed } from '../../kernel/reclaim.ts';
 import { run as transact, runAlone } from '../../kernel/transaction.ts';
 import { Obj } from '../../lib/object.ts';
 import { isAccessor } from '../../lib/runtime.ts';
 import type { Space, Target } from '../../space.ts';
+import type { Generates, Given, Mobility, RunLimits, RunOptions, RunStream, Spawned, StreamOptions } from '../mobility.ts';
 import { pageIn, pageSource, type PagedFacts, type PagedObject, type PagedOptions, type PageSource } from '../pager.ts';
 import type { AgentStart } from './agent.ts';
-import { Chooser } from './choosing.ts';
 import { agentOf, type AgentContact } from './contact.ts';
 import { Conventions, type Handler, type TopicListener } from './conventions.ts';
 import type { Engine, EngineFacts, EngineOptions, Subscription } from './engine.ts';
-import { fromThread, heard, numberIn, say, type Head, type Said } from './messages.ts';
+import { fromThread } from './messages.ts';
+import { Mobile } from './mobile.ts';
+import { HEAP_MIN } from './tasks.ts';
 import { connectNats } from './nats.ts';
 import type { NodeInfo } from './node.ts';
-import type { Explained, Force, Plan } from './planner.ts';
+import type { Explained } from './planner.ts';
 import { answerPlans } from './plans.ts';
 import { toHex } from './record.ts';
-import { codeObject, Runner, sourceOf } from './runner.ts';
 import { becomeNode } from './sole.ts';
-import { decodeValues, encodeValues, referencesIn } from './values.ts';
+import { Tracing, type Telemetry } from './tracing.ts';
 import { watchNodes, type ClusterEvent } from './watching.ts';
 
 export { findServer, startServer, type RunningServer, type ServerOptions } from './server.ts';
 export type { Explained } from './planner.ts';
+export type { Given, RunLimits, RunOptions, RunStream, Spawned, SpawnStatus, StreamOptions } from '../mobility.ts';
 export type { NodeInfo } from './node.ts';
 export type { EngineFacts, Subscription } from './engine.ts';
 export type { PagedObject, PagedOptions } from '../pager.ts';
+export type { Telemetry, TelemetrySpan } from './tracing.ts';
 export type { ClusterEvent } from './watching.ts';
 export type { Handler, MessageInfo, TopicListener } from './conventions.ts';
 
@@ -48,6 +52,15 @@ export interface JoinOptions extends Omit<EngineOptions, 'space' | 'name'> {
   readonly patience?: number;
   /** Whether functions of other nodes run here (default true): the nodes of a space trust each other with that. */
   readonly runs?: boolean;
+  /** Functions that may run here at a time in threads of their own: async ones, what is spawned, streams (default 8). */
+  readonly threads?: number;
+  /** What a run may use here at most, whatever its caller says. */
+  readonly limits?: RunLimits;
+  /**
+   * The module `@opentelemetry/api`, or what is like it: runs of this program are traced by it, over all nodes that have a part in them. By
+   * default the package, if the program has it. `false`: nothing is traced.
+   */
+  readonly telemetry?: Telemetry | false;
   /** How fast functions run here, against the other nodes (default 1): a machine that is twice as fast says 2. */
   readonly speed?: number;
   /** Milliseconds after its last sign that a node counts as gone (default 4000). */
@@ -68,32 +81,8 @@ export interface JoinOptions extends Omit<EngineOptions, 'space' | 'name'> {
   readonly compress?: boolean;
 }
 
-/** What a function of these parameters is called with: an object may be named by a reference that nobody has followed. */
-export type Given<A extends readonly unknown[]> = { readonly [K in keyof A]: A[K] | Obj };
-
-export interface RunOptions {
-  /** Milliseconds (default: the patience of the space). */
-  readonly deadline?: number;
-  /** Where it is to run: for what belongs to a machine. An ID or a name of a node; by default the system chooses. */
-  readonly at?: string;
-  /** What is to move: data comes here, or the code goes to where an argument is. By default the system chooses. */
-  readonly ship?: Force;
-  /** Names the run: asked for twice by the same name, it is done once. */
-  readonly activation?: string;
-}
-
 const END_MS = 2000;
-/** After so many milliseconds without an answer, it is asked for again. */
-const AGAIN_MS = 1000;
-/** Where runs begin again in a moment, it is asked after so many. */
-const BUSY_MS = 20;
-
-interface Code {
-  readonly id: ObjectId;
-  readonly bytes: number;
-}
-
-export class Cluster {
+export class Cluster implements Mobility {
   readonly space: Space;
   /** ID of this node. */
   readonly id: string;
@@ -103,15 +92,11 @@ export class Cluster {
   readonly #agent: AgentContact;
   readonly #engine: Engine;
   readonly #lock: Lock;
-  readonly #runner: Runner;
   readonly #patience: number;
-  readonly #codes = new WeakMap<object, Code>();
-  readonly #chooser: Chooser;
+  readonly #mobile: Mobile;
   #pages: PageSource | undefined;
   readonly #conventions: Conventions;
   #left = false;
-  runsHere = 0;
-  runsElsewhere = 0;
 
   /** Use `join`. */
   constructor(parts: {
@@ -122,6 +107,7 @@ export class Cluster {
     engine: Engine;
     lock: Lock;
     patience: number;
+    tracing: Tracing | undefined;
   }) {
     this.space = parts.space;
     this.id = toHex(parts.space.kernel.spaceId);
@@ -132,9 +118,17 @@ export class Cluster {
     this.#engine = parts.engine;
     this.#lock = parts.lock;
     this.#patience = parts.patience;
-    this.#runner = new Runner(parts.space);
-    this.#chooser = new Chooser(parts.agent, this.id);
-    answerPlans(parts.engine, this, this.#chooser);
+    this.#mobile = new Mobile({
+      space: parts.space,
+      id: this.id,
+      name: parts.name,
+      agent: parts.agent,
+      patience: parts.patience,
+      request: (subject, bytes, ms) => parts.engine.request(subject, bytes, ms),
+      tracing: parts.tracing,
+    });
+    parts.space.mobility = this;
+    answerPlans(parts.engine, this, this.#mobile.chooser);
     this.#conventions = new Conventions({
       id: this.id,
       space: parts.space,
@@ -154,129 +148,65 @@ export class Cluster {
   /**
    * Runs a function where it is best: it goes to the data, or the data comes here. Its arguments are values, and references to objects,
    * which arrive as accessors of their roots. It stands alone: it uses its arguments, what they lead to, the data types of this package and
-   * `space`. It is one transaction, done once or not at all; what it stored outlives the node when this resolves. A result that is an object
-   * is a reference. Throws RunFailed, CodeInvalid, Unreachable, TimedOut, Fenced, and errors of this package.
+   * `space`. A plain function is one transaction, done once or not at all; an async one makes transactions and runs of its own, each of them
+   * done once or not at all. What it stored outlives the node when this resolves. A result that is an object is a reference. It acts by the
+   * contexts of this space. Throws RunFailed, CodeInvalid, Denied, RunLimit, RunLost, Unreachable, TimedOut, Fenced, and errors of this package.
    */
-  run<A extends readonly unknown[], R>(fn: (...given: A) => R, ...given: Given<A>): Promise<R> {
+  run<A extends readonly unknown[], R>(fn: (...given: A) => R, ...given: Given<A>): Promise<Awaited<R>> {
     return this.runWith({}, fn, ...given);
   }
 
-  async runWith<A extends readonly unknown[], R>(options: RunOptions, fn: (...given: A) => R, ...given: Given<A>): Promise<R> {
-    const space = this.#here();
-    const { kernel } = space;
-    kernel.idle('a run');
-    const ms = options.deadline ?? this.#patience;
-    const activation = options.activation ?? toHex(kernel.random(16));
-    const values = encodeValues(given, false);
-    const without = new Set<string>();
-    for (;;) {
-      const { plan, code } = await this.#plan(options, fn, given, values.length, ms, without);
-      try {
-        return (await this.#ran(plan, activation, code, given, values, ms)) as R;
-      } catch (error) {
-        // It was not done there: nobody listens. Another place may do.
-        const { place } = plan.choice;
-        if (!isTwzError(error, 'Unreachable') || place === this.id || options.at !== undefined || without.has(place)) throw error;
-        without.add(place);
-      }
-    }
+  async runWith<A extends readonly unknown[], R>(options: RunOptions, fn: (...given: A) => R, ...given: Given<A>): Promise<Awaited<R>> {
+    this.#here();
+    return this.#mobile.runWith(options, fn, ...given);
   }
 
-  /** Runs it where the plan says. */
-  async #ran(plan: Plan, activation: string, code: ObjectId, given: readonly unknown[], values: Uint8Array, ms: number): Promise<unknown> {
-    const { space } = this;
-    const { place, uses } = plan.choice;
-    this.#chooser.started(plan, this.space.kernel.host.time());
-    const began = clock.now();
-    const ended = { took: 0, ran: 0, result: 0, stored: [] as readonly ObjectId[], failed: true };
-    try {
-      if (place !== this.id) {
-        this.runsElsewhere++;
-        const { head, body } = await this.#request(place, { activation, code }, values, ms);
-        Object.assign(ended, { ran: numberIn(head, 'ms'), result: body.length, stored: idsIn(head['stored']), failed: false });
-        return decodeValues(space, body);
-      }
-      this.runsHere++;
-      for (const { family, way, from, brings } of uses) if (way !== 'there') await this.#bringFrom(family, from, brings, ms);
-      const ran = this.#runner.run(activation, code, values);
-      Object.assign(ended, { ran: ran.ms, result: ran.gave.length, stored: ran.stored, failed: false });
-      if (ran.stored.length > 0 && !ran.again) await this.#agent.replicated(ran.lsn, ran.stored, ms);
-      return decodeValues(space, ran.gave);
-    } catch (error) {
-      // What the function itself threw says nothing of the place.
-      if (isTwzError(error, 'RunFailed')) ended.failed = false;
-      this.#chooser.forget(referencesIn(given));
-      throw error;
-    } finally {
-      this.#chooser.finished(plan, { ...ended, took: clock.now() - began });
-    }
+  /** Begins a computation somewhere, in a thread of its own, as `run` would; it may take long (`deadline`, an hour unless it says so). */
+  spawn<A extends readonly unknown[], R>(fn: (...given: A) => R, ...given: Given<A>): Spawned<Awaited<R>> {
+    return this.spawnWith({}, fn, ...given);
+  }
+
+  spawnWith<A extends readonly unknown[], R>(options: RunOptions, fn: (...given: A) => R, ...given: Given<A>): Spawned<Awaited<R>> {
+    this.#here();
+    return this.#mobile.spawnWith(options, fn, ...given);
+  }
+
+  /** What was spawned by that ID, on whichever node. Its `result` rejects with RunLost where nobody knows of it. */
+  spawned(id: string): Spawned<unknown> {
+    this.#here();
+    return this.#mobile.spawned(id);
+  }
+
+  /**
+   * Values and references that a generator function gives, wherever it runs, as they come. It is some way ahead (`ahead`), and waits there
+   * until more is wanted. Throws midway what `run` throws; TimedOut where nothing came for too long (`silence`).
+   */
+  stream<A extends readonly unknown[], T>(fn: Generates<A, T>, ...given: Given<A>): RunStream<T> {
+    return this.streamWith({}, fn, ...given);
+  }
+
+  streamWith<A extends readonly unknown[], T>(options: StreamOptions, fn: Generates<A, T>, ...given: Given<A>): RunStream<T> {
+    this.#here();
+    return this.#mobile.streamWith(options, fn, ...given);
   }
 
   /** Where a run would be, and why; it does not run. */
   async explain<A extends readonly unknown[], R>(fn: (...given: A) => R, ...given: Given<A>): Promise<Explained> {
     this.#here();
-    const { plan } = await this.#plan({}, fn, given, encodeValues(given, false).length, this.#patience);
-    return this.#chooser.explain(plan);
+    return this.#mobile.explain(fn, given);
   }
 
   /** Why the last runs of this program were where they were, oldest first. */
   get plans(): readonly Explained[] {
-    return this.#chooser.plans;
+    return this.#mobile.plans;
   }
 
-  async #plan(
-    { at, ship }: RunOptions,
-    fn: (...given: never[]) => unknown,
-    given: readonly unknown[],
-    values: number,
-    ms: number,
-    without?: ReadonlySet<string>,
-  ): Promise<{ readonly plan: Plan; readonly code: ObjectId }> {
-    const { id: code, bytes: codeBytes } = this.#code(fn);
-    const place = at === undefined ? undefined : await this.#nodeNamed(at);
-    const plan = await this.#chooser.plan(referencesIn(given), { code, codeBytes, values, at: place, force: ship }, ms, without);
-    return { plan, code };
+  get runsHere(): number {
+    return this.#mobile.runsHere;
   }
 
-  async #bringFrom(family: string, from: string, bytes: number, ms: number): Promise<void> {
-    const began = clock.now();
-    await this.bring(parseId(family), ms);
-    this.#chooser.came(from, bytes, clock.now() - began);
-    this.#chooser.forget([parseId(family)]);
-  }
-
-  /** Asks until there is an answer: a request that got lost is asked for again, and one that was done is not done again. */
-  async #request(node: string, head: Head, values: Uint8Array, ms: number): Promise<Said> {
-    const until = clock.now() + ms;
-    for (let wait = AGAIN_MS; ; wait *= 2) {
-      const left = until - clock.now();
-      try {
-        return heard(await this.#engine.request(`run.${node}`, say({ ...head, ms: left }, values), Math.min(left, wait)));
-      } catch (error) {
-        const again = isTwzError(error, 'Unreachable') && error.context['again'] === true;
-        // An earlier request may have been heard: what went away may have done it.
-        if (wait > AGAIN_MS && isTwzError(error, 'Unreachable') && !again)
-          throw new TwzError('TimedOut', `node ${node} went away, and may have done it before`, { node }, error);
-        if ((!again && !isTwzError(error, 'TimedOut')) || until - clock.now() < 1) throw error;
-        if (again) await new Promise<void>((resolve) => clock.timer(BUSY_MS, resolve));
-      }
-    }
-  }
-
-  #code(fn: (...given: never[]) => unknown): Code {
-    const known = this.#codes.get(fn);
-    if (known !== undefined) return known;
-    const source = sourceOf(fn);
-    const code = { id: codeObject(this.space, source), bytes: source.length };
-    this.#codes.set(fn, code);
-    return code;
-  }
-
-  async #nodeNamed(name: string): Promise<string> {
-    if (name === this.id || name === this.name) return this.id;
-    const found = (await this.nodes()).find((each) => each.id === name || each.name === name);
-    if (found === undefined) throw new TwzError('NodeUnknown', `no node is called "${name}"`, { name });
-    return found.id;
+  get runsElsewhere(): number {
+    return this.#mobile.runsElsewhere;
   }
 
   /** A reference to an object, wherever it is, to hand to a function: the object does not come for that. */
@@ -428,6 +358,7 @@ export class Cluster {
   async leave(): Promise<void> {
     if (this.#left) return;
     this.#left = true;
+    if (this.space.mobility === this) this.space.mobility = undefined;
     try {
       await this.#agent.ask({ do: 'stop' });
     } catch (error) {
@@ -451,10 +382,6 @@ async function byThen(ended: Promise<void>): Promise<void> {
   let timer: Timer | undefined;
   await Promise.race([ended, new Promise<void>((resolve) => (timer = clock.timer(END_MS, resolve)))]);
   timer?.cancel();
-}
-
-function idsIn(value: unknown): ObjectId[] {
-  return Array.isArray(value) ? value.filter((each: unknown): each is ObjectId => typeof each === 'string' && isId(each)) : [];
 }
 
 function idOf(target: Target): ObjectId {
@@ -504,10 +431,21 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     cacheBytes,
     prefetch = true,
     compress = true,
+    threads = 8,
+    limits = {},
+    telemetry,
     ...rest
   } = options;
   if (cacheBytes !== undefined && !(cacheBytes >= 0))
     throw new TwzError('InvalidArgument', `cacheBytes is 0 or more, not ${cacheBytes}`, { cacheBytes });
+  for (const [limit, least] of [
+    ['heapBytes', HEAP_MIN],
+    ['storedObjects', 0],
+    ['storedBytes', 0],
+  ] as const)
+    if (!((limits[limit] ?? least) >= least))
+      throw new TwzError('InvalidArgument', `limits.${limit} is ${least} or more, not ${limits[limit]}`, { limit });
+  if (!(Number.isInteger(threads) && threads >= 0)) throw new TwzError('InvalidArgument', `threads is a number from 0 up, not ${threads}`);
   if (!(speed > 0 && speed < Infinity)) throw new TwzError('InvalidArgument', `speed is above 0, not ${speed}`, { speed });
   const engineOptions: EngineOptions = { ...rest, space: shared, name };
   const engine = await connectNats(engineOptions);
@@ -525,6 +463,9 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     cacheBytes,
     prefetch,
     compress,
+    patience,
+    threads,
+    limits,
   };
   const agentThread = startColleague(program('agent'), 'agent', { ...start }, [near.far]);
   const agent = agentOf(new Caller(near.near), space, { patience, prefetch, isBounded: cacheBytes !== undefined });
@@ -536,5 +477,7 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     await engine.close();
     throw fromThread(error);
   }
-  return new Cluster({ space, name, agentThread, agent, engine, lock, patience });
+  const api = telemetry ?? ((await optionalPackage('@opentelemetry/api')) as Telemetry | undefined) ?? false;
+  const tracing = api === false ? undefined : new Tracing(api, () => kernel.host.time());
+  return new Cluster({ space, name, agentThread, agent, engine, lock, patience, tracing });
 }

@@ -4,8 +4,10 @@ import type { Asked, Contact } from '../../host/colleagues.ts';
 import type { Space } from '../../space.ts';
 import type { AgentQuestion } from './agent.ts';
 import { NO_PREFETCH, type Prefetch } from './fetching.ts';
+import type { HandQuestion } from './hands.ts';
 import { heard, isRecord } from './messages.ts';
 import type { NodeInfo } from './node.ts';
+import { traced, type Span } from './tracing.ts';
 
 /** Beyond the deadline that it is given, the agent has this long to say that it was over. */
 const GRACE_MS = 500;
@@ -14,6 +16,12 @@ const MORE_MAX = 256;
 const CAME_MAX = 100_000;
 const LOOK_MAX = 256;
 const PREFETCH_BYTES = 1 << 20;
+
+export interface Claimed {
+  readonly place: string;
+  /** Nobody had asked for it before. */
+  readonly fresh: boolean;
+}
 
 function valueOf(answer: unknown): unknown {
   if (!isRecord(answer)) throw new Error('an agent that answers nothing');
@@ -34,6 +42,8 @@ export class AgentContact {
   readonly #contact: Contact;
   readonly #space: Space;
   patience: number;
+  /** What this thread does belongs to it, where somebody wants to know. */
+  span: Span | undefined;
   /** What came along with what was asked for last. */
   #last: string[] = [];
   #more = 2;
@@ -53,7 +63,7 @@ export class AgentContact {
     this.#isAlone = !prefetch;
   }
 
-  async ask(question: AgentQuestion): Promise<unknown> {
+  async ask(question: AgentQuestion | HandQuestion): Promise<unknown> {
     return valueOf(await this.#contact.ask(asked(question)));
   }
 
@@ -67,11 +77,16 @@ export class AgentContact {
     const { host } = this.#space.kernel;
     const ms = this.patience;
     if (times === 1) this.#since = host.now();
-    return this.#brought(this.askNow(this.#question(id, ms, times > 1 ? host.now() - this.#since : 0), ms));
+    const span = this.span?.child('fetch', { object: id });
+    try {
+      return this.#brought(this.askNow(this.#question(id, ms, times > 1 ? host.now() - this.#since : 0), ms), span);
+    } finally {
+      span?.end();
+    }
   }
 
-  async bringSoon(id: ObjectId, ms: number): Promise<boolean> {
-    return this.#brought(await this.ask(this.#question(id, ms, 0)));
+  async bringSoon(id: ObjectId, ms: number, above?: Span): Promise<boolean> {
+    return traced(above, 'fetch', { object: id }, async (span) => this.#brought(await this.ask(this.#question(id, ms, 0)), span));
   }
 
   #question(id: ObjectId, ms: number, asking: number): AgentQuestion {
@@ -80,8 +95,9 @@ export class AgentContact {
     return { do: 'bring', id, ms, prefetch, used, asking };
   }
 
-  #brought(answer: unknown): boolean {
+  #brought(answer: unknown, span?: Span): boolean {
     if (!isRecord(answer)) return false;
+    if (typeof answer['bytes'] === 'number') span?.set({ bytes: answer['bytes'] });
     this.#last = Array.isArray(answer['came']) ? answer['came'].map(String) : [];
     if (this.#isBounded) for (const id of this.#last) if (isId(id)) this.#came.push(id);
     return answer['here'] === true;
@@ -116,7 +132,12 @@ export class AgentContact {
 
   own(id: ObjectId): void {
     const ms = this.patience;
-    this.askNow({ do: 'own', id, ms }, ms);
+    const span = this.span?.child('own', { object: id });
+    try {
+      this.askNow({ do: 'own', id, ms }, ms);
+    } finally {
+      span?.end();
+    }
   }
 
   reached(ids: readonly ObjectId[]): readonly ObjectId[] {
@@ -128,8 +149,19 @@ export class AgentContact {
     return idsIn(await this.ask({ do: 'reached', ids, ms }));
   }
 
-  async replicated(lsn: number, ids: readonly ObjectId[], ms: number): Promise<void> {
-    await this.ask({ do: 'replicated', lsn, ids, ms });
+  async replicated(lsn: number, ids: readonly ObjectId[], ms: number, above = this.span): Promise<void> {
+    await traced(above, 'publish', { objects: ids.length }, () => this.ask({ do: 'replicated', lsn, ids, ms }));
+  }
+
+  /** Says something to this node's own runs, as others do by the engine. */
+  async task(bytes: Uint8Array): Promise<Uint8Array> {
+    return (await this.ask({ do: 'task', bytes })) as Uint8Array;
+  }
+
+  /** Where a run that has a name is to be: at `place`, or where it was before; undefined where it was nowhere, and no place is given. */
+  async claim(activation: string, place: string | undefined, lasts: number, ms: number): Promise<Claimed | undefined> {
+    const claimed = await this.ask({ do: 'claim', activation, place, lasts, ms });
+    return isRecord(claimed) ? { place: String(claimed['place']), fresh: claimed['fresh'] === true } : undefined;
   }
 
   async nodes(): Promise<readonly NodeInfo[]> {
@@ -146,7 +178,7 @@ function idsIn(answer: unknown): ObjectId[] {
   return Array.isArray(answer) ? answer.map(String).filter(isId) : [];
 }
 
-function asked(question: AgentQuestion): Asked {
+function asked(question: AgentQuestion | HandQuestion): Asked {
   return { ...question };
 }
 

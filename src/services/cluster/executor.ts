@@ -2,21 +2,28 @@
 import { chooseHost } from '../../host/choose.ts';
 import { Caller, asColleague, endColleague, sayReady } from '../../host/colleagues.ts';
 import { open } from '../../space.ts';
+import { lesser, type RunLimits } from '../mobility.ts';
 import { agentOf } from './contact.ts';
 import type { EngineOptions, Message } from './engine.ts';
 import { answer, hear, idIn, numberIn, say, sayError, textIn } from './messages.ts';
 import { connectNats } from './nats.ts';
 import { toHex } from './record.ts';
 import { Runner, type Ran } from './runner.ts';
+import { limitsIn, lost, noMemory } from './tasks.ts';
+import { Recorder } from './tracing.ts';
 
 export interface ExecutorStart {
   readonly directory: string;
   readonly engine: EngineOptions;
-  /** Its first word is odd while a run is under way, and says by changing that another is. */
+  /** Its first word is odd while a run is under way, and says by changing that another is. Then the run's deadline, what stands for its name, and how many wait behind it. */
   readonly pulse: Int32Array;
+  /** What stands for the names of runs that ended this thread before, for want of memory or otherwise: they are not begun again. */
+  readonly fatal: readonly { readonly mark: number; readonly memory: boolean }[];
   /** There is a bound on what comes from other nodes. */
   readonly isBounded: boolean;
   readonly prefetch: boolean;
+  /** What a run may use here. */
+  readonly limits: RunLimits;
 }
 
 /** Answers that are remembered, and the bytes of one. */
@@ -25,8 +32,16 @@ const ANSWER_MAX = 4096;
 /** Objects that were stored to, of which is told. */
 const STORED_MAX = 64;
 
-function told({ ms, again, stored, gave }: Ran): Uint8Array {
-  return say({ ms, again, stored: stored.slice(0, STORED_MAX) }, gave);
+function told({ ms, again, stored, gave }: Ran, recorder: Recorder | undefined): Uint8Array {
+  const spans = recorder === undefined ? {} : { spans: recorder.told };
+  return say({ ms, again, stored: stored.slice(0, STORED_MAX), ...spans }, gave);
+}
+
+/** What stands for a run's name: FNV-1a. */
+function markOf(activation: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < activation.length; i++) hash = Math.imul(hash ^ activation.charCodeAt(i), 0x01000193);
+  return hash | 0;
 }
 
 async function main(): Promise<void> {
@@ -40,6 +55,7 @@ async function main(): Promise<void> {
   const engine = await connectNats(start.engine);
   const runner = new Runner(space);
   const { host } = space.kernel;
+  const id = toHex(space.kernel.spaceId);
 
   const answers = new Map<string, Uint8Array | undefined>();
   /** What was answered lately is answered again. */
@@ -60,10 +76,10 @@ async function main(): Promise<void> {
   };
 
   /** What was stored outlives this node before anybody hears of it. */
-  const settled = async (message: Message, activation: string, ran: Ran, ms: number): Promise<void> => {
+  const settled = async (message: Message, activation: string, ran: Ran, ms: number, recorder: Recorder | undefined): Promise<void> => {
     try {
-      await agent.replicated(ran.lsn, ran.stored, ms);
-      reply(message, told(ran), activation);
+      await agent.replicated(ran.lsn, ran.stored, ms, recorder);
+      reply(message, told(ran, recorder), activation);
     } catch (error) {
       reply(message, sayError(error));
     }
@@ -73,6 +89,7 @@ async function main(): Promise<void> {
     const until = { ms: 0, at: host.now() };
     let ran: Ran;
     let activation = '';
+    let recorder: Recorder | undefined;
     try {
       const { head, body } = hear(message.bytes);
       until.ms = numberIn(head, 'ms');
@@ -82,24 +99,44 @@ async function main(): Promise<void> {
         reply(message, known);
         return;
       }
+      if (typeof head['trace'] === 'string') recorder = new Recorder(head['trace'], () => host.now());
+      const span = recorder?.child('execute', { node: id });
+      const mark = markOf(activation);
+      const fatal = start.fatal.find((each) => each.mark === mark);
+      if (fatal?.memory === true) throw noMemory(start.limits.heapBytes);
+      if (fatal !== undefined) throw lost(activation, 'its thread has ended before it was over');
       Atomics.store(pulse, 1, Math.ceil(until.ms));
+      Atomics.store(pulse, 2, mark);
       Atomics.add(pulse, 0, 1);
       try {
         agent.patience = until.ms;
+        agent.span = span;
         space.refresh();
-        ran = runner.run(activation, idIn(head, 'code'), body);
+        ran = runner.run(activation, idIn(head, 'code'), body, { limits: lesser(limitsIn(head), start.limits) });
       } finally {
+        span?.end();
+        agent.span = undefined;
         Atomics.add(pulse, 0, 1);
       }
     } catch (error) {
       reply(message, sayError(error));
       return;
     }
-    if (ran.stored.length === 0 || ran.again) reply(message, told(ran), activation);
-    else void settled(message, activation, ran, Math.max(1, until.ms - (host.now() - until.at)));
+    if (ran.stored.length === 0 || ran.again) reply(message, told(ran, recorder), activation);
+    else void settled(message, activation, ran, Math.max(1, until.ms - (host.now() - until.at)), recorder);
   };
 
-  const subscription = engine.subscribe(`run.${toHex(space.kernel.spaceId)}`, run);
+  // Those that came together are counted before the first of them begins.
+  const waiting: Message[] = [];
+  const drain = (): void => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+      Atomics.store(pulse, 3, waiting.length);
+      run(next);
+    }
+  };
+  const subscription = engine.subscribe(`run.${id}`, (message) => {
+    if (waiting.push(message) === 1) void Promise.resolve().then(drain);
+  });
   await engine.flush(2000);
   sayReady(
     {},

@@ -11,11 +11,11 @@ import { FAMILIES_PATH } from '../../kernel/afar.ts';
 import { idsWith } from '../../kernel/fot.ts';
 import type { Handle } from '../../kernel/object.ts';
 import { hashMap } from '../../lib/collections/hash-map.ts';
-import type { CollectionType } from '../../lib/collections/type.ts';
 import { f64, oneOf, text, u32 } from '../../lib/fields.ts';
 import { struct, type Infer } from '../../lib/struct.ts';
 import type { Space } from '../../space.ts';
 import { NO_HASH, type Partner } from './record.ts';
+import { ownTable } from './tables.ts';
 
 const FamilyState = struct('ClusterFamily', {
   role: oneOf('owner', 'replica'),
@@ -34,6 +34,8 @@ const FamilyState = struct('ClusterFamily', {
 const Families = hashMap(text, FamilyState);
 /** Of so many families that it was written together with it is known how far they must be. */
 const MET_MAX = 64;
+
+export { ownTable };
 
 /** Families that records were written together with, and the group that their record had: who has both has that, or neither. */
 export type Met = ReadonlyMap<ObjectId, number>;
@@ -146,17 +148,6 @@ export function restOf({ kernel }: Space, { members }: Family): string {
     return [...idWords, version | 0, version / 2 ** 32];
   });
   return crc32c(Int32Array.from(words), 0, words.length, ids.length).toString(16);
-}
-
-/** What this node keeps for itself under a name: made where it is not there. */
-export function ownTable<C>(space: Space, path: string, type: CollectionType<C, never>): C {
-  return space.relaxed(() => {
-    const known = space.names.lookup(path);
-    if (known !== undefined) return space.get(known, type);
-    const made = space.create(type);
-    space.names.set(path, made as object);
-    return made;
-  });
 }
 
 export class FamilyTable {

@@ -81,11 +81,11 @@ export function idIn(head: Head, name: string): ObjectId {
   return parseId(value);
 }
 
-/** An error as it goes to another node. */
-export function sayError(error: unknown): Uint8Array {
-  if (error instanceof TwzError) return say({ error: error.name, message: error.message, context: { ...error.context } });
+/** An error as it goes to another node. `head`: what else is said. */
+export function sayError(error: unknown, head: Head = {}): Uint8Array {
+  if (error instanceof TwzError) return say({ ...head, error: error.name, message: error.message, context: { ...error.context } });
   const message = error instanceof Error ? error.message : String(error);
-  return say({ error: 'RunFailed', message, context: { error: error instanceof Error ? error.name : typeof error } });
+  return say({ ...head, error: 'RunFailed', message, context: { error: error instanceof Error ? error.name : typeof error } });
 }
 
 /** Answers who asked, if somebody did. Where that cannot be, who asked learns nothing, and asks again or lets its deadline say so. */

@@ -248,6 +248,7 @@ async function main(): Promise<void> {
     name,
     contexts: [],
     isBounded: cacheBytes !== undefined,
+    prefetch: start.prefetch,
     patience: start.patience,
   };
   const tasks = new Tasks({

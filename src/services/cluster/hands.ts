@@ -14,6 +14,7 @@ export interface HandStart {
   readonly contexts: readonly string[];
   /** There is a bound on what comes from other nodes. */
   readonly isBounded: boolean;
+  readonly prefetch: boolean;
   readonly patience: number;
 }
 

@@ -18,11 +18,11 @@ const NOTHING = new Uint8Array(0);
 
 async function main(): Promise<void> {
   const { data, lines } = asColleague();
-  const { directory, name, contexts, isBounded, patience } = data as HandStart;
+  const { directory, name, contexts, isBounded, prefetch, patience } = data as HandStart;
   const [line] = lines;
   if (line === undefined) throw new Error('a thread without an agent');
   const space = open(directory, { create: false, host: chooseHost(() => undefined), contexts: contexts.map(parseId) });
-  const agent = agentOf(new Caller(line), space, { patience, isBounded });
+  const agent = agentOf(new Caller(line), space, { patience, isBounded, prefetch });
   const id = toHex(space.kernel.spaceId);
   const mobile = new Mobile({
     space,

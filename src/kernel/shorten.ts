@@ -20,7 +20,7 @@ export interface Former {
 
 /** Can it be shortened in the running transaction? */
 export function canShorten(h: Handle): boolean {
-  return !h.fresh && !h.whole && h.kind === KIND.owned && h.pins === 0 && h.imageFile === undefined && !h.stale && h.former === undefined;
+  return !h.fresh && !h.whole && (h.kind === KIND.owned || h.kind === KIND.progressive) && h.pins === 0 && h.imageFile === undefined && !h.stale && h.former === undefined;
 }
 
 export function shorten(kernel: Kernel, h: Handle, size: number): void {

@@ -1,9 +1,13 @@
 /** M1, G8: the kinds of objects, locally and between nodes. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { SimulatedHost } from '../src/host/simulated/simulated.ts';
 import { isTwzError, log, open, struct, text, u32, u8, vec, type ErrorName, type Space } from '../src/index.ts';
 import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
+import type { Engine } from '../src/services/cluster/engine.ts';
+import { ClusterNode } from '../src/services/cluster/node.ts';
+import { encodeValues } from '../src/services/cluster/values.ts';
+import { SimulatedEngines } from '../src/testing/cluster/engine.ts';
 
 const Entry = struct('Entry', { at: u32, note: text });
 const Entries = log(Entry);
@@ -70,4 +74,144 @@ test('M1 append-only: parts that the log goes on in are append-only, too', () =>
   } finally {
     Object.assign(POOL_LIMITS, before);
   }
+});
+
+// --- between nodes ------------------------------------------------------------------------------------------------------------------------
+
+/** Nodes of a simulated engine; what each gets from it is counted. */
+class World {
+  readonly engines = new SimulatedEngines({ seed: 11 });
+  readonly #hosts = new Map<string, SimulatedHost>();
+  readonly #nodes = new Map<string, { readonly node: ClusterNode; readonly engine: Engine }>();
+  /** Bytes of records and chunks that came to a node. */
+  readonly came = new Map<string, number>();
+
+  constructor(t: TestContext) {
+    const { engines } = this;
+    const step = engines.step.bind(engines);
+    engines.step = async (ms) => {
+      const before = engines.schedule.now;
+      const stepped = await step(ms);
+      for (const host of this.#hosts.values()) await host.elapse(engines.schedule.now - before);
+      return stepped;
+    };
+    t.after(() => {
+      for (const name of [...this.#nodes.keys()]) this.die(name);
+    });
+  }
+
+  run<T>(promise: Promise<T>): Promise<T> {
+    return this.engines.run(promise);
+  }
+
+  async node(name: string, runs = true): Promise<ClusterNode> {
+    const host = this.#hosts.get(name) ?? new SimulatedHost({ seed: 1 + this.#hosts.size, windowSize: 16 << 20, callMs: 0 });
+    this.#hosts.set(name, host);
+    const engine = await this.run(this.engines.connect(name));
+    this.#count(name, engine);
+    const space = open('/space', { host, segmentSize: 1 << 20, checkpointBytes: 4 << 20 });
+    const node = new ClusterNode(space, engine, { name, own: true, runs, clock: this.engines.clock });
+    this.#nodes.set(name, { node, engine });
+    await this.run(node.start());
+    return node;
+  }
+
+  #count(name: string, engine: Engine): void {
+    const { read, getChunk, follow } = engine;
+    const add = (bytes: number): void => void this.came.set(name, (this.came.get(name) ?? 0) + bytes);
+    engine.read = async (...given) => {
+      const records = await read.apply(engine, given);
+      for (const { bytes } of records) add(bytes.length);
+      return records;
+    };
+    engine.getChunk = async (...given) => {
+      const chunk = await getChunk.apply(engine, given);
+      add(chunk?.length ?? 0);
+      return chunk;
+    };
+    engine.follow = (name, listener) =>
+      follow.call(engine, name, (log, record) => {
+        add(record.bytes.length);
+        listener(log, record);
+      });
+  }
+
+  die(name: string): void {
+    const there = this.#nodes.get(name);
+    assert.ok(there);
+    this.#nodes.delete(name);
+    there.node.die();
+    void there.engine.close();
+    there.node.space.close();
+  }
+
+  until(so: () => boolean, ms = 20_000): Promise<void> {
+    const end = this.engines.clock.now() + ms;
+    const wait = async (): Promise<void> => {
+      while (!so()) {
+        assert.ok(this.engines.clock.now() < end, 'it does not come');
+        await new Promise<void>((resolve) => this.engines.clock.timer(5, resolve));
+      }
+    };
+    return this.run(wait());
+  }
+}
+
+function deadlineOf(node: ClusterNode, ms = 5000): number {
+  return node.clock.now() + ms;
+}
+
+test('M1 append-only, between nodes: everybody appends, one orders; what is behind gets what it has not', async (t) => {
+  const world = new World(t);
+  const [a, b, c] = [await world.node('a'), await world.node('b'), await world.node('c')];
+  const journal = a.space.relaxed(() => a.space.create(Entries, [], { kind: 'append-only' }));
+  const { id } = a.space.object(journal);
+  a.space.relaxed(() => {
+    for (let i = 0; i < 2000; i++) journal.append({ at: i, note: `entry number ${i} of the journal` });
+  });
+  const append = (node: ClusterNode, note: string, activation = note, ms?: number): Promise<number> =>
+    node.sequencer.append(id, encodeValues({ at: 1, note }, false), activation, deadlineOf(node, ms));
+  assert.equal(await world.run(append(b, 'first')), 2000, 'who has no copy appends, too');
+  assert.equal(b.space.has(id), false);
+  await world.run(b.bring(id, deadlineOf(b)));
+  await world.run(c.bring(id, deadlineOf(c)));
+  const whole = a.space.object(id).size;
+
+  // All at once, and each twice.
+  const notes = Array.from({ length: 12 }, (_, i) => `note ${i}`);
+  const nodes = [a, b, c];
+  const given = await world.run(
+    Promise.all([...notes, ...notes].map((note, i) => append(nodes[i % 3] as ClusterNode, note).then((number) => ({ note, number })))),
+  );
+  assert.deepEqual(new Set(given.map(({ number }) => number)), new Set(notes.map((_, i) => 2001 + i)));
+  for (const node of nodes) {
+    const there = node.space.get(id, Entries);
+    await world.until(() => (node.space.refresh(), there.length === 2013));
+    for (const { note, number } of given) assert.equal(there.get(number)?.note, note);
+    assert.equal(node.table.byId.get(id)?.owner, a.id, 'it has not moved');
+  }
+
+  // One that was away gets the rest, and nothing else.
+  world.engines.cut('c');
+  for (let i = 0; i < 20; i++) await world.run(append(b, `while c is away ${i}`));
+  const before = world.came.get('c') ?? 0;
+  world.engines.heal('c');
+  const there = c.space.get(id, Entries);
+  await world.until(() => (c.space.refresh(), there.length === 2033));
+  const came = (world.came.get('c') ?? 0) - before;
+  assert.ok(came > 0 && came * 10 < whole, `${came} of ${whole} bytes`);
+
+  // Its sequencer dies; what it had answered is asked again of who succeeds it.
+  const last = await world.run(append(b, 'before it died'));
+  world.die('a');
+  assert.equal(await world.run(append(b, 'before it died', 'before it died', 20_000)), last);
+  assert.equal(await world.run(append(c, 'after it died', 'after it died', 20_000)), last + 1);
+  assert.equal(b.space.get(id, Entries).get(last)?.note, 'before it died');
+  assert.equal(b.ownership.succeeded + c.ownership.succeeded, 1);
+  // What is no log of that kind has no sequencer.
+  const other = b.space.relaxed(() => b.space.create(Entry, {}));
+  await assert.rejects(
+    world.run(b.sequencer.append(b.space.object(other).id, encodeValues(1, false), 'x', deadlineOf(b))),
+    (error: unknown) => isTwzError(error, 'NotSupported'),
+  );
 });

@@ -58,6 +58,7 @@ export type AgentQuestion =
     }
   | { readonly do: 'about' | 'parts' | 'own' | 'fresh' | 'pin' | 'unpin'; readonly id: string; readonly ms: number }
   | { readonly do: 'locate'; readonly id: string; readonly ms: number }
+  | { readonly do: 'append'; readonly id: string; readonly values: Uint8Array; readonly activation: string; readonly ms: number }
   | { readonly do: 'replicated'; readonly lsn: number; readonly ids: readonly string[]; readonly ms: number }
   | { readonly do: 'nodes' | 'facts' | 'stop' };
 
@@ -179,6 +180,8 @@ async function main(): Promise<void> {
         if (family !== undefined) return family.owner;
         return space.has(id) ? node.id : ((await node.fetching.locate(id, deadline)) ?? null);
       }
+      case 'append':
+        return node.sequencer.append(idOf(question.id), question.values, question.activation, deadline);
       case 'replicated':
         return node.replicated(question.lsn, question.ids.map(idOf), deadline);
       case 'nodes':
@@ -245,6 +248,7 @@ export function factsOf(node: ClusterNode): Readonly<Record<string, number | str
     taken: ownership.taken,
     given: ownership.given,
     succeeded: ownership.succeeded,
+    sequenced: node.sequencer.sequenced,
     peers: node.peers.size,
   };
 }

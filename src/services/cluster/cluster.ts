@@ -298,6 +298,20 @@ export class Cluster {
     return result;
   }
 
+  /**
+   * Appends an element to an append-only object, wherever that is owned, which it stays; resolves with the element's number when it outlives
+   * the node that gave it. It is appended once, however often it is asked for with the same `activation`. Throws ObjectMissing, NotSupported
+   * (the object is of another kind), Unreachable, TimedOut (it may have been appended), and what appending it there throws.
+   */
+  async append(target: Target, value: unknown, options: Pick<RunOptions, 'deadline' | 'activation'> = {}): Promise<number> {
+    const { kernel } = this.#here();
+    const { activation = toHex(kernel.random(16)), deadline = this.#patience } = options;
+    const values = encodeValues(value, false);
+    const number = await this.#agent.ask({ do: 'append', id: idOf(target), values, activation, ms: deadline });
+    this.space.refresh();
+    return number as number;
+  }
+
   /** Brings an object here before it is needed. Throws ObjectMissing, Unreachable, TimedOut. */
   async bring(target: Target, ms = this.#patience): Promise<void> {
     const id = idOf(target);

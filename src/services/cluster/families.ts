@@ -4,7 +4,7 @@
  * applied, and how far that is, are never told apart by a crash.
  */
 import { crc32c } from '../../abi/crc32c.ts';
-import { FOT_FLAG } from '../../abi/format.ts';
+import { FOT_FLAG, KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { isId } from '../../abi/id.ts';
 import { idsWith } from '../../kernel/fot.ts';
@@ -113,6 +113,11 @@ export type FamilyFacts = Pick<Family, 'id' | 'role' | 'owner' | 'epoch' | 'grou
 
 export function factsOf({ id, role, owner, epoch, group, seq, hash, met }: Family): FamilyFacts {
   return { id, role, owner, epoch, group, seq, hash, met };
+}
+
+/** Do objects of that kind have an owner, and a log? */
+export function isOwnedKind(kind: number): boolean {
+  return kind === KIND.owned || kind === KIND['append-only'];
 }
 
 /** The family's first object: the one that none goes on in. */

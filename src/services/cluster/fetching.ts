@@ -11,7 +11,7 @@ import { fotEntries } from '../../kernel/fot.ts';
 import type { Handle } from '../../kernel/object.ts';
 import { Arrivals, type Arrival } from './arrivals.ts';
 import { left, type Core } from './core.ts';
-import { Family, membersOf, metIn, rootOfFamily, textOfMet } from './families.ts';
+import { Family, isOwnedKind, membersOf, metIn, rootOfFamily, textOfMet } from './families.ts';
 import { heard, idIn, isRecord, numberIn, say, strange, textIn, type Head, type Said } from './messages.ts';
 import type { About } from './choosing.ts';
 import type { Ownership } from './ownership.ts';
@@ -132,7 +132,7 @@ export class Fetching {
         if (id === undefined || seen.has(id) || !kernel.has(id)) continue;
         seen.add(id);
         const h = kernel.open(id);
-        if (h.isPart || (h.kind !== KIND.owned && h.kind !== KIND.immutable) || !this.#owns(h)) continue;
+        if (h.isPart || (!isOwnedKind(h.kind) && h.kind !== KIND.immutable) || !this.#owns(h)) continue;
         if (h.size > rest || roots.length > more) return;
         rest -= h.size;
         roots.push(h);

@@ -5,7 +5,6 @@
  * Subjects in the engine: `node.<id>.call` what one node asks another, `find` what is asked of all, `lease` node.<id>: who is there.
  */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
-import { KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { sectionVersion } from '../../abi/log-format.ts';
 import { sectionHead } from '../../kernel/sections.ts';
@@ -16,7 +15,7 @@ import { left, type Clock, type Core } from './core.ts';
 import { Doubts } from './doubts.ts';
 import type { Engine, Message, Register, Subscription } from './engine.ts';
 import { sectionsOf } from './arrivals.ts';
-import { FamilyTable, factsOf, meet, restOf, type Family } from './families.ts';
+import { FamilyTable, factsOf, isOwnedKind, meet, restOf, type Family } from './families.ts';
 import { Fetching, type Prefetch } from './fetching.ts';
 import { answer, hear, heard, idIn, numberIn, say, sayError, textIn, type Head, type Said } from './messages.ts';
 import { Ownership } from './ownership.ts';
@@ -24,6 +23,7 @@ import { Publisher } from './publisher.ts';
 import { decodeRecord, NO_HASH, RECORD_KIND, toHex } from './record.ts';
 import { Ranges } from './ranges.ts';
 import { Replicas } from './replicas.ts';
+import { Sequencer } from './sequencer.ts';
 import type { PieceSizes } from './transfer.ts';
 
 export interface NodeOptions {
@@ -78,6 +78,7 @@ export class ClusterNode implements Core {
   readonly fetching: Fetching;
   readonly ranges: Ranges;
   readonly cache: ReplicaCache;
+  readonly sequencer: Sequencer;
   readonly peers = new Map<string, NodeInfo>();
   readonly #doubts = new Doubts();
   readonly #subscriptions: Subscription[] = [];
@@ -121,6 +122,7 @@ export class ClusterNode implements Core {
     );
     this.fetching.receiving.packs = options.compress !== false;
     this.ranges = new Ranges(this, (id, deadline) => this.fetching.locate(id, deadline));
+    this.sequencer = new Sequencer(this);
     this.cache = new ReplicaCache(this, this.replicas, options.cacheBytes);
     this.cache.isThere = (node) => this.peers.has(node);
     this.cache.isBusy = (family) => this.ownership.isMoving(family) || this.replicas.isHeld(family.id) || this.fetching.isReloading(family);
@@ -424,7 +426,7 @@ export class ClusterNode implements Core {
     const { head } = said;
     const from = textIn(head, 'from');
     const what = textIn(head, 'do');
-    if (what === 'fetch' || what === 'release') await this.#ready;
+    if (what === 'fetch' || what === 'release' || what === 'append') await this.#ready;
     switch (what) {
       case 'fetch':
         return this.fetching.give(said);
@@ -441,6 +443,8 @@ export class ClusterNode implements Core {
         if (family === undefined) throw new TwzError('Stale', `object ${String(head['family'])} is not shared here`);
         return this.ownership.release(said, family, from);
       }
+      case 'append':
+        return this.sequencer.answer(said);
       case 'base': {
         const family = this.table.byId.get(idIn(head, 'family'));
         if (family !== undefined) await this.ownership.base(family, this.clock.now() + 10 * CALL_MS);
@@ -469,6 +473,11 @@ export class ClusterNode implements Core {
       if (family === undefined || family.role === 'owner') return;
       await this.ownership.own(family, deadline);
     }
+  }
+
+  /** ID of the node that owns an object; undefined where none that is there does. */
+  locate(id: ObjectId, deadline: number): Promise<string | undefined> {
+    return this.fetching.locate(id, deadline);
   }
 
   /** Brings an object here, with its family, to stay. Throws ObjectMissing, Unreachable, TimedOut. */
@@ -514,7 +523,7 @@ export class ClusterNode implements Core {
       throw new TwzError('NotJoined', 'this node has left: what is committed is here alone');
     const stored = ids.filter((id) => kernel.has(id)).map((id) => kernel.open(id));
     const known = new Set(stored.map(({ id }) => this.table.byMember.get(id)));
-    const sharing = this.ownership.share(stored.filter(({ kind }) => kind === KIND.owned));
+    const sharing = this.ownership.share(stored.filter(({ kind }) => isOwnedKind(kind)));
     const families = new Set(stored.map(({ id }) => this.table.byMember.get(id)).filter((family) => family !== undefined));
     const anew = new Map([...families].filter((family) => !known.has(family)).map((family) => [family, family.strayed]));
     await sharing;

@@ -8,14 +8,13 @@
  *   release   nothing is stored here any more  ->  all is published  ->  the other may
  */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
-import { KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import type { Handle } from '../../kernel/object.ts';
 import { sectionsOf, setReplica } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import { putInChunks } from './chunks.ts';
 import { left, Turns, type Core } from './core.ts';
-import { factsOf, Family, partnersOf, rootOfFamily } from './families.ts';
+import { factsOf, Family, isOwnedKind, partnersOf, rootOfFamily } from './families.ts';
 import type { Publisher } from './publisher.ts';
 import { decodeRecord, encodeRecord, RECORD_KIND } from './record.ts';
 import type { Replicas } from './replicas.ts';
@@ -62,7 +61,7 @@ export class Ownership {
     for (const h of objects) {
       const root = rootOfFamily(space, h);
       if (table.byId.has(root.id) || anew.has(root.id)) continue;
-      if (root.kind !== KIND.owned)
+      if (!isOwnedKind(root.kind))
         throw new TwzError('NotSupported', `object ${root.id} is ${root.kindName}: it does not leave this node`, { id: root.id });
       const family = new Family(root.id, 'owner', id);
       family.since = clock.now();

@@ -2,9 +2,24 @@
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { SimulatedHost } from '../src/host/simulated/simulated.ts';
-import { isTwzError, log, open, struct, text, u32, u8, vec, type ErrorName, type Space } from '../src/index.ts';
+import {
+  hashMap,
+  isTwzError,
+  log,
+  open,
+  struct,
+  text,
+  u32,
+  u8,
+  vec,
+  type ErrorName,
+  type Infer,
+  type ObjectId,
+  type Space,
+} from '../src/index.ts';
 import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
 import type { Engine } from '../src/services/cluster/engine.ts';
+import { mergeCode, mergeCounts } from '../src/services/cluster/merges.ts';
 import { ClusterNode } from '../src/services/cluster/node.ts';
 import { encodeValues } from '../src/services/cluster/values.ts';
 import { SimulatedEngines } from '../src/testing/cluster/engine.ts';
@@ -214,4 +229,76 @@ test('M1 append-only, between nodes: everybody appends, one orders; what is behi
     world.run(b.sequencer.append(b.space.object(other).id, encodeValues(1, false), 'x', deadlineOf(b))),
     (error: unknown) => isTwzError(error, 'NotSupported'),
   );
+});
+
+const Counts = hashMap(text, u32);
+
+function counter({ space }: ClusterNode, code = mergeCode<Infer<typeof Counts>>(space, mergeCounts)): ObjectId {
+  const made = space.relaxed(() => space.create(Counts, [], { kind: 'progressive', merge: code }));
+  return space.object(made).id;
+}
+
+function count({ space }: ClusterNode, id: ObjectId, who: string, by = 1): void {
+  const counts = space.get(id, Counts);
+  space.relaxed(() => counts.set(who, (counts.get(who) ?? 0) + by));
+}
+
+function contentOf({ space }: ClusterNode, id: ObjectId): string {
+  space.refresh();
+  return JSON.stringify([...space.get(id, Counts)].sort());
+}
+
+test('M1 progressive, locally: stored to as an owned one; it names its merge code, and so do its copies', () => {
+  const space = memory();
+  const code = mergeCode<Infer<typeof Counts>>(space, mergeCounts);
+  const counts = space.relaxed(() => space.create(Counts, [['a', 1]], { kind: 'progressive', merge: code }));
+  space.relaxed(() => counts.set('a', 2));
+  assert.equal(counts.get('a'), 2);
+  const object = space.object(counts);
+  assert.equal(object.kind, 'progressive');
+  assert.equal(object.merge, code);
+  const copy = space.relaxed(() => space.copy(counts));
+  assert.deepEqual([copy.kind, copy.merge], ['progressive', code]);
+  const plain = space.relaxed(() => space.copy(counts, { kind: 'owned' }));
+  assert.deepEqual([plain.kind, plain.merge], ['owned', undefined]);
+  fails('InvalidArgument', () => space.relaxed(() => space.create(Counts, [], { kind: 'progressive' })));
+  fails('InvalidArgument', () => space.relaxed(() => space.create(Counts, [], { merge: code })));
+  space.close();
+});
+
+test('M1, G8 progressive, between nodes: everybody stores, cut off or not; an intermediary merges with both endpoints down', async (t) => {
+  const world = new World(t);
+  const [a, b] = [await world.node('a'), await world.node('b')];
+  const id = counter(a);
+  count(a, id, 'a');
+  assert.ok(await world.run(b.bring(id, deadlineOf(b))));
+  assert.equal(contentOf(b, id), '[["a",1]]');
+  count(b, id, 'b', 10);
+  await world.until(() => contentOf(a, id) === '[["a",1],["b",10]]');
+  assert.equal(a.progressive.merged + b.progressive.merged, 0, 'one contains the other');
+
+  // Both are cut off, and go on; each is there for a moment, and not with the other.
+  for (const name of ['a', 'b']) world.engines.cut(name);
+  count(a, id, 'a', 5);
+  count(b, id, 'b', 7);
+  world.engines.heal('a');
+  await world.run(a.replicated(a.space.kernel.log.end, [id], deadlineOf(a, 20_000)));
+  world.die('a');
+  world.engines.heal('b');
+  await world.run(b.progressive.publish(id, deadlineOf(b, 20_000)));
+  world.die('b');
+
+  const c = await world.node('c');
+  assert.ok(await world.run(c.bring(id, deadlineOf(c, 20_000))));
+  await world.run(c.merge(id, deadlineOf(c)));
+  assert.equal(contentOf(c, id), '[["a",6],["b",17]]');
+  count(c, id, 'c', 100);
+  await world.run(c.progressive.publish(id, deadlineOf(c)));
+  world.die('c');
+
+  const again = [await world.node('a'), await world.node('b')];
+  for (const node of again) {
+    await world.run(node.merge(id, deadlineOf(node)));
+    assert.equal(contentOf(node, id), '[["a",6],["b",17],["c",100]]');
+  }
 });

@@ -115,4 +115,10 @@ export const CLUSTER_ERRORS = {
     'The space has joined already: one process of a space is its node at a time.',
     'Stop that one first, or join another space. Other programs may open the space meanwhile.',
   ),
+  MergeFailed: page(
+    1695,
+    'cluster',
+    'Two versions of a progressive object were not merged: its merge code threw, took too long, or is not to be had.',
+    'Both versions are kept. Read the message: it is that of the code. Mend what it stumbles over in one of the versions, and ask again.',
+  ),
 } as const satisfies Record<string, ErrorPage>;

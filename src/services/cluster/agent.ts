@@ -56,7 +56,7 @@ export type AgentQuestion =
       readonly used: readonly string[];
       readonly asking: number;
     }
-  | { readonly do: 'about' | 'parts' | 'own' | 'fresh' | 'pin' | 'unpin'; readonly id: string; readonly ms: number }
+  | { readonly do: 'about' | 'parts' | 'own' | 'fresh' | 'merge' | 'pin' | 'unpin'; readonly id: string; readonly ms: number }
   | { readonly do: 'locate'; readonly id: string; readonly ms: number }
   | { readonly do: 'append'; readonly id: string; readonly values: Uint8Array; readonly activation: string; readonly ms: number }
   | { readonly do: 'replicated'; readonly lsn: number; readonly ids: readonly string[]; readonly ms: number }
@@ -172,6 +172,8 @@ async function main(): Promise<void> {
         return node.pin(idOf(question.id), deadline);
       case 'unpin':
         return node.cache.pin(idOf(question.id), false);
+      case 'merge':
+        return node.merge(idOf(question.id), deadline);
       case 'fresh':
         return node.freshen(idOf(question.id), deadline);
       case 'locate': {
@@ -249,6 +251,9 @@ export function factsOf(node: ClusterNode): Readonly<Record<string, number | str
     given: ownership.given,
     succeeded: ownership.succeeded,
     sequenced: node.sequencer.sequenced,
+    versions: node.progressive.published,
+    adopted: node.progressive.adopted,
+    merged: node.progressive.merged,
     peers: node.peers.size,
   };
 }

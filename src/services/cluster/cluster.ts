@@ -35,6 +35,7 @@ export type { Explained } from './planner.ts';
 export type { NodeInfo } from './node.ts';
 export type { EngineFacts, Subscription } from './engine.ts';
 export type { PagedObject, PagedOptions } from '../pager.ts';
+export { mergeCode, mergeCounts, mergeLatest, mergeSets, type Merge } from './merges.ts';
 export type { ClusterEvent } from './watching.ts';
 export type { Handler, MessageInfo, TopicListener } from './conventions.ts';
 
@@ -310,6 +311,15 @@ export class Cluster {
     const number = await this.#agent.ask({ do: 'append', id: idOf(target), values, activation, ms: deadline });
     this.space.refresh();
     return number as number;
+  }
+
+  /**
+   * Brings a progressive object to where it contains all versions that are in the engine, this node's among them. What versions contain comes
+   * without this, too. Throws MergeFailed (nothing is lost: each version is kept), NotSupported, ObjectMissing, TimedOut, EngineLost.
+   */
+  async merge(target: Target, ms = this.#patience): Promise<void> {
+    await this.#agent.ask({ do: 'merge', id: idOf(target), ms });
+    this.space.refresh();
   }
 
   /** Brings an object here before it is needed. Throws ObjectMissing, Unreachable, TimedOut. */

@@ -144,7 +144,7 @@ export function membersOf(h: Handle): ObjectId[] {
 }
 
 /** Tells whether anything of the family was stored to since: a checksum of the versions of its objects. */
-export function restOf({ kernel }: Space, { members }: Family): string {
+export function restOf({ kernel }: Space, { members }: Pick<Family, 'members'>): string {
   const ids = [...members].filter((id) => kernel.has(id)).sort();
   const words = ids.flatMap((id) => {
     const { idWords, version } = kernel.open(id);

@@ -15,6 +15,7 @@ import { Family, isOwnedKind, membersOf, metIn, rootOfFamily, textOfMet } from '
 import { heard, idIn, isRecord, numberIn, say, strange, textIn, type Head, type Said } from './messages.ts';
 import type { About } from './choosing.ts';
 import type { Ownership } from './ownership.ts';
+import type { Progressive } from './progressive.ts';
 import type { Publisher } from './publisher.ts';
 import { decodeRecord, splitSections } from './record.ts';
 import type { Replicas } from './replicas.ts';
@@ -50,6 +51,8 @@ export class Fetching {
   readonly offers: Offers;
   readonly receiving: Receiving;
   readonly arrivals: Arrivals;
+  /** What of objects that have versions instead of an owner is here, and how they come. */
+  progressive: Pick<Progressive, 'isHere' | 'publish' | 'bring'> | undefined;
   /** Families that are to be got anew, and who waits for each. */
   readonly #reloading = new Map<Family, (() => void)[]>();
   #isReloading = false;
@@ -88,6 +91,10 @@ export class Fetching {
     kernel.catchUp();
     if (!kernel.has(id)) return this.#elsewhere(id);
     const root = rootOfFamily(this.#core.space, kernel.open(id));
+    if (this.progressive?.isHere(id) === true) {
+      const whole = await this.progressive.publish(id, this.#core.clock.now() + CALL_MS);
+      return say({ node: this.#core.id, owned: true, progressive: whole, ...this.#sizeOf(root) });
+    }
     if (this.#isOwnReplica(root)) return this.#copy(id, head);
     if (!this.#owns(root)) return head['copy'] === true ? this.#copy(id, head) : this.#elsewhere(id);
     const roots = [root];
@@ -167,6 +174,7 @@ export class Fetching {
     if (!kernel.has(id)) return say({ node, here: false });
     const h = kernel.open(id);
     if (h.kind === KIND.volatile || h.kind === KIND.shared) return say({ node, here: true, stays: h.kindName });
+    if (this.progressive?.isHere(id) === true) return this.give(said);
     const family = table.byMember.get(id);
     if (family?.astray === true) return say({ node, here: false });
     if (family !== undefined && family.role !== 'owner')
@@ -287,6 +295,7 @@ export class Fetching {
         if (node === undefined) {
           const found = await this.#ask(id, { fetch: true, ...PIECES, ...prefetch }, deadline);
           if (found === undefined) break;
+          if (found.said.head['progressive'] !== undefined) return this.#versions(id, found.said, deadline);
           if (found.said.head['families'] === undefined) {
             node = found.node;
             continue;
@@ -297,6 +306,7 @@ export class Fetching {
         const ms = left(this.#core, deadline, 'bringing an object');
         const answer = await this.#core.call(node, { do: 'fetch', id, ms, ...pieces, ...prefetch }, deadline);
         const { moved } = answer.head;
+        if (answer.head['progressive'] !== undefined) return await this.#versions(id, answer, deadline);
         if (moved === undefined) {
           await this.#take(id, node, answer, deadline);
           return true;
@@ -317,10 +327,17 @@ export class Fetching {
       }
     }
     if (await this.#fromCopy(id, deadline)) return true;
+    if ((await this.progressive?.bring(id, deadline)) === true) return true;
     if (await this.#rebuild(id, deadline)) return true;
     if (refused !== undefined) throw refused;
     if (this.#silent) throw new TwzError('Unreachable', `no node that answers has object ${id}, and not all have answered`, { id });
     return false;
+  }
+
+  /** Of a progressive object: what is in the engine, whoever said so. */
+  async #versions(id: ObjectId, { head }: Said, deadline: number): Promise<boolean> {
+    await this.progressive?.bring(idIn(head, 'progressive'), deadline);
+    return this.#core.space.has(id);
   }
 
   /** Its owner is not there: another node may have a replica. */

@@ -5,8 +5,10 @@
  * Subjects in the engine: `node.<id>.call` what one node asks another, `find` what is asked of all, `lease` node.<id>: who is there.
  */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
+import { KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { sectionVersion } from '../../abi/log-format.ts';
+import type { Tap } from '../../kernel/afar.ts';
 import { sectionHead } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import type { Space } from '../../space.ts';
@@ -20,6 +22,8 @@ import { Fetching, type Prefetch } from './fetching.ts';
 import { answer, hear, heard, idIn, numberIn, say, sayError, textIn, type Head, type Said } from './messages.ts';
 import { Ownership } from './ownership.ts';
 import { Publisher } from './publisher.ts';
+import { mergeVersions, type Merger } from './merging.ts';
+import { Progressive } from './progressive.ts';
 import { decodeRecord, NO_HASH, RECORD_KIND, toHex } from './record.ts';
 import { Ranges } from './ranges.ts';
 import { Replicas } from './replicas.ts';
@@ -35,6 +39,8 @@ export interface NodeOptions {
   /** Tell the others that functions of theirs run here (default false), and how fast against other nodes (default 1). */
   readonly runs?: boolean;
   readonly speed?: number;
+  /** Merges versions of progressive objects, where functions of others run (default: in this thread). */
+  readonly merger?: Merger;
   /** Milliseconds that a node counts as there after its last sign (default 4000). */
   readonly lease?: number;
   /** Bytes that copies of what others own may take here (default: as many as there are). */
@@ -79,6 +85,7 @@ export class ClusterNode implements Core {
   readonly ranges: Ranges;
   readonly cache: ReplicaCache;
   readonly sequencer: Sequencer;
+  readonly progressive: Progressive;
   readonly peers = new Map<string, NodeInfo>();
   readonly #doubts = new Doubts();
   readonly #subscriptions: Subscription[] = [];
@@ -97,6 +104,16 @@ export class ClusterNode implements Core {
   #renewing: Promise<void> | undefined;
   /** Runs that are under way: told to the others. */
   load = 0;
+  readonly #tap: Tap = {
+    section: (id, words, at, end, own) => {
+      this.progressive.section(id, words, at);
+      this.publisher.section(id, words, at, end, own);
+    },
+    committed: (lsn) => {
+      this.progressive.committed();
+      this.publisher.committed(lsn);
+    },
+  };
 
   constructor(space: Space, engine: Engine, options: NodeOptions) {
     const { kernel } = space;
@@ -123,6 +140,9 @@ export class ClusterNode implements Core {
     this.fetching.receiving.packs = options.compress !== false;
     this.ranges = new Ranges(this, (id, deadline) => this.fetching.locate(id, deadline));
     this.sequencer = new Sequencer(this);
+    const merger: Merger = options.merger ?? ((work) => Promise.resolve().then(() => mergeVersions(work)));
+    this.progressive = new Progressive(this, this.#runs ? merger : undefined, (id, deadline) => this.bring(id, deadline));
+    this.fetching.progressive = this.progressive;
     this.cache = new ReplicaCache(this, this.replicas, options.cacheBytes);
     this.cache.isThere = (node) => this.peers.has(node);
     this.cache.isBusy = (family) => this.ownership.isMoving(family) || this.replicas.isHeld(family.id) || this.fetching.isReloading(family);
@@ -155,7 +175,7 @@ export class ClusterNode implements Core {
 
   async start(): Promise<void> {
     const { engine, space } = this;
-    space.kernel.tap = this.publisher;
+    space.kernel.tap = this.#tap;
     this.#since = space.kernel.host.time();
     this.#subscriptions.push(
       engine.subscribe(`node.${this.id}.call`, (message) => void this.#answer(message)),
@@ -171,6 +191,7 @@ export class ClusterNode implements Core {
     await this.#renewing;
     for (const lease of await engine.leases('node', CALL_MS)) this.#seen(lease);
     await this.#resume();
+    this.progressive.start();
     this.#begun();
   }
 
@@ -185,7 +206,8 @@ export class ClusterNode implements Core {
     this.publisher.stop();
     this.replicas.stop();
     this.cache.stop();
-    if (this.space.kernel.tap === this.publisher) this.space.kernel.tap = undefined;
+    this.progressive.stop();
+    if (this.space.kernel.tap === this.#tap) this.space.kernel.tap = undefined;
     this.#leaseTimer?.cancel();
     for (const subscription of this.#subscriptions) subscription.close();
     // One that is under way would take the lease again behind its release.
@@ -216,6 +238,7 @@ export class ClusterNode implements Core {
     this.publisher.stop();
     this.replicas.stop();
     this.cache.stop();
+    this.progressive.stop();
     this.space.kernel.tap = undefined;
     this.#leaseTimer?.cancel();
     for (const subscription of this.#subscriptions) subscription.close();
@@ -267,6 +290,7 @@ export class ClusterNode implements Core {
 
   async #again(): Promise<void> {
     this.replicas.catchUp();
+    this.progressive.catchUp();
     await this.#renew();
   }
 
@@ -480,6 +504,12 @@ export class ClusterNode implements Core {
     return this.fetching.locate(id, deadline);
   }
 
+  /** Brings a progressive object to where it contains all versions that are in the engine. Throws MergeFailed, NotSupported, TimedOut. */
+  async merge(id: ObjectId, deadline: number): Promise<void> {
+    if (!(await this.bring(id, deadline))) throw new TwzError('ObjectMissing', `object ${id} is on no node`, { id });
+    await this.#by(deadline, this.progressive.merge(id, deadline), `merging object ${id}`);
+  }
+
   /** Brings an object here, with its family, to stay. Throws ObjectMissing, Unreachable, TimedOut. */
   async pin(id: ObjectId, deadline: number): Promise<void> {
     if (!(await this.bring(id, deadline))) throw new TwzError('ObjectMissing', `object ${id} is on no node`, { id });
@@ -499,7 +529,10 @@ export class ClusterNode implements Core {
 
   async #freshen(id: ObjectId, deadline: number): Promise<void> {
     const family = this.table.byMember.get(id);
-    if (family === undefined) return;
+    if (family === undefined) {
+      if (this.progressive.isHere(id)) await this.progressive.see(id, deadline);
+      return;
+    }
     const last = await this.engine.last(family.log, left(this, deadline, 'reading an object'));
     if (family.role === 'owner') {
       await this.publisher.flush();
@@ -527,6 +560,7 @@ export class ClusterNode implements Core {
     const families = new Set(stored.map(({ id }) => this.table.byMember.get(id)).filter((family) => family !== undefined));
     const anew = new Map([...families].filter((family) => !known.has(family)).map((family) => [family, family.strayed]));
     await sharing;
+    for (const { id, kind } of stored) if (kind === KIND.progressive) await this.progressive.publish(id, deadline);
     if (await this.publisher.when(Math.min(lsn, this.publisher.followed))) throw fenced();
     if (ids.length === 0 && this.#doubts.covers(lsn, this.fetching.arrivals.hopeless))
       throw new TwzError('Stale', 'what was read may be what another node came before');

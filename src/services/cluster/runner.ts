@@ -17,7 +17,7 @@ import { ownTable } from './families.ts';
 import { decodeValues, encodeValues } from './values.ts';
 
 export const CODE_FORMAT = 1;
-const Code = struct('ClusterCode', { format: u32, source: text });
+export const Code = struct('ClusterCode', { format: u32, source: text });
 /** Runs that stored something: what they gave, by activation. */
 const Activation = struct('ClusterActivation', { when: f64, gave: bytes });
 const Activations = hashMap(text, Activation);

@@ -1,6 +1,7 @@
 /** M1, G8: the kinds of objects, locally and between nodes. */
 import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
+import { Random } from '../src/host/simulated/random.ts';
 import { SimulatedHost } from '../src/host/simulated/simulated.ts';
 import {
   hashMap,
@@ -17,10 +18,16 @@ import {
   type ObjectId,
   type Space,
 } from '../src/index.ts';
+import { chooseHost } from '../src/host/choose.ts';
+import type { Handle } from '../src/kernel/object.ts';
+import { sectionOf } from '../src/kernel/sections.ts';
 import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
 import type { Engine } from '../src/services/cluster/engine.ts';
 import { mergeCode, mergeCounts } from '../src/services/cluster/merges.ts';
+import { MergingThread } from '../src/services/cluster/merging-thread.ts';
+import { mergeVersions } from '../src/services/cluster/merging.ts';
 import { ClusterNode } from '../src/services/cluster/node.ts';
+import { joinSections } from '../src/services/cluster/record.ts';
 import { encodeValues } from '../src/services/cluster/values.ts';
 import { SimulatedEngines } from '../src/testing/cluster/engine.ts';
 
@@ -125,7 +132,12 @@ class World {
     const engine = await this.run(this.engines.connect(name));
     this.#count(name, engine);
     const space = open('/space', { host, segmentSize: 1 << 20, checkpointBytes: 4 << 20 });
-    const node = new ClusterNode(space, engine, { name, own: true, runs, clock: this.engines.clock });
+    const node = new ClusterNode(space, engine, {
+      name,
+      own: true,
+      clock: this.engines.clock,
+      ...(runs ? { merger: (work) => Promise.resolve().then(() => mergeVersions(work)) } : {}),
+    });
     this.#nodes.set(name, { node, engine });
     await this.run(node.start());
     return node;
@@ -243,6 +255,11 @@ function count({ space }: ClusterNode, id: ObjectId, who: string, by = 1): void 
   space.relaxed(() => counts.set(who, (counts.get(who) ?? 0) + by));
 }
 
+/** What is here is in the engine, once that can be reached. */
+function published(world: World, node: ClusterNode, id: ObjectId): Promise<unknown> {
+  return world.run(node.replicated(node.space.kernel.log.end, [id], deadlineOf(node, 20_000)));
+}
+
 function contentOf({ space }: ClusterNode, id: ObjectId): string {
   space.refresh();
   return JSON.stringify([...space.get(id, Counts)].sort());
@@ -282,10 +299,10 @@ test('M1, G8 progressive, between nodes: everybody stores, cut off or not; an in
   count(a, id, 'a', 5);
   count(b, id, 'b', 7);
   world.engines.heal('a');
-  await world.run(a.replicated(a.space.kernel.log.end, [id], deadlineOf(a, 20_000)));
+  await published(world, a, id);
   world.die('a');
   world.engines.heal('b');
-  await world.run(b.progressive.publish(id, deadlineOf(b, 20_000)));
+  await published(world, b, id);
   world.die('b');
 
   const c = await world.node('c');
@@ -293,7 +310,7 @@ test('M1, G8 progressive, between nodes: everybody stores, cut off or not; an in
   await world.run(c.merge(id, deadlineOf(c)));
   assert.equal(contentOf(c, id), '[["a",6],["b",17]]');
   count(c, id, 'c', 100);
-  await world.run(c.progressive.publish(id, deadlineOf(c)));
+  await published(world, c, id);
   world.die('c');
 
   const again = [await world.node('a'), await world.node('b')];
@@ -301,4 +318,91 @@ test('M1, G8 progressive, between nodes: everybody stores, cut off or not; an in
     await world.run(node.merge(id, deadlineOf(node)));
     assert.equal(contentOf(node, id), '[["a",6],["b",17],["c",100]]');
   }
+});
+
+test('G8 nodes that store at random, cut off at random, come to the same; what is merged is theirs and not what was', async (t) => {
+  const seed = Number(process.env['KINDS_SEED'] ?? 4);
+  const random = new Random(seed);
+  t.diagnostic(`seed ${seed}`);
+  const world = new World(t);
+  const nodes = [await world.node('a'), await world.node('b'), await world.node('c', false)];
+  const id = counter(nodes[0] as ClusterNode);
+  const made = new Map<string, number>();
+  for (const node of nodes) assert.ok(await world.run(node.bring(id, deadlineOf(node, 20_000))));
+  for (let i = 0; i < 40; i++) {
+    const node = nodes[random.below(3)] as ClusterNode;
+    if (random.below(3) === 0) world.engines.cut(node.name);
+    else if (random.below(2) === 0) world.engines.heal(node.name);
+    const who = `${node.name}${random.below(40)}`;
+    count(node, id, who, i + 1);
+    made.set(who, (made.get(who) ?? 0) + i + 1);
+    await world.run(node.pause(random.below(60)));
+  }
+  for (const { name } of nodes) world.engines.heal(name);
+  const all = JSON.stringify([...made].sort());
+  await world.until(() => nodes.every((node) => contentOf(node, id) === all), 60_000);
+  const [first, ...others] = nodes.map(({ space }) => space.object(id).handle);
+  for (const other of others) assert.deepEqual(other?.u8.subarray(4096), first?.u8.subarray(4096), 'byte for byte');
+  assert.ok(nodes[0] && nodes[1] && nodes[0].progressive.merged + nodes[1].progressive.merged > 3);
+  assert.equal(nodes[2]?.progressive.merged, 0, 'code of others does not run there');
+});
+
+test('G8 merge code: the version that both come from; what it throws is told, and nothing is lost', async (t) => {
+  const world = new World(t);
+  const [a, b] = [await world.node('a'), await world.node('b')];
+  // A counter that is one number can be merged by what both come from.
+  const code = mergeCode<Infer<typeof Counts>>(a.space, (mine, theirs, base) => {
+    if (base === undefined) throw new RangeError('where do they come from?');
+    if (theirs.get('n') === 13) throw new RangeError('unlucky');
+    mine.set('n', (mine.get('n') ?? 0) + (theirs.get('n') ?? 0) - (base.get('n') ?? 0));
+  });
+  const id = counter(a, code);
+  count(a, id, 'n', 10);
+  assert.ok(await world.run(b.bring(id, deadlineOf(b))));
+  const apart = (first: number, second: number): void => {
+    for (const name of ['a', 'b']) world.engines.cut(name);
+    count(a, id, 'n', first);
+    count(b, id, 'n', second);
+    for (const name of ['a', 'b']) world.engines.heal(name);
+  };
+  apart(100, 1000);
+  await world.until(() => contentOf(a, id) === '[["n",1110]]' && contentOf(b, id) === '[["n",1110]]');
+
+  const bad = counter(a, mergeCode<Infer<typeof Counts>>(a.space, () => JSON.parse('{') as undefined));
+  count(a, bad, 'n', 1);
+  assert.ok(await world.run(b.bring(bad, deadlineOf(b))));
+  for (const name of ['a', 'b']) world.engines.cut(name);
+  count(a, bad, 'a', 1);
+  count(b, bad, 'b', 1);
+  for (const name of ['a', 'b']) world.engines.heal(name);
+  for (const node of [a, b]) await published(world, node, bad);
+  for (const node of [a, b])
+    await assert.rejects(
+      world.run(node.merge(bad, deadlineOf(node, 20_000))),
+      (error: unknown) => isTwzError(error, 'MergeFailed') && error.message.includes('SyntaxError'),
+    );
+  assert.equal(contentOf(a, bad), '[["a",1],["n",1]]');
+  assert.equal(contentOf(b, bad), '[["b",1],["n",1]]');
+  // Both are there for whoever asks.
+  assert.equal((await world.run(b.engine.read(`versions.${bad}`, 0, 2000))).length >= 2, true);
+});
+
+test('G8 merge code that does not end is ended with its thread, and others are merged after it', async () => {
+  const space = memory();
+  const counts = space.relaxed(() => space.create(Counts, [['a', 1]], { kind: 'progressive', merge: mergeCode(space, mergeCounts) }));
+  const { id, handle } = space.object(counts);
+  const version = (): Uint8Array => joinSections([sectionOf(handle as Handle)]);
+  const mine = version();
+  space.relaxed(() => counts.set('b', 2));
+  const theirs = version();
+  space.close();
+  const thread = new MergingThread(chooseHost(() => undefined), new URL('../src/services/cluster/merger.js', import.meta.url));
+  const merge = (source: string, ms: number): Promise<Uint8Array> => thread.merge({ id, source, mine, theirs, base: undefined }, ms);
+  await assert.rejects(merge('() => { for (;;); }', 50), (error: unknown) => isTwzError(error, 'MergeFailed'));
+  assert.equal(thread.stopped, 1);
+  await assert.rejects(merge('() => process.exit()', 20_000), (error: unknown) => isTwzError(error, 'MergeFailed'));
+  await assert.rejects(merge('async () => 1', 20_000), (error: unknown) => isTwzError(error, 'MergeFailed'));
+  const merged = await merge(mergeCounts.toString(), 20_000);
+  assert.deepEqual(merged, mergeVersions({ id, source: mergeCounts.toString(), mine, theirs, base: undefined }), 'the same everywhere');
+  await thread.end();
 });

@@ -2,11 +2,11 @@
 import { SimulatedHost } from './simulated/simulated.ts';
 
 export class MemoryHost extends SimulatedHost {
-  readonly #seed: Uint8Array;
+  readonly #seed: readonly Uint8Array[];
   #drawn = 0;
 
   /** `seed`: the same bytes and the same calls give the same. `windowSize`: bytes, a power of two. */
-  constructor(seed: Uint8Array, windowSize: number) {
+  constructor(seed: readonly Uint8Array[], windowSize: number) {
     super({ windowSize, callMs: 0 });
     this.#seed = seed;
   }
@@ -16,7 +16,7 @@ export class MemoryHost extends SimulatedHost {
     for (let at = 0; at < bytes; at += 32) {
       const count = new Uint8Array(8);
       new DataView(count.buffer).setFloat64(0, ++this.#drawn, true);
-      drawn.set(this.sha256(this.#seed, count).subarray(0, Math.min(32, bytes - at)), at);
+      drawn.set(this.sha256(...this.#seed, count).subarray(0, Math.min(32, bytes - at)), at);
     }
     return drawn;
   }

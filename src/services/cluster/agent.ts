@@ -21,6 +21,7 @@ import type { EngineOptions } from './engine.ts';
 import type { ExecutorStart } from './executor.ts';
 import type { Prefetch } from './fetching.ts';
 import { sayError } from './messages.ts';
+import { MergingThread } from './merging-thread.ts';
 import { connectNats } from './nats.ts';
 import { ClusterNode } from './node.ts';
 import { answerAbout } from './whereabouts.ts';
@@ -69,17 +70,23 @@ function idOf(text: unknown): ObjectId {
   return parseId(text);
 }
 
+function program(name: string): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? `./${name}.ts` : `./${name}.js`, import.meta.url);
+}
+
 async function main(): Promise<void> {
   const { data, lines } = asColleague();
   const start = data as AgentStart;
   const space = open(start.directory, { create: false, host: chooseHost(() => undefined) });
   const engine = await connectNats(start.engine);
   const { name, lease, runs, speed, cacheBytes, compress } = start;
+  const merging = new MergingThread(space.kernel.host, program('merger'));
   const node = new ClusterNode(space, engine, {
     name,
     runs,
     speed,
     compress,
+    ...(runs ? { merger: (work, ms) => merging.merge(work, ms) } : {}),
     ...(lease === undefined ? {} : { lease }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
   });
@@ -100,9 +107,8 @@ async function main(): Promise<void> {
       isBounded: start.cacheBytes !== undefined,
       prefetch: start.prefetch,
     };
-    const main = new URL(import.meta.url.endsWith('.ts') ? './executor.ts' : './executor.js', import.meta.url);
     if (space.kernel.live?.sole === true) space.kernel.welcome();
-    executor = startColleague(main, 'executor', executorStart, [line.near]);
+    executor = startColleague(program('executor'), 'executor', executorStart, [line.near]);
     await executor.ready;
   };
 
@@ -147,6 +153,7 @@ async function main(): Promise<void> {
       await executor.terminate();
     }
     await node.stop();
+    await merging.end();
     await engine.close();
     space.close();
     // What was asked last is answered before.

@@ -15,7 +15,8 @@ const CAME_MAX = 100_000;
 const LOOK_MAX = 256;
 const PREFETCH_BYTES = 1 << 20;
 
-function valueOf(answer: unknown): unknown {
+/** Throws what the answer says. */
+export function valueOf(answer: unknown): unknown {
   if (!isRecord(answer)) throw new Error('an agent that answers nothing');
   if (answer['error'] instanceof Uint8Array) heard(answer['error']);
   return answer['value'];

@@ -10,23 +10,12 @@ import { applySection, sectionHead, sectionOf } from '../../kernel/sections.ts';
 import { open, type Space } from '../../space.ts';
 import { LIBRARY } from '../modules/library.ts';
 import { membersOf } from './families.ts';
+import { mergeFailed, type MergeWork } from './merge-work.ts';
 import { joinSections, splitSections } from './record.ts';
 import { rootHere } from './values.ts';
 
-/** What a merge depends on: the code's text, and versions as sections. */
-export interface MergeWork {
-  readonly id: ObjectId;
-  readonly source: string;
-  readonly mine: Uint8Array;
-  readonly theirs: Uint8Array;
-  readonly base: Uint8Array | undefined;
-}
-
-/** Gives the merged version, by a deadline in milliseconds from now. */
-export type Merger = (work: MergeWork, ms: number) => Promise<Uint8Array>;
-
 const DIRECTORY = '/merge';
-const WINDOW_MIN = 16 << 20;
+const WINDOW_MIN = 1 << 20;
 const COMPILED_MAX = 1000;
 
 let realm: Realm | undefined;
@@ -52,26 +41,13 @@ export function mergeVersions(work: MergeWork): Uint8Array {
   }
 }
 
-export function mergeFailed(id: ObjectId, cause: unknown): TwzError {
-  const name = property(cause, 'name') ?? 'Error';
-  const message = property(cause, 'message') ?? String(cause);
-  return new TwzError('MergeFailed', `object ${id}: its versions were not merged: ${name}: ${message}`, { id, error: name }, cause);
-}
-
-/** What comes out of another realm is no `Error` of this one. */
-function property(value: unknown, name: string): string | undefined {
-  if (typeof value !== 'object' || value === null) return undefined;
-  const found: unknown = Reflect.get(value, name);
-  return typeof found === 'string' ? found : undefined;
-}
-
 function merged({ id, source, mine, theirs, base }: MergeWork): Uint8Array {
   const merge = functionOf(source);
   const versions = [theirs, ...(base === undefined ? [] : [base]), mine].map(splitSections);
   let bytes = 0;
   for (const sections of versions) for (const words of sections) bytes += sectionHead(words).size;
-  const host = new MemoryHost(seedOf(mine, theirs), Math.max(WINDOW_MIN, 2 ** Math.ceil(Math.log2(4 * bytes + 1))));
-  const space = open(DIRECTORY, { host, segmentSize: 1 << 20 });
+  const host = new MemoryHost([mine, theirs], Math.max(WINDOW_MIN, 2 ** Math.ceil(Math.log2(4 * bytes + 1))));
+  const space = open(DIRECTORY, { host, segmentSize: 1 << 18 });
   try {
     const [given, from] = versions.slice(0, -1).map((sections) => asAnother(space, id, sections));
     enter(space, versions.at(-1) ?? []);
@@ -85,10 +61,6 @@ function merged({ id, source, mine, theirs, base }: MergeWork): Uint8Array {
   } finally {
     space.close();
   }
-}
-
-function seedOf(mine: Uint8Array, theirs: Uint8Array): Uint8Array {
-  return new MemoryHost(new Uint8Array(0), WINDOW_MIN).sha256(mine, theirs);
 }
 
 function enter(space: Space, sections: readonly Int32Array[]): void {

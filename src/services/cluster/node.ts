@@ -22,7 +22,7 @@ import { Fetching, type Prefetch } from './fetching.ts';
 import { answer, hear, heard, idIn, numberIn, say, sayError, textIn, type Head, type Said } from './messages.ts';
 import { Ownership } from './ownership.ts';
 import { Publisher } from './publisher.ts';
-import { mergeVersions, type Merger } from './merging.ts';
+import type { Merger } from './merge-work.ts';
 import { Progressive } from './progressive.ts';
 import { decodeRecord, NO_HASH, RECORD_KIND, toHex } from './record.ts';
 import { Ranges } from './ranges.ts';
@@ -39,7 +39,7 @@ export interface NodeOptions {
   /** Tell the others that functions of theirs run here (default false), and how fast against other nodes (default 1). */
   readonly runs?: boolean;
   readonly speed?: number;
-  /** Merges versions of progressive objects, where functions of others run (default: in this thread). */
+  /** Merges versions of progressive objects: undefined where code of others does not run. */
   readonly merger?: Merger;
   /** Milliseconds that a node counts as there after its last sign (default 4000). */
   readonly lease?: number;
@@ -140,8 +140,7 @@ export class ClusterNode implements Core {
     this.fetching.receiving.packs = options.compress !== false;
     this.ranges = new Ranges(this, (id, deadline) => this.fetching.locate(id, deadline));
     this.sequencer = new Sequencer(this);
-    const merger: Merger = options.merger ?? ((work) => Promise.resolve().then(() => mergeVersions(work)));
-    this.progressive = new Progressive(this, this.#runs ? merger : undefined, (id, deadline) => this.bring(id, deadline));
+    this.progressive = new Progressive(this, options.merger, (id, deadline) => this.bring(id, deadline));
     this.fetching.progressive = this.progressive;
     this.cache = new ReplicaCache(this, this.replicas, options.cacheBytes);
     this.cache.isThere = (node) => this.peers.has(node);

@@ -26,7 +26,7 @@ import { getFromChunks, putInChunks } from './chunks.ts';
 import { left, Turns, type Core } from './core.ts';
 import type { Subscription } from './engine.ts';
 import { membersOf, ownTable, restOf, rootOfFamily } from './families.ts';
-import { mergeFailed, type Merger } from './merging.ts';
+import { mergeFailed, type Merger } from './merge-work.ts';
 import { joinSections, splitSections, toHex } from './record.ts';
 import { Code } from './runner.ts';
 import {

@@ -23,15 +23,20 @@ export class MergingThread {
   /** A merger (merge-work.ts). */
   merge(work: MergeWork, ms: number): Promise<Uint8Array> {
     return this.#turns.take('merge', async () => {
-      const { caller } = (this.#thread ??= this.#start());
+      const thread = (this.#thread ??= this.#start());
       let timer: Timer | undefined;
-      const over = new Promise<undefined>((resolve) => (timer = this.#clock.timer(ms, () => resolve(undefined))));
+      let answer: unknown;
       try {
-        const answer = await Promise.race([caller.ask(work), over]);
-        if (answer !== undefined) return valueOf(answer) as Uint8Array;
+        await thread.colleague.ready;
+        const over = new Promise<undefined>((resolve) => (timer = this.#clock.timer(ms, () => resolve(undefined))));
+        answer = await Promise.race([thread.caller.ask(work), over]);
+      } catch (cause) {
+        await this.end();
+        throw mergeFailed(work.id, cause);
       } finally {
         timer?.cancel();
       }
+      if (answer !== undefined) return valueOf(answer) as Uint8Array;
       this.stopped++;
       await this.end();
       throw mergeFailed(work.id, new TwzError('TimedOut', `it had not ended after ${Math.round(ms)} ms`));

@@ -65,6 +65,7 @@ const SHARE = 4;
 const KEPT = 32;
 const KEPT_BYTES = 1 << 20;
 const MERGE_MS = 10_000;
+const SPREAD_MS = 40;
 
 interface State {
   readonly id: ObjectId;
@@ -399,6 +400,7 @@ export class Progressive {
 
   /** True where what is here contains all that there is. `asked`: somebody waits, and hears why not. */
   #settle(state: State, deadline: number, asked: boolean): Promise<boolean> {
+    let waited = '';
     return this.#turns.take(state.id, async () => {
       for (;;) {
         await this.#publish(state, deadline);
@@ -430,6 +432,12 @@ export class Progressive {
           const [better] = heads.filter((head) => this.#isBehind(state, head));
           if (better !== undefined) await this.#adopt(state, better, deadline);
           return false;
+        }
+        // Others see the same: the first who gets to it spares them the trouble.
+        if (!asked && waited !== pair) {
+          waited = pair;
+          await this.#core.pause((this.#core.space.kernel.random(1)[0] ?? 0) % SPREAD_MS);
+          continue;
         }
         try {
           await this.#append(state, await this.#mergeTwo(state, first, second, found, deadline), found, deadline);

@@ -62,6 +62,8 @@ export class Sequencer {
   readonly #node: SequencerNode;
   readonly #turns = new Turns();
   readonly #memories = new Map<ObjectId, Memory>();
+  /** Who answered last for what is not here. */
+  readonly #owners = new Map<ObjectId, string>();
   readonly #logs = new Map<ObjectId, Log<unknown>>();
   /** Elements that were appended here for other nodes. */
   sequenced = 0;
@@ -85,7 +87,7 @@ export class Sequencer {
         continue;
       }
       try {
-        node ??= here ?? (await this.#node.locate(id, deadline));
+        node ??= here ?? this.#owners.get(id) ?? (await this.#node.locate(id, deadline));
         if (node === undefined) {
           // Nobody who is there owns it: whoever can have it succeeds.
           await this.#node.own(id, deadline);
@@ -99,18 +101,28 @@ export class Sequencer {
           values,
         );
         const { moved } = head;
-        if (moved === undefined) return numberIn(head, 'number');
+        if (moved === undefined) {
+          if (here === undefined) this.#remember(id, node);
+          return numberIn(head, 'number');
+        }
+        this.#owners.delete(id);
         node = typeof moved === 'string' && isId(moved) && moved !== node ? moved : undefined;
       } catch (error) {
         if (isTwzError(error, 'TimedOut') && error.context['forgotten'] === true) throw error;
         if (isTwzError(error, 'Unreachable')) {
           if (node === undefined) throw error;
+          this.#owners.delete(id);
           node = undefined;
           if (here !== undefined) await this.#node.own(id, deadline);
         } else if (!isTwzError(error, 'TimedOut') && !isTwzError(error, 'Fenced')) throw error;
       }
       await this.#node.pause(Math.min(RETRY_MS, left(this.#node, deadline, `appending to object ${id}`)));
     }
+  }
+
+  #remember(id: ObjectId, node: string): void {
+    if (this.#owners.size >= REMEMBERED) this.#owners.clear();
+    this.#owners.set(id, node);
   }
 
   /** What another node asks of the owner. */

@@ -5,7 +5,20 @@ import { tmpdir } from 'node:os';
 import { join as pathOf } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { isTwzError, log, open, orderedMap, ref, struct, text, u32, type ErrorName, type Infer, type Obj, type Space } from '../src/index.ts';
+import {
+  isTwzError,
+  log,
+  open,
+  orderedMap,
+  ref,
+  struct,
+  text,
+  u32,
+  type ErrorName,
+  type Infer,
+  type Obj,
+  type Space,
+} from '../src/index.ts';
 import { join, mergeCode, mergeCounts, type Cluster } from '../src/services/cluster/cluster.ts';
 import { startServer, type RunningServer } from '../src/services/cluster/server.ts';
 import { foundServer, noServer } from './engines.ts';
@@ -345,7 +358,11 @@ test('M1, G8 append-only and progressive objects: who does not own appends, and 
   at('bob').space.relaxed(() => bobs.set('bob', 7));
   at('carol').space.relaxed(() => carols.set('carol', 9));
   const all = '[["alice",5],["bob",7],["carol",9]]';
-  for (const [name, mine] of [['alice', counts], ['bob', bobs], ['carol', carols]] as const) {
+  for (const [name, mine] of [
+    ['alice', counts],
+    ['bob', bobs],
+    ['carol', carols],
+  ] as const) {
     await until(at(name).space, () => JSON.stringify([...mine]) === all);
     await at(name).cluster.merge(shared);
   }

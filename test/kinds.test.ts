@@ -22,6 +22,7 @@ import { chooseHost } from '../src/host/choose.ts';
 import type { Handle } from '../src/kernel/object.ts';
 import { sectionOf } from '../src/kernel/sections.ts';
 import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
+import { checkSpace } from '../src/services/check.ts';
 import type { Engine } from '../src/services/cluster/engine.ts';
 import { mergeCode, mergeCounts } from '../src/services/cluster/merges.ts';
 import { MergingThread } from '../src/services/cluster/merging-thread.ts';
@@ -29,6 +30,7 @@ import { mergeVersions } from '../src/services/cluster/merging.ts';
 import { ClusterNode } from '../src/services/cluster/node.ts';
 import { joinSections } from '../src/services/cluster/record.ts';
 import { encodeValues } from '../src/services/cluster/values.ts';
+import { copyObjects, dumpSpace, loadNew, restoreBackup } from '../src/tools.ts';
 import { SimulatedEngines } from '../src/testing/cluster/engine.ts';
 
 const Entry = struct('Entry', { at: u32, note: text });
@@ -36,6 +38,11 @@ const Entries = log(Entry);
 
 function fails(name: ErrorName, body: () => unknown): void {
   assert.throws(body, (error: unknown) => isTwzError(error, name) || assert.fail(`expected ${name}: ${String(error)}`));
+}
+
+async function ran<T>(host: SimulatedHost, promise: Promise<T>): Promise<T> {
+  await host.run();
+  return promise;
 }
 
 function memory(): Space {
@@ -88,13 +95,60 @@ test('M1 append-only: parts that the log goes on in are append-only, too', () =>
     const space = memory();
     const journal = space.relaxed(() => space.create(Entries, [], { kind: 'append-only' }));
     for (let i = 0; i < 3000; i++) space.relaxed(() => journal.append({ at: i, note: `entry number ${i} of a journal` }));
-    assert.equal([...journal.values()].every(({ at }, i) => at === i), true);
+    assert.equal(
+      [...journal.values()].every(({ at }, i) => at === i),
+      true,
+    );
     const kinds = [...space.ids()].map((id) => space.object(id).kind).filter((kind) => kind === 'append-only');
     assert.ok(kinds.length >= 3, `${kinds.length} objects`);
     for (const i of [0, 1000, 2999]) fails('AppendOnly', () => space.relaxed(() => ((journal.get(i) as { at: number }).at = 9999)));
     space.close();
   } finally {
     Object.assign(POOL_LIMITS, before);
+  }
+});
+
+test('M1 backups, dumps, copies, exports and checks keep the kinds and what they say', async () => {
+  const host = new SimulatedHost({ seed: 1, windowSize: 16 << 20, callMs: 0 });
+  const at = (name: string): string => `/${name}`;
+  const openAt = (name: string): Space => open(at(name), { host, segmentSize: 1 << 20 });
+  const space = openAt('from');
+  const merge = mergeCode<Infer<typeof Counts>>(space, mergeCounts);
+  const [journal, counts] = space.relaxed(() => [
+    space.create(Entries, [], { kind: 'append-only' }),
+    space.create(Counts, [['a', 1]], { kind: 'progressive', merge }),
+  ]);
+  for (let i = 0; i < 300; i++) space.relaxed(() => journal.append({ at: i, note: `entry ${i}` }));
+  const [first, second] = [space.object(journal).id, space.object(counts).id];
+  const demandKinds = (there: Space): void => {
+    assert.deepEqual([there.object(first).kind, there.object(second).kind], ['append-only', 'progressive']);
+    assert.equal(there.object(second).merge, merge);
+    const log = there.get(first, Entries);
+    assert.equal(log.length, 300);
+    fails('AppendOnly', () => there.relaxed(() => log.trim(1)));
+    assert.equal(there.get(second, Counts).get('a'), 1);
+  };
+  const opened = (name: string): Space => {
+    const { errors, warnings } = checkSpace(host, at(name));
+    assert.deepEqual([errors, warnings], [0, 0], name);
+    return openAt(name);
+  };
+  await ran(host, space.backup(at('backup')));
+  const dump = [...dumpSpace(space, { from: [first, second] })];
+  const copy = openAt('copy');
+  assert.deepEqual(copyObjects(space, [first, second], copy).missing, []);
+  assert.ok(copy.has(merge), 'the code goes along');
+  copy.close();
+  const entered = openAt('entered');
+  for (const id of [first, second]) entered.relaxed(() => entered.import(space.object(id).export()));
+  entered.close();
+  space.close();
+  restoreBackup(host, at('backup'), at('restored'));
+  await ran(host, loadNew(host, at('loaded'), dump));
+  for (const name of ['from', 'restored', 'loaded', 'copy', 'entered']) {
+    const there = opened(name);
+    demandKinds(there);
+    there.close();
   }
 });
 
@@ -260,9 +314,13 @@ function published(world: World, node: ClusterNode, id: ObjectId): Promise<unkno
   return world.run(node.replicated(node.space.kernel.log.end, [id], deadlineOf(node, 20_000)));
 }
 
+function textOf(counts: Iterable<readonly [string, number]>): string {
+  return JSON.stringify([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
 function contentOf({ space }: ClusterNode, id: ObjectId): string {
   space.refresh();
-  return JSON.stringify([...space.get(id, Counts)].sort());
+  return textOf(space.get(id, Counts));
 }
 
 test('M1 progressive, locally: stored to as an owned one; it names its merge code, and so do its copies', () => {
@@ -339,7 +397,7 @@ test('G8 nodes that store at random, cut off at random, come to the same; what i
     await world.run(node.pause(random.below(60)));
   }
   for (const { name } of nodes) world.engines.heal(name);
-  const all = JSON.stringify([...made].sort());
+  const all = textOf(made);
   await world.until(() => nodes.every((node) => contentOf(node, id) === all), 60_000);
   const [first, ...others] = nodes.map(({ space }) => space.object(id).handle);
   for (const other of others) assert.deepEqual(other?.u8.subarray(4096), first?.u8.subarray(4096), 'byte for byte');
@@ -368,7 +426,10 @@ test('G8 merge code: the version that both come from; what it throws is told, an
   apart(100, 1000);
   await world.until(() => contentOf(a, id) === '[["n",1110]]' && contentOf(b, id) === '[["n",1110]]');
 
-  const bad = counter(a, mergeCode<Infer<typeof Counts>>(a.space, () => JSON.parse('{') as undefined));
+  const bad = counter(
+    a,
+    mergeCode<Infer<typeof Counts>>(a.space, () => JSON.parse('{') as undefined),
+  );
   count(a, bad, 'n', 1);
   assert.ok(await world.run(b.bring(bad, deadlineOf(b))));
   for (const name of ['a', 'b']) world.engines.cut(name);
@@ -396,7 +457,10 @@ test('G8 merge code that does not end is ended with its thread, and others are m
   space.relaxed(() => counts.set('b', 2));
   const theirs = version();
   space.close();
-  const thread = new MergingThread(chooseHost(() => undefined), new URL('../src/services/cluster/merger.js', import.meta.url));
+  const thread = new MergingThread(
+    chooseHost(() => undefined),
+    new URL('../src/services/cluster/merger.js', import.meta.url),
+  );
   const merge = (source: string, ms: number): Promise<Uint8Array> => thread.merge({ id, source, mine, theirs, base: undefined }, ms);
   await assert.rejects(merge('() => { for (;;); }', 50), (error: unknown) => isTwzError(error, 'MergeFailed'));
   assert.equal(thread.stopped, 1);

@@ -303,6 +303,7 @@ int64_t twz_collection_truncate(uint32_t collection, uint32_t length);
 #define TWZ_ERROR_NOT_SHARED 212
 #define TWZ_ERROR_SHARED_FIXED 213
 #define TWZ_ERROR_SHARED_REFERENCE 214
+#define TWZ_ERROR_APPEND_ONLY 215
 #define TWZ_ERROR_POINTER_CORRUPT 301
 #define TWZ_ERROR_FOT_CORRUPT 302
 #define TWZ_ERROR_FOT_FULL 303
@@ -460,6 +461,7 @@ int64_t twz_collection_truncate(uint32_t collection, uint32_t length);
 #define TWZ_ERROR_PAGES_INVALID 1653
 #define TWZ_ERROR_PLAN_IMPOSSIBLE 1660
 #define TWZ_ERROR_ALREADY_JOINED 1690
+#define TWZ_ERROR_MERGE_FAILED 1695
 
 #ifdef __cplusplus
 }

@@ -226,6 +226,7 @@ pub mod errors {
     pub const NOT_SHARED: i64 = 212;
     pub const SHARED_FIXED: i64 = 213;
     pub const SHARED_REFERENCE: i64 = 214;
+    pub const APPEND_ONLY: i64 = 215;
     pub const POINTER_CORRUPT: i64 = 301;
     pub const FOT_CORRUPT: i64 = 302;
     pub const FOT_FULL: i64 = 303;
@@ -383,4 +384,5 @@ pub mod errors {
     pub const PAGES_INVALID: i64 = 1653;
     pub const PLAN_IMPOSSIBLE: i64 = 1660;
     pub const ALREADY_JOINED: i64 = 1690;
+    pub const MERGE_FAILED: i64 = 1695;
 }

@@ -261,7 +261,8 @@ function main(directory: string): void {
   const { journal, counter } = kindsExample(path.join(directory, 'scratch5'));
   fs.writeFileSync(path.join(directory, 'journal.twz'), journal);
   fs.writeFileSync(path.join(directory, 'counter.twz'), counter);
-  for (const scratch of ['scratch', 'scratch2', 'scratch3', 'scratch4', 'scratch5']) fs.rmSync(path.join(directory, scratch), { recursive: true });
+  for (const scratch of ['scratch', 'scratch2', 'scratch3', 'scratch4', 'scratch5'])
+    fs.rmSync(path.join(directory, scratch), { recursive: true });
 }
 
 const [, script, directory] = process.argv;

@@ -292,6 +292,7 @@ export namespace Errors {
   export const NotShared: i32 = 212;
   export const SharedFixed: i32 = 213;
   export const SharedReference: i32 = 214;
+  export const AppendOnly: i32 = 215;
   export const PointerCorrupt: i32 = 301;
   export const FotCorrupt: i32 = 302;
   export const FotFull: i32 = 303;
@@ -449,4 +450,5 @@ export namespace Errors {
   export const PagesInvalid: i32 = 1653;
   export const PlanImpossible: i32 = 1660;
   export const AlreadyJoined: i32 = 1690;
+  export const MergeFailed: i32 = 1695;
 }

@@ -429,7 +429,7 @@ export class Progressive {
         }
         const pair = heads.map(({ hash }) => hash).join(' ');
         if (this.#merger === undefined || (!asked && state.stuck === pair)) {
-          const [better] = heads.filter((head) => this.#isBehind(state, head));
+          const better = heads.find((head) => this.#isBehind(state, head));
           if (better !== undefined) await this.#adopt(state, better, deadline);
           return false;
         }

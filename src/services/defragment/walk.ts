@@ -139,8 +139,7 @@ export class MoveWalk {
     }
     for (const state of this.#states.values()) this.#scan(state);
     this.frozen =
-      this.#target.kind === KIND['append-only'] ||
-      this.#own.schema === undefined || (this.#own.collections && this.#hasParts());
+      this.#target.kind === KIND['append-only'] || this.#own.schema === undefined || (this.#own.collections && this.#hasParts());
   }
 
   /** The object itself, and those from which references lead to it, by however many others. */

@@ -4,6 +4,7 @@ import { test, type TestContext } from 'node:test';
 import { Random } from '../src/host/simulated/random.ts';
 import { SimulatedHost } from '../src/host/simulated/simulated.ts';
 import {
+  f64,
   hashMap,
   isTwzError,
   log,
@@ -24,7 +25,7 @@ import { sectionOf } from '../src/kernel/sections.ts';
 import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
 import { checkSpace } from '../src/services/check.ts';
 import type { Engine } from '../src/services/cluster/engine.ts';
-import { mergeCode, mergeCounts } from '../src/services/cluster/merges.ts';
+import { mergeCode, mergeCounts, mergeLatest } from '../src/services/cluster/merges.ts';
 import { MergingThread } from '../src/services/cluster/merging-thread.ts';
 import { mergeVersions } from '../src/services/cluster/merging.ts';
 import { ClusterNode } from '../src/services/cluster/node.ts';
@@ -314,7 +315,7 @@ function published(world: World, node: ClusterNode, id: ObjectId): Promise<unkno
   return world.run(node.replicated(node.space.kernel.log.end, [id], deadlineOf(node, 20_000)));
 }
 
-function textOf(counts: Iterable<readonly [string, number]>): string {
+function textOf(counts: Iterable<readonly [string, number | string]>): string {
   return JSON.stringify([...counts].sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
@@ -378,31 +379,76 @@ test('M1, G8 progressive, between nodes: everybody stores, cut off or not; an in
   }
 });
 
-test('G8 nodes that store at random, cut off at random, come to the same; what is merged is theirs and not what was', async (t) => {
+const Note = struct('Note', { when: f64, by: text, body: text });
+const Notes = hashMap(text, Note);
+type Notes = Infer<typeof Notes>;
+
+test('G8 nodes that store at random, cut off and dying at random, come to the same: all that they stored, byte for byte', async (t) => {
   const seed = Number(process.env['KINDS_SEED'] ?? 4);
   const random = new Random(seed);
   t.diagnostic(`seed ${seed}`);
+  const before = { ...POOL_LIMITS };
+  t.after(() => void Object.assign(POOL_LIMITS, before));
+  Object.assign(POOL_LIMITS, { home: 8 << 10, member: 16 << 10 });
   const world = new World(t);
-  const nodes = [await world.node('a'), await world.node('b'), await world.node('c', false)];
-  const id = counter(nodes[0] as ClusterNode);
+  const names = ['a', 'b', 'c'] as const;
+  const nodes = new Map<string, ClusterNode>();
+  const start = async (name: string): Promise<ClusterNode> => {
+    const node = await world.node(name, name !== 'c');
+    nodes.set(name, node);
+    return node;
+  };
+  const first = await start('a');
+  for (const name of names.slice(1)) await start(name);
+  const id = counter(first);
+  const merge = mergeCode<Notes>(first.space, mergeLatest);
+  const notes = first.space.relaxed(() => first.space.object(first.space.create(Notes, [], { kind: 'progressive', merge }))).id;
+  for (const node of nodes.values()) for (const each of [id, notes]) assert.ok(await world.run(node.bring(each, deadlineOf(node, 20_000))));
   const made = new Map<string, number>();
-  for (const node of nodes) assert.ok(await world.run(node.bring(id, deadlineOf(node, 20_000))));
-  for (let i = 0; i < 40; i++) {
-    const node = nodes[random.below(3)] as ClusterNode;
-    if (random.below(3) === 0) world.engines.cut(node.name);
-    else if (random.below(2) === 0) world.engines.heal(node.name);
-    const who = `${node.name}${random.below(40)}`;
+  const written = new Map<string, string>();
+  let merged = 0;
+  for (let i = 0; i < 24; i++) {
+    const name = names[random.below(3)] ?? 'a';
+    let node = nodes.get(name) as ClusterNode;
+    if (random.below(3) === 0) world.engines.cut(name);
+    else if (random.below(2) === 0) world.engines.heal(name);
+    if (random.below(8) === 0) {
+      merged += node.progressive.merged;
+      world.die(name);
+      world.engines.heal(name);
+      node = await start(name);
+    }
+    const who = `${name}${random.below(40)}`;
     count(node, id, who, i + 1);
     made.set(who, (made.get(who) ?? 0) + i + 1);
+    const [key, body] = [`key ${random.below(20)}`, `${i} by ${name} `.repeat(1 + random.below(80))];
+    node.space.relaxed(() => node.space.get(notes, Notes).set(key, { when: i, by: name, body }));
+    written.set(key, body);
     await world.run(node.pause(random.below(60)));
   }
-  for (const { name } of nodes) world.engines.heal(name);
+  for (const name of names) world.engines.heal(name);
   const all = textOf(made);
-  await world.until(() => nodes.every((node) => contentOf(node, id) === all), 60_000);
-  const [first, ...others] = nodes.map(({ space }) => space.object(id).handle);
-  for (const other of others) assert.deepEqual(other?.u8.subarray(4096), first?.u8.subarray(4096), 'byte for byte');
-  assert.ok(nodes[0] && nodes[1] && nodes[0].progressive.merged + nodes[1].progressive.merged > 3);
-  assert.equal(nodes[2]?.progressive.merged, 0, 'code of others does not run there');
+  const textOfNotes = ({ space }: ClusterNode): string => textOf([...space.get(notes, Notes)].map(([key, { body }]) => [key, body]));
+  const everybody = [...nodes.values()];
+  await world.until(() => everybody.every((node) => contentOf(node, id) === all), 60_000);
+  await world.until(() => everybody.every((node) => (node.space.refresh(), textOfNotes(node) === textOf(written))), 60_000);
+  for (const node of everybody) for (const each of [id, notes]) if (node.name !== 'c') await world.run(node.merge(each, deadlineOf(node)));
+  for (const each of [id, notes])
+    await world.until(() => {
+      const images = everybody.map(({ space }) => space.object(each).handle.parts().concat(space.object(each).handle));
+      return images.every((image) =>
+        image.every((h, i) =>
+          Buffer.from(h.u8)
+            .subarray(4096)
+            .equals(images[0]?.[i]?.u8.subarray(4096) ?? h.u8),
+        ),
+      );
+    });
+  for (const node of everybody) {
+    if (node.name === 'c') assert.equal(node.progressive.merged, 0, 'code of others does not run there');
+    merged += node.progressive.merged;
+  }
+  assert.ok(merged > 0);
 });
 
 test('G8 merge code: the version that both come from; what it throws is told, and nothing is lost', async (t) => {

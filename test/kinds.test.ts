@@ -252,7 +252,7 @@ test('M1 append-only, between nodes: everybody appends, one orders; what is behi
     for (let i = 0; i < 2000; i++) journal.append({ at: i, note: `entry number ${i} of the journal` });
   });
   const append = (node: ClusterNode, note: string, activation = note, ms?: number): Promise<number> =>
-    node.sequencer.append(id, encodeValues({ at: 1, note }, false), activation, deadlineOf(node, ms));
+    node.append(id, encodeValues({ at: 1, note }, false), activation, deadlineOf(node, ms));
   assert.equal(await world.run(append(b, 'first')), 2000, 'who has no copy appends, too');
   assert.equal(b.space.has(id), false);
   await world.run(b.bring(id, deadlineOf(b)));
@@ -292,9 +292,8 @@ test('M1 append-only, between nodes: everybody appends, one orders; what is behi
   assert.equal(b.ownership.succeeded + c.ownership.succeeded, 1);
   // What is no log of that kind has no sequencer.
   const other = b.space.relaxed(() => b.space.create(Entry, {}));
-  await assert.rejects(
-    world.run(b.sequencer.append(b.space.object(other).id, encodeValues(1, false), 'x', deadlineOf(b))),
-    (error: unknown) => isTwzError(error, 'NotSupported'),
+  await assert.rejects(world.run(b.append(b.space.object(other).id, encodeValues(1, false), 'x', deadlineOf(b))), (error: unknown) =>
+    isTwzError(error, 'NotSupported'),
   );
 });
 

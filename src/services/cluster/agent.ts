@@ -190,7 +190,7 @@ async function main(): Promise<void> {
         return space.has(id) ? node.id : ((await node.fetching.locate(id, deadline)) ?? null);
       }
       case 'append':
-        return node.sequencer.append(idOf(question.id), question.values, question.activation, deadline);
+        return node.append(idOf(question.id), question.values, question.activation, deadline);
       case 'replicated':
         return node.replicated(question.lsn, question.ids.map(idOf), deadline);
       case 'nodes':

@@ -503,6 +503,11 @@ export class ClusterNode implements Core {
     return this.fetching.locate(id, deadline);
   }
 
+  /** Appends to an append-only object, wherever its owner is; gives the element's number. Throws as `Sequencer.append`. */
+  append(id: ObjectId, values: Uint8Array, activation: string, deadline: number): Promise<number> {
+    return this.#by(deadline, this.sequencer.append(id, values, activation, deadline), `appending to object ${id}`);
+  }
+
   /** Brings a progressive object to where it contains all versions that are in the engine. Throws MergeFailed, NotSupported, TimedOut. */
   async merge(id: ObjectId, deadline: number): Promise<void> {
     if (!(await this.bring(id, deadline))) throw new TwzError('ObjectMissing', `object ${id} is on no node`, { id });

@@ -84,6 +84,9 @@ export class Sequencer {
       if (here === this.#node.id) {
         const number = await this.#appendHere(asked, deadline);
         if (number !== undefined) return number;
+        // It was let go of, or went astray: who wanted it has it in a moment, or nobody has.
+        await this.#node.pause(Math.min(RETRY_MS, left(this.#node, deadline, `appending to object ${id}`)));
+        if (tries > 2 && this.#node.table.byId.get(id)?.role === 'replica') await this.#node.own(id, deadline);
         continue;
       }
       try {

@@ -23,6 +23,7 @@ import type { Space } from '../../space.ts';
 import { judgeConverged } from './converged.ts';
 import { SimulatedEngines } from './engine.ts';
 import { History, type Final, type Step } from './history.ts';
+import { Kinds } from './kinds.ts';
 import { Member } from './member.ts';
 import type { Spoiled } from './spoiled.ts';
 
@@ -119,6 +120,7 @@ export class Check {
   #loading = false;
   #clients = 0;
   #settled = true;
+  readonly #kinds = new Kinds();
   readonly #counts = { faults: 0, moves: 0, successions: 0, looks: 0, evictions: 0 };
 
   constructor(options: CheckOptions) {
@@ -163,6 +165,7 @@ export class Check {
       await this.#furnish();
       this.#loading = true;
       for (const member of this.#members) for (let i = 0; i < CLIENTS; i++) void this.#client(member, i);
+      void this.#kindsLoad();
       if (this.#options.evictions ?? true) void this.#evictions();
       if (this.#options.faults ?? true) void this.#weather();
       await this.#elapse(this.#options.ms ?? 8000);
@@ -260,6 +263,7 @@ export class Check {
     this.#together.push({ kind: 'equal', members: [make(first, 'p0'), make(first, 'p1')] });
     this.#together.push({ kind: 'equal', members: [make(second, 'q0'), make(second, 'q1'), make(third, 'q2')] });
     this.#together.push({ kind: 'sum', members: [make(second, 'b0'), make(second, 'b1'), make(third, 'b2')] });
+    this.#kinds.furnish(first.node as ClusterNode);
     await this.#elapse(100);
   }
 
@@ -276,6 +280,32 @@ export class Check {
       }
     } catch (error) {
       this.#fail('wrong', `a client on ${member.name} got what is no error of ours: ${described(error)}`, error);
+    } finally {
+      this.#clients--;
+    }
+  }
+
+  /** Appends and counts, of nodes at random. */
+  async #kindsLoad(): Promise<void> {
+    const random = new Random(this.#options.seed * 53 + 3);
+    const fail = (kind: CheckFailure['kind'], message: string): void => this.#fail(kind, message);
+    this.#clients++;
+    try {
+      while (this.#loading) {
+        await this.#sleep(random.below(250));
+        const member = random.pick(this.#members.filter(({ up, paused }) => up && !paused));
+        if (!this.#loading || member === undefined) continue;
+        const ms = random.pick([400, 2000, 8000]) ?? 2000;
+        if (random.chance(0.3)) {
+          void this.#do(member, 'count', ms, (act) => this.#kinds.count(act.node, act.deadline, () => (act.committed = true)));
+          continue;
+        }
+        const tag = this.#kinds.pick(random);
+        void this.#do(member, tag, ms, (act) => {
+          act.committed = true;
+          return this.#kinds.append(act.node, tag, act.deadline, fail);
+        });
+      }
     } finally {
       this.#clients--;
     }
@@ -546,6 +576,7 @@ export class Check {
       QUIET_MS,
       'converging',
     );
+    await this.#until(this.#kinds.judge(nodes, fail), QUIET_MS, 'judging the kinds');
     if (this.#failure !== undefined) throw this.#failure;
     const final = new Map<string, Final>();
     const [first] = nodes as [ClusterNode];

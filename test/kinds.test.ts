@@ -30,6 +30,7 @@ import { MergingThread } from '../src/services/cluster/merging-thread.ts';
 import { mergeVersions } from '../src/services/cluster/merging.ts';
 import { ClusterNode } from '../src/services/cluster/node.ts';
 import { joinSections } from '../src/services/cluster/record.ts';
+import { headsOf, type Version } from '../src/services/cluster/versions.ts';
 import { encodeValues } from '../src/services/cluster/values.ts';
 import { copyObjects, dumpSpace, loadNew, restoreBackup } from '../src/tools.ts';
 import { SimulatedEngines } from '../src/testing/cluster/engine.ts';
@@ -448,6 +449,51 @@ test('G8 nodes that store at random, cut off and dying at random, come to the sa
     merged += node.progressive.merged;
   }
   assert.ok(merged > 0);
+});
+
+test('G8 what is stored while a version of another node is on its way in is not put aside', async (t) => {
+  const world = new World(t);
+  const [a, b] = [await world.node('a'), await world.node('b')];
+  const id = counter(a);
+  count(a, id, 'a');
+  assert.ok(await world.run(b.bring(id, deadlineOf(b))));
+  const { read } = b.engine;
+  let stored = 0;
+  b.engine.read = async (...given) => {
+    const records = await read.apply(b.engine, given);
+    // The log has been read, and what was here was looked at before.
+    if (stored < 5) count(b, id, `b${stored++}`);
+    return records;
+  };
+  count(a, id, 'a');
+  const all = '[["a",2],["b0",1],["b1",1],["b2",1],["b3",1],["b4",1]]';
+  await world.until(() => contentOf(a, id) === all && contentOf(b, id) === all);
+  assert.equal(stored, 5);
+});
+
+test('G8 versions: what contains another stands for it; of two that contain the same, everybody takes the same', () => {
+  const version = (hash: string, vector: Readonly<Record<string, number>>): Version => ({
+    vector: new Map(Object.entries(vector)),
+    hash,
+    chunks: false,
+    body: new Uint8Array(0),
+  });
+  const [old, x, y, both, again] = [
+    version('9', { a: 1 }),
+    version('5', { a: 2 }),
+    version('4', { a: 1, b: 1 }),
+    version('1', { a: 2, b: 1 }),
+    version('2', { b: 1, a: 2 }),
+  ];
+  const hashes = (...versions: readonly Version[]): string =>
+    headsOf(versions)
+      .map(({ hash }) => hash)
+      .join(' ');
+  assert.equal(hashes(old, x, y), '4 5');
+  assert.equal(hashes(y, x, old), '4 5');
+  assert.equal(hashes(x, both, y, old), '1');
+  assert.equal(hashes(both, again, x), '2');
+  assert.equal(hashes(again, y, both), '2');
 });
 
 test('G8 merge code: the version that both come from; what it throws is told, and nothing is lost', async (t) => {

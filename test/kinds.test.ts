@@ -228,6 +228,14 @@ class World {
     there.node.space.close();
   }
 
+  /** A node that has ended leaves a space in order. */
+  check(name: string): void {
+    const host = this.#hosts.get(name);
+    assert.ok(host);
+    const { errors, warnings, findings } = checkSpace(host, '/space');
+    assert.deepEqual([errors, warnings], [0, 0], `${name}: ${JSON.stringify(findings[0])}`);
+  }
+
   until(so: () => boolean, ms = 20_000): Promise<void> {
     const end = this.engines.clock.now() + ms;
     const wait = async (): Promise<void> => {
@@ -291,11 +299,18 @@ test('M1 append-only, between nodes: everybody appends, one orders; what is behi
   assert.equal(await world.run(append(c, 'after it died', 'after it died', 20_000)), last + 1);
   assert.equal(b.space.get(id, Entries).get(last)?.note, 'before it died');
   assert.equal(b.ownership.succeeded + c.ownership.succeeded, 1);
+  // The notes of the last appends are a ring.
+  const more = await world.run(Promise.all(Array.from({ length: 300 }, (_, i) => append(c, `more ${i}`, `more ${i}`, 20_000))));
+  for (const i of [100, 299]) assert.equal(await world.run(append(b, `more ${i}`)), more[i]);
   // What is no log of that kind has no sequencer.
   const other = b.space.relaxed(() => b.space.create(Entry, {}));
   await assert.rejects(world.run(b.append(b.space.object(other).id, encodeValues(1, false), 'x', deadlineOf(b))), (error: unknown) =>
     isTwzError(error, 'NotSupported'),
   );
+  for (const name of ['b', 'c']) {
+    world.die(name);
+    world.check(name);
+  }
 });
 
 const Counts = hashMap(text, u32);

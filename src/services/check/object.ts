@@ -31,7 +31,7 @@ import { readableForwards } from '../evolution/forwards.ts';
 import { Findings, type FindingName } from './findings.ts';
 import { CLASSES, ObjectImage, type ClassRecord } from './object-image.ts';
 
-const KNOWN_FLAGS = FLAG.deleted | FLAG.counted | FLAG.raw | FLAG.ownKeys;
+const KNOWN_FLAGS = FLAG.deleted | FLAG.counted | FLAG.raw | FLAG.ownKeys | FLAG.replica;
 
 /** What the rest of the check needs to know of an object. */
 export interface ObjectFacts {

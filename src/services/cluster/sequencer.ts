@@ -18,7 +18,7 @@ import type { Handle } from '../../kernel/object.ts';
 import { run } from '../../kernel/transaction.ts';
 import type { Log } from '../../lib/collections/queue.ts';
 import { typesOf } from '../dynamic.ts';
-import { left, Turns, type Core } from './core.ts';
+import { left, type Core } from './core.ts';
 import type { Family } from './families.ts';
 import { idIn, numberIn, say, textIn, type Said } from './messages.ts';
 import type { Publisher } from './publisher.ts';
@@ -60,7 +60,6 @@ interface Memory {
 
 export class Sequencer {
   readonly #node: SequencerNode;
-  readonly #turns = new Turns();
   readonly #memories = new Map<ObjectId, Memory>();
   /** Who answered last for what is not here. */
   readonly #owners = new Map<ObjectId, string>();
@@ -156,28 +155,28 @@ export class Sequencer {
     return table.byMember.get(id)?.owner ?? this.#node.id;
   }
 
-  /** Undefined: it is owned here no more. */
-  #appendHere(asked: Asked, deadline: number): Promise<number | undefined> {
-    return this.#turns.take(asked.id, async () => {
-      const { space, publisher } = this.#node;
-      const { kernel } = space;
-      const { id, values } = asked;
-      for (const stranger of strangersIn(space, values)) await this.#node.bring(stranger, deadline);
-      if (this.#ownerHere(id) !== this.#node.id) return undefined;
-      const family = this.#node.table.byId.get(id);
-      const memory = this.#memoryOf(id, family);
-      const number = publisher.aloud(() => run(kernel, () => this.#appended(asked, memory)));
-      kernel.log.pace();
-      kernel.checkpointer.pace();
-      if (number === undefined) return undefined;
-      const strayed = family?.strayed;
-      await this.#node.replicated(kernel.log.end, [id], deadline);
-      // It may have been noted by a commit that another owner came before: whoever owns it now knows.
-      const now = this.#node.table.byId.get(id);
-      if (now?.role !== 'owner' || (family !== undefined && (now !== family || now.strayed !== strayed))) return undefined;
-      memory.numbers.set(asked.activation, number);
-      return number;
-    });
+  /** Undefined: it is owned here no more. Those that come at a time are published together. */
+  async #appendHere(asked: Asked, deadline: number): Promise<number | undefined> {
+    const { space, publisher, table } = this.#node;
+    const { kernel } = space;
+    const { id, values } = asked;
+    for (const stranger of strangersIn(space, values)) await this.#node.bring(stranger, deadline);
+    if (this.#ownerHere(id) !== this.#node.id) return undefined;
+    const family = table.byId.get(id);
+    const strayed = family?.strayed;
+    const memory = this.#memoryOf(id, family);
+    const number = publisher.aloud(() => run(kernel, () => this.#appended(asked, memory)));
+    const lsn = kernel.log.end;
+    kernel.log.pace();
+    kernel.checkpointer.pace();
+    if (number === undefined) return undefined;
+    // Of more than the notes hold at a time each is known still.
+    memory.numbers.set(asked.activation, number);
+    await this.#node.replicated(lsn, [id], deadline);
+    // It may have been noted by a commit that another owner came before: whoever owns it now knows.
+    const now = table.byId.get(id);
+    if (now?.role !== 'owner' || (family !== undefined && (now !== family || now.strayed !== strayed))) return undefined;
+    return number;
   }
 
   #memoryOf(id: ObjectId, family: Family | undefined): Memory {

@@ -28,6 +28,7 @@ const FILES = [
     true,
   ],
   ['cluster', ['src/services/cluster/cluster.js'], true],
+  ['memory', ['src/host/memory-host.js'], true],
   [
     'testing',
     [

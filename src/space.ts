@@ -229,6 +229,7 @@ export class Space {
   create<C, I>(type: CollectionType<C, I>, init?: I, options?: CreateOptions): C;
   create<F>(type: Struct<F>, init?: Init<F>, options?: CreateOptions): Instance<F>;
   create<F>(type: Struct<F>, init?: Init<F>, options: CreateOptions = {}): Instance<F> {
+    demandKind(options, type.name);
     const h = createObject(this.#kernel, options);
     return orForsaken(h, () => {
       const at = h.allocate(type.layout.size);
@@ -241,6 +242,7 @@ export class Space {
 
   /** A new object without a type; lay it out with `allocate` and `raw`. Inside a transaction. */
   createRaw(size = 0, options: CreateOptions = {}): Obj {
+    demandKind(options, '');
     const h = createObject(this.#kernel, size > 0 ? { ...options, reserve: options.reserve ?? size + 4096 } : options);
     return orForsaken(h, () => {
       if (size > 0) h.setU32(META.root, h.allocate(size));
@@ -502,6 +504,14 @@ export class Space {
   get kernel(): Kernel {
     return this.#kernel;
   }
+}
+
+/** What a kind asks of who creates an object of it. */
+function demandKind({ kind, merge }: CreateOptions, type: string): void {
+  if (kind === 'append-only' && !type.startsWith('Log<'))
+    throw new TwzError('TypeInvalid', "the root of an append-only object is a log: `space.create(log(…), [], { kind: 'append-only' })`");
+  if (kind === 'progressive' && merge === undefined)
+    throw new TwzError('InvalidArgument', 'a progressive object names its merge code: `merge`, the ID of a code object');
 }
 
 /** Makes `at` the object's root, with its type's fingerprint and schema. */

@@ -5,8 +5,21 @@ import { tmpdir } from 'node:os';
 import { join as pathOf } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
-import { isTwzError, open, orderedMap, ref, struct, text, u32, type ErrorName, type Infer, type Obj, type Space } from '../src/index.ts';
-import { join, type Cluster } from '../src/services/cluster/cluster.ts';
+import {
+  isTwzError,
+  log,
+  open,
+  orderedMap,
+  ref,
+  struct,
+  text,
+  u32,
+  type ErrorName,
+  type Infer,
+  type Obj,
+  type Space,
+} from '../src/index.ts';
+import { join, mergeCode, mergeCounts, type Cluster } from '../src/services/cluster/cluster.ts';
 import { startServer, type RunningServer } from '../src/services/cluster/server.ts';
 import { foundServer, noServer } from './engines.ts';
 
@@ -19,6 +32,7 @@ const Node = struct('Node', {
 type Node = Infer<typeof Node>;
 const Account = struct('Account', { balance: u32 });
 const Words = orderedMap(text, u32);
+const Journal = log(text);
 
 const skip = { skip: noServer };
 const NAMES = ['alice', 'bob', 'carol'] as const;
@@ -318,6 +332,43 @@ test(
     await fails('ObjectMissing', () => there.get('0123456789abcdef0123456789abcdef' as typeof id, Account));
   },
 );
+
+test('M1, G8 append-only and progressive objects: who does not own appends, and everybody stores to what is merged', skip, async () => {
+  const { space, cluster } = at('alice');
+  const journal = space.relaxed(() => space.create(Journal, ['first'], { kind: 'append-only' }));
+  const { id } = space.object(journal);
+  assert.equal(await at('bob').cluster.append(id, 'second'), 1);
+  const there = at('bob').space.get(id, Journal);
+  const numbers = await Promise.all(['x', 'y', 'x'].map((note) => at('carol').cluster.append(id, note, { activation: note })));
+  assert.equal(numbers[0], numbers[2]);
+  assert.deepEqual(new Set(numbers), new Set([2, 3]));
+  await until(at('bob').space, () => there.length === 4);
+  space.refresh();
+  assert.deepEqual(there.toArray(), journal.toArray());
+  assert.equal(await at('bob').cluster.where(id), cluster.id);
+  await fails('AppendOnly', () => at('alice').space.relaxed(() => journal.trim(1)));
+
+  const merge = mergeCode<Infer<typeof Words>>(space, mergeCounts);
+  const counts = space.relaxed(() => space.create(Words, [], { kind: 'progressive', merge }));
+  const shared = space.object(counts).id;
+  await cluster.commit(() => counts.set('alice', 1));
+  const [bobs, carols] = [at('bob').space.get(shared, Words), at('carol').space.get(shared, Words)];
+  // Each on its own version, at once, without asking anybody.
+  space.relaxed(() => counts.set('alice', 5));
+  at('bob').space.relaxed(() => bobs.set('bob', 7));
+  at('carol').space.relaxed(() => carols.set('carol', 9));
+  const all = '[["alice",5],["bob",7],["carol",9]]';
+  for (const [name, mine] of [
+    ['alice', counts],
+    ['bob', bobs],
+    ['carol', carols],
+  ] as const) {
+    await until(at(name).space, () => JSON.stringify([...mine]) === all);
+    await at(name).cluster.merge(shared);
+  }
+  await fails('NotSupported', () => cluster.merge(id));
+  await fails('NotSupported', () => cluster.append(shared, 1));
+});
 
 test(
   'G11, G13 a node that is gone: what it had shared goes on where a copy is, what it had acknowledged is there, the rest says so',

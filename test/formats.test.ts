@@ -12,8 +12,8 @@ import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { META } from '../src/abi/format.ts';
 import { headerChecksum } from '../src/kernel/kernel.ts';
-import { isTwzError, objectOf, open, parseId, same, type ObjectId } from '../src/index.ts';
-import { Person, Point, example, fill } from './golden/make.ts';
+import { isTwzError, log, objectOf, open, parseId, same, text, type ObjectId } from '../src/index.ts';
+import { Person, Point, example, fill, kindsExample } from './golden/make.ts';
 import { amount } from './thorough.ts';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -95,6 +95,37 @@ test('T4 formats: the second reader reads the golden object', needsPython, () =>
 test('T4 formats: the second reader reads the golden space: object files, log and tail', needsPython, () => {
   assert.deepEqual(readBySecond(path.join(GOLDEN, 'space')), JSON.parse(golden('space.json')));
 });
+
+test(
+  'M1 formats: the second reader reads golden objects of the kinds append-only and progressive, as the library writes them',
+  needsPython,
+  () => {
+    const now = kindsExample(path.join(scratch, 'kinds'));
+    for (const name of ['journal', 'counter'] as const) {
+      const old = fs.readFileSync(path.join(GOLDEN, `${name}.twz`));
+      assert.deepEqual(readBySecond(path.join(GOLDEN, `${name}.twz`)), JSON.parse(golden(`${name}.json`)));
+      // The ID and the nonce are others each time.
+      for (const bytes of [now[name], old]) bytes.fill(0, 8, 40);
+      assert.deepEqual(plain(now[name]), plain(old), name);
+    }
+    const space = open(path.join(scratch, 'kinds-entered'));
+    const [journal, counter] = (['journal', 'counter'] as const).map((name) =>
+      space.relaxed(() => space.import(fs.readFileSync(path.join(GOLDEN, `${name}.twz`)))),
+    );
+    assert.deepEqual([journal?.kind, counter?.kind, counter?.merge], ['append-only', 'progressive', '000102030405060708090a0b0c0d0e0f']);
+    const days = journal?.root(log(text));
+    assert.equal(days?.get(2), 'Wednesday');
+    assert.equal(
+      space.relaxed(() => days?.append('Sunday')),
+      6,
+    );
+    assert.throws(
+      () => space.relaxed(() => days?.trim(1)),
+      (error) => isTwzError(error, 'AppendOnly'),
+    );
+    space.close();
+  },
+);
 
 /** A space's objects and names as the second reader sees them, with names in place of IDs. */
 function anonymous(text: string, known: Readonly<Record<string, string>>): unknown {

@@ -226,6 +226,7 @@ pub mod errors {
     pub const NOT_SHARED: i64 = 212;
     pub const SHARED_FIXED: i64 = 213;
     pub const SHARED_REFERENCE: i64 = 214;
+    pub const APPEND_ONLY: i64 = 215;
     pub const POINTER_CORRUPT: i64 = 301;
     pub const FOT_CORRUPT: i64 = 302;
     pub const FOT_FULL: i64 = 303;
@@ -382,6 +383,13 @@ pub mod errors {
     pub const PAGED_CLOSED: i64 = 1652;
     pub const PAGES_INVALID: i64 = 1653;
     pub const PLAN_IMPOSSIBLE: i64 = 1660;
+    pub const RUN_LOST: i64 = 1700;
+    pub const RUN_STOPPED: i64 = 1701;
+    pub const RUN_LIMIT: i64 = 1702;
+    pub const RUN_DEPTH: i64 = 1703;
+    pub const RUNS_FULL: i64 = 1704;
+    pub const RUN_CHANGED: i64 = 1705;
     pub const ALREADY_JOINED: i64 = 1690;
     pub const REFERENCES_UNKNOWN: i64 = 1691;
+    pub const MERGE_FAILED: i64 = 1695;
 }

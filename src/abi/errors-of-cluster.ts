@@ -152,4 +152,10 @@ export const CLUSTER_ERRORS = {
     'Another node may refer to what nothing here refers to, and cannot be asked: nothing was reclaimed.',
     'Try again when it is back, or when its lease and its grace are over: what it refers to is not kept after that.',
   ),
+  MergeFailed: page(
+    1695,
+    'cluster',
+    'Two versions of a progressive object were not merged: its merge code threw, took too long, or is not to be had.',
+    'Both versions are kept. Read the message: it is that of the code. Mend what it stumbles over in one of the versions, and ask again.',
+  ),
 } as const satisfies Record<string, ErrorPage>;

@@ -145,6 +145,12 @@ export const ERRORS = {
     'A shared object cannot refer to other objects: no transaction would hold the reference and what it counts together.',
     'Keep the reference in an owned object, and in the shared one a number.',
   ),
+  AppendOnly: page(
+    215,
+    'object',
+    'What was appended to an append-only object does not change, and does not go.',
+    'Append what is to hold instead. An object that is to change is made with another kind.',
+  ),
 
   PointerCorrupt: page(
     301,

@@ -46,7 +46,11 @@ export const META = {
   pageChunks: 224, // 12 x 4  page number of each page-map chunk
   ties: 288, // 13 x 16 IDs of the objects this one lives as long as
   owner: 496, // 16  ID of the object whose collection goes on in this one, zero for none
-  classes: 512, // 32 x 16 {free head, bump, bump end, live count} a size class
+  classes: 512, // 22 x 16 {free head, bump, bump end, live count} a size class
+  tail: 864, // 4   of an append-only object: offset behind the element that was appended last, 0 for none
+  row: 868, // 4   of an append-only object: offset of the directory of its log, 0 for none
+  ledger: 872, // 4   of an append-only object: offset of the list of appends of other nodes, 0 for none
+  merge: 880, // 16  of a progressive object: ID of the code object that merges two versions of it, zero for none
   fot: 1024, // 16 x 32 the first FOT entries
   pageMap: 2048, // 1024 x 2 the first page-map entries
 } as const;
@@ -56,7 +60,7 @@ export const TIES_MAX = 13;
 export const RIGHT = { read: 1, write: 2, execute: 4 } as const;
 export const RIGHTS_ALL = 7;
 
-export const KIND = { owned: 1, immutable: 2, volatile: 3, shared: 4 } as const;
+export const KIND = { owned: 1, immutable: 2, volatile: 3, shared: 4, 'append-only': 5, progressive: 6 } as const;
 export type Kind = keyof typeof KIND;
 
 export const FLAG = {

@@ -43,6 +43,8 @@ export interface CreateOptions {
   readonly reserve?: number;
   /** ID of the verifying-key object. */
   readonly key?: ObjectId;
+  /** Of a progressive object: ID of the code object that merges two versions of it. */
+  readonly merge?: ObjectId;
 }
 
 const NO_KEY = new Uint8Array(16);
@@ -99,6 +101,8 @@ export function createObject(kernel: Kernel, options: CreateOptions = {}, wellKn
   if (kind === KIND.immutable) throw new TwzError('InvalidArgument', 'an immutable object is made from another with `seal`');
   if (!(reserve >= 0 && reserve <= OBJECT_SIZE_MAX))
     throw new TwzError('ObjectTooLarge', `cannot reserve ${reserve} bytes; the limit is ${OBJECT_SIZE_MAX}`, { reserve });
+  if (options.merge !== undefined && kind !== KIND.progressive)
+    throw new TwzError('InvalidArgument', 'merge code is named by progressive objects alone');
   const nonce = wellKnown ?? kernel.random(16);
   const key = new Uint8Array(16);
   if (options.key !== undefined) writeId(key, 0, options.key);
@@ -117,6 +121,10 @@ export function createObject(kernel: Kernel, options: CreateOptions = {}, wellKn
   dv.setUint32(META.flags, options.counted === true ? FLAG.counted : 0, true);
   dv.setUint32(META.fotCount, 1, true);
   dv.setUint32(META.pageHint, 1, true);
+  if (options.merge !== undefined) {
+    h.markRange(META.merge, 16);
+    writeId(u8, META.merge, options.merge);
+  }
   h.mark(META.pageMap);
   dv.setUint16(META.pageMap, PAGE_KIND.meta, true);
   h.kind = kind;
@@ -163,11 +171,19 @@ function duplicate(kernel: Kernel, from: Handle, id: ObjectId): Handle {
   }
 }
 
-/** A new object with the same content, owned or volatile. */
+/** What an object of some kind has in its header for that: another kind has none of it. */
+function forgetKind(bytes: Uint8Array, kind: number): void {
+  bytes.fill(0, META.tail, META.ledger + 4);
+  if (kind !== KIND.progressive) bytes.fill(0, META.merge, META.merge + 16);
+}
+
+/** A new object with the same content: owned unless told otherwise, and progressive where `from` is. */
 export function copyObject(kernel: Kernel, from: Handle, options: CreateOptions = {}): Handle {
   if (from.cold) from.warm();
-  const kind = KIND[options.kind ?? 'owned'];
+  const kind = KIND[options.kind ?? (from.kind === KIND.progressive ? 'progressive' : 'owned')];
   if (kind === KIND.immutable) throw new TwzError('InvalidArgument', 'an immutable object is made from another with `seal`');
+  if (kind === KIND['append-only'])
+    throw new TwzError('InvalidArgument', 'an append-only object is not made by copying: create one, and append what is to be in it');
   if (kind === KIND.shared) throw new TwzError('InvalidArgument', 'a shared object is not made by copying: create one, and copy into it');
   running(kernel, 'an object was copied');
   demandRead(from);
@@ -185,6 +201,8 @@ export function copyObject(kernel: Kernel, from: Handle, options: CreateOptions 
   h.dv.setUint32(META.tieCount, 0, true);
   h.u8.fill(0, META.ties, META.ties + 16 * TIES_MAX);
   h.u8.fill(0, META.owner, META.owner + 16);
+  forgetKind(h.u8, kind);
+  if (options.merge !== undefined) writeId(h.u8, META.merge, options.merge);
   h.kind = kind;
   h.rights = rights;
   return h;
@@ -216,6 +234,7 @@ export function sealObject(kernel: Kernel, from: Handle, options?: SealOptions):
   view.setUint32(META.tieCount, 0, true);
   bytes.fill(0, META.ties, META.ties + 16 * TIES_MAX);
   bytes.fill(0, META.owner, META.owner + 16);
+  forgetKind(bytes, KIND.immutable);
   const nonce = contentNonce(kernel.host, bytes);
   const key = bytes.slice(META.key, META.key + 16);
   const id = deriveId(kernel.host, nonce, key, rights, KIND.immutable);

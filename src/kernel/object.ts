@@ -63,6 +63,12 @@ export type State =
   /** the creation was aborted, or the space closed */
   | 'void';
 
+const KIND_NAMES: readonly Kind[] = ['owned', 'immutable', 'volatile', 'shared', 'append-only', 'progressive'];
+
+function kindNamed(kind: number): Kind {
+  return KIND_NAMES[kind - 1] ?? 'owned';
+}
+
 /** What shows objects otherwise than as they are now: as they were at one commit, or as another machine has them. Nothing in it is stored to. */
 export interface Frozen {
   /** What a reference in one of its objects leads to. */
@@ -418,7 +424,7 @@ export class Handle implements ObjectHandle {
     refuseReference(this);
     const { kernel, rights } = this;
     const key = keyOf(this);
-    const kind = this.volatile ? 'volatile' : 'owned';
+    const { kindName: kind } = this;
     // With a key its rights are the collection's own.
     const h =
       key === undefined
@@ -460,6 +466,8 @@ export class Handle implements ObjectHandle {
   release(at: number): void {
     if (this.cold) this.warm();
     if (this.kind === KIND.shared) demandUnshared(this, 'giving blocks back');
+    // What was appended stays; so does an outgrown directory.
+    if (this.kind === KIND['append-only']) return;
     if (this.held === undefined || !this.held.has(at)) releaseBlock(this, at);
   }
 
@@ -533,8 +541,7 @@ export class Handle implements ObjectHandle {
   }
 
   get kindName(): Kind {
-    if (this.kind === KIND.shared) return 'shared';
-    return this.kind === KIND.immutable ? 'immutable' : this.kind === KIND.volatile ? 'volatile' : 'owned';
+    return kindNamed(this.kind);
   }
 
   // --- raw access ---------------------------------------------------------------------------------------------------------

@@ -82,6 +82,20 @@ function put(into: Int32Array, words: Int32Array, to: number, count: number, fro
   }
 }
 
+/** The kind that stands in the header which the creating section at `section` writes; 0 where it writes none. */
+export function kindIn(words: Int32Array, section: number): number {
+  const at = section + HEADER_WORDS;
+  const [head, kind] = [words[at] ?? 0, META.kind >> 2];
+  // What makes an object marks its header first.
+  if ((words[section + 8] ?? 0) === 0 || (head & 0xffffff) !== 0) return 0;
+  const mask = head >>> 24;
+  if (mask === 0) return words[at + 2 + kind] ?? 0;
+  if ((mask & (1 << (kind >>> 1))) === 0) return 0;
+  let to = at + 1;
+  for (let bit = 0; bit < kind >>> 1; bit++) if ((mask & (1 << bit)) !== 0) to += 2;
+  return words[to + (kind & 1)] ?? 0;
+}
+
 /** From so many lines with something in them on, a page goes as it is. */
 const FULL = PAGE_LINES / 2;
 
@@ -251,7 +265,9 @@ function linesIn(words: Int32Array, page: number): number {
 /** Stores the object file that a creating section stands for where all is zero, marked as a replica. */
 function fill(image: Int32Array, words: Int32Array, head: SectionHead): void {
   eachLine(words, head, (to, count, at, mask) => put(image, words, to, count, at, mask));
-  if (image[META.kind >> 2] !== KIND.immutable) image[FLAGS_WORD] = (image[FLAGS_WORD] as number) | FLAG.replica;
+  const kind = image[META.kind >> 2];
+  // Of what is merged every node has a version of its own.
+  if (kind !== KIND.immutable && kind !== KIND.progressive) image[FLAGS_WORD] = (image[FLAGS_WORD] as number) | FLAG.replica;
   image[META.checksum >> 2] = headerChecksum(image);
 }
 

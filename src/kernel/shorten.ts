@@ -20,7 +20,8 @@ export interface Former {
 
 /** Can it be shortened in the running transaction? */
 export function canShorten(h: Handle): boolean {
-  return !h.fresh && !h.whole && h.kind === KIND.owned && h.pins === 0 && h.imageFile === undefined && !h.stale && h.former === undefined;
+  const mayBe = h.kind === KIND.owned || h.kind === KIND.progressive || h.kind === KIND['append-only'];
+  return !h.fresh && !h.whole && mayBe && h.pins === 0 && h.imageFile === undefined && !h.stale && h.former === undefined;
 }
 
 export function shorten(kernel: Kernel, h: Handle, size: number): void {

@@ -21,6 +21,7 @@ import { demandRight } from '../abi/handle.ts';
 import { STRIPES } from '../abi/live-format.ts';
 import { FRAME, SECTION } from '../abi/log-format.ts';
 import { demandOwned, ownFrames, tapOwn, type Wanted } from './afar.ts';
+import { demandAppended } from './append-only.ts';
 import { dropDraft, isLarge, placeDraft, writeDrafts } from './drafts.ts';
 import { LINE_BYTES } from './frame-writer.ts';
 import { forgetCounts, settleCounts } from './fot.ts';
@@ -298,6 +299,7 @@ function commit(kernel: Kernel, transaction: Transaction): void {
   let adopted: Handle[] | undefined;
   for (const h of transaction.handles) {
     if (h.fotChanged.length > 0 && h.state === 'live') settleCounts(h);
+    if (h.kind === KIND['append-only'] && !h.fresh && h.state === 'live') demandAppended(h);
     const lines = linesToLog(h);
     if (h.fresh && h.state === 'live' && (h.kind === KIND.shared || isLarge(kernel, h, lines))) {
       (adopted ??= []).push(h);

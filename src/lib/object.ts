@@ -2,7 +2,7 @@
 import { TwzError } from '../abi/errors.ts';
 import { META, type Kind } from '../abi/format.ts';
 import { demandRead, type FotEntry, type ObjectHandle, type WasmView } from '../abi/handle.ts';
-import type { ObjectId } from '../abi/id.ts';
+import { NULL_ID, readId, type ObjectId } from '../abi/id.ts';
 import type { SyncWords } from '../abi/sync.ts';
 import { usageOf, type Usage } from '../abi/usage.ts';
 import { INSPECT } from './inspect.ts';
@@ -57,6 +57,14 @@ export class Obj {
 
   get kind(): Kind {
     return this.#reached().kindName;
+  }
+
+  /** Of a progressive object: ID of the code object that merges two versions of it. */
+  get merge(): ObjectId | undefined {
+    const { u8, kindName } = this.#reached();
+    if (kindName !== 'progressive') return undefined;
+    const id = readId(u8, META.merge);
+    return id === NULL_ID ? undefined : id;
   }
 
   /** Default rights: 1 read, 2 write, 4 execute. */

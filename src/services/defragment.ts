@@ -1,4 +1,5 @@
 /** Defragment: the blocks of one object move together, every pointer to them follows, and what is empty at its end is cut off. */
+import { KIND } from '../abi/format.ts';
 import { TwzError } from '../abi/errors.ts';
 import type { Kernel } from '../kernel/kernel.ts';
 import { Compaction } from '../kernel/compact.ts';
@@ -45,7 +46,7 @@ export function defragment(kernel: Kernel, h: Handle, mayShorten: boolean): Defr
   const { blocks } = walk;
   const movable = (start: number): boolean => walk.movable(start);
   const before = h.size;
-  let plan = new Compaction(h, blocks, movable, mayShorten && canShorten(h));
+  let plan = new Compaction(h, blocks, movable, mayShorten && h.kind !== KIND['append-only'] && canShorten(h));
   if ((before - plan.size) * SHARE < before) plan = new Compaction(h, blocks, movable, false);
   const unaccounted = { blocks: 0, bytes: 0, at: [] as number[] };
   for (const start of blocks.blocks()) {

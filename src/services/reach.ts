@@ -10,7 +10,7 @@ export interface Reached {
   readonly missing: ReadonlySet<ObjectId>;
 }
 
-/** The objects and all that can be reached from them by references and ties. */
+/** The objects and all that can be reached from them by references and ties, and the merge code of progressive ones. */
 export function closure(space: Space, from: Iterable<ObjectId>): Reached {
   const ids = new Set<ObjectId>();
   const missing = new Set<ObjectId>();
@@ -25,6 +25,7 @@ export function closure(space: Space, from: Iterable<ObjectId>): Reached {
     const object = space.object(id);
     for (const entry of object.fot()) if (entry.id !== undefined) todo.push(entry.id);
     todo.push(...space.ties(object));
+    if (object.merge !== undefined) todo.push(object.merge);
   }
   return { ids, missing };
 }

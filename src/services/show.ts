@@ -26,6 +26,8 @@ export interface ObjectView {
   readonly rights: string;
   readonly flags: readonly string[];
   readonly key: ObjectId;
+  /** Of a progressive object: ID of its merge code, else zeros. */
+  readonly merge: ObjectId;
   readonly root: number;
   readonly type: string | undefined;
   readonly typeVersion: number;
@@ -108,6 +110,7 @@ export function viewObject(image: ObjectImage): ObjectView {
       .filter(([, bit]) => (flags & bit) !== 0)
       .map(([name]) => name),
     key: image.idAt(META.key),
+    merge: image.idAt(META.merge),
     root: image.u32(META.root),
     type: typeof schema === 'string' ? undefined : schema.root,
     typeVersion: image.u32(META.typeVersion),

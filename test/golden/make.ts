@@ -28,6 +28,7 @@ import {
   open,
   optional,
   orderedMap,
+  parseId,
   queue,
   redBlackTree,
   ref,
@@ -237,6 +238,18 @@ export function treesExample(directory: string): Uint8Array {
   return exported;
 }
 
+/** An append-only object, and a progressive one. */
+export function kindsExample(directory: string): Readonly<Record<'journal' | 'counter', Uint8Array>> {
+  const space = open(directory, { segmentSize: SEGMENT_SIZE });
+  const journal = space.relaxed(() => space.create(log(text), ['Monday'], { kind: 'append-only' }));
+  for (const day of ['', 'Wednesday', 'Thursday', 'Friday', 'Saturday']) space.relaxed(() => journal.append(day));
+  const merge = parseId('000102030405060708090a0b0c0d0e0f');
+  const counter = space.relaxed(() => space.create(Point, { x: 1, y: 2, label: 'mine' }, { kind: 'progressive', merge }));
+  const exported = { journal: objectOf(journal).export(), counter: objectOf(counter).export() };
+  space.close();
+  return exported;
+}
+
 function main(directory: string): void {
   const ids = fill(path.join(directory, 'space'));
   fs.rmSync(path.join(directory, 'space/lock'));
@@ -245,7 +258,11 @@ function main(directory: string): void {
   fs.writeFileSync(path.join(directory, 'collections.twz'), collectionsExample(path.join(directory, 'scratch2')));
   fs.writeFileSync(path.join(directory, 'sequences.twz'), sequencesExample(path.join(directory, 'scratch3')));
   fs.writeFileSync(path.join(directory, 'trees.twz'), treesExample(path.join(directory, 'scratch4')));
-  for (const scratch of ['scratch', 'scratch2', 'scratch3', 'scratch4']) fs.rmSync(path.join(directory, scratch), { recursive: true });
+  const { journal, counter } = kindsExample(path.join(directory, 'scratch5'));
+  fs.writeFileSync(path.join(directory, 'journal.twz'), journal);
+  fs.writeFileSync(path.join(directory, 'counter.twz'), counter);
+  for (const scratch of ['scratch', 'scratch2', 'scratch3', 'scratch4', 'scratch5'])
+    fs.rmSync(path.join(directory, scratch), { recursive: true });
 }
 
 const [, script, directory] = process.argv;

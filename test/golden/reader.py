@@ -16,7 +16,7 @@ import sys
 PAGE = 4096
 SIZE_MAX = 1 << 30
 CLASSES = [8, 16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 640, 768, 1024, 1360, 2048]
-KINDS = {1: "owned", 2: "immutable", 3: "volatile"}
+KINDS = {1: "owned", 2: "immutable", 3: "volatile", 4: "shared", 5: "append-only", 6: "progressive"}
 NUMBERS = {"u8": "<B", "i8": "<b", "u16": "<H", "i16": "<h", "u32": "<I", "i32": "<i", "u64": "<Q", "i64": "<q", "f32": "<f", "f64": "<d"}
 
 TABLE = []
@@ -185,6 +185,8 @@ class Object:
             return [self.value(types, shape["of"], at + i * shape["stride"], places) for i in range(shape["length"])]
         if kind == "struct":
             return self.struct(types, shape["type"], at, places)
+        if kind == "collection":
+            return self.log(types, shape, at, places)
         index, offset = self.pointer(at)
         if index == 0 and offset == 0:
             return None
@@ -196,6 +198,37 @@ class Object:
         entry = self.fot()[index]
         to = {"to": entry["id"]} if "id" in entry else {"late": entry["path"]}
         return {**to, "at": offset} if offset else to
+
+    def block(self, address):
+        need(address >> 22 == 0, f"{self.id}: this reader reads no parts of collections")
+        return address << 4
+
+    def log(self, types, shape, at, places):
+        """Numbers, texts and bytes in the object itself."""
+        need(shape["collection"] == "Log", f"{self.id} at {at}: this reader reads no {shape['collection']}")
+        element = shape["value"]
+        plain = element["kind"] == "number"
+        need(plain or element["kind"] in ("text", "bytes"), f"{self.id} at {at}: this reader reads no logs of {element['kind']}")
+        stride = struct.calcsize(NUMBERS[element["type"]]) if plain else 4
+        places_each = 128
+        while places_each > 1 and places_each * stride > 2048:
+            places_each //= 2
+        first, following, directory, room = struct.unpack_from("<QQII", self.data, at)
+        found, end = [], 0
+        for n in range(first, following):
+            chunk = self.block(u32(self.data, self.block(directory) + 4 * (n // places_each % room)))
+            place = chunk + n % places_each * stride
+            end = place + stride
+            if plain:
+                found.append(self.value(types, element, place, places))
+                continue
+            address = u32(self.data, place)
+            start = self.block(address)
+            block = self.data[start + 4 : start + 4 + u32(self.data, start)] if address else b""
+            found.append(block.decode() if element["kind"] == "text" else block.hex())
+        if self.kind == 5:
+            need(u32(self.data, 864) == end and u32(self.data, 868) == self.block(directory), f"{self.id}: what it says of its log")
+        return {"first": first, "elements": found}
 
     def struct(self, types, name, at, places):
         need(PAGE <= at and at + types[name]["size"] <= len(self.data), f"{self.id}: a {name} at {at} lies outside")
@@ -224,6 +257,7 @@ class Object:
             "ties": [self.data[288 + 16 * i : 304 + 16 * i].hex() for i in range(ties)],
             "fot": {str(index): entry for index, entry in self.fot().items()},
             "typed": self.typed(),
+            **({"merge": self.data[880:896].hex()} if self.kind == 6 else {}),
         }
 
 

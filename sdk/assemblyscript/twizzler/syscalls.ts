@@ -292,6 +292,7 @@ export namespace Errors {
   export const NotShared: i32 = 212;
   export const SharedFixed: i32 = 213;
   export const SharedReference: i32 = 214;
+  export const AppendOnly: i32 = 215;
   export const PointerCorrupt: i32 = 301;
   export const FotCorrupt: i32 = 302;
   export const FotFull: i32 = 303;
@@ -448,6 +449,13 @@ export namespace Errors {
   export const PagedClosed: i32 = 1652;
   export const PagesInvalid: i32 = 1653;
   export const PlanImpossible: i32 = 1660;
+  export const RunLost: i32 = 1700;
+  export const RunStopped: i32 = 1701;
+  export const RunLimit: i32 = 1702;
+  export const RunDepth: i32 = 1703;
+  export const RunsFull: i32 = 1704;
+  export const RunChanged: i32 = 1705;
   export const AlreadyJoined: i32 = 1690;
   export const ReferencesUnknown: i32 = 1691;
+  export const MergeFailed: i32 = 1695;
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { TwzError } from '../../abi/errors.ts';
 import { META } from '../../abi/format.ts';
-import type { ObjectId } from '../../abi/id.ts';
+import { NULL_ID, type ObjectId } from '../../abi/id.ts';
 import type { Usage } from '../../abi/usage.ts';
 import type { Space } from '../../space.ts';
 import { readWhole } from '../../services/check/control.ts';
@@ -101,6 +101,7 @@ function showHex(image: ObjectImage, options: ShowFlags): void {
 function printHeader(view: ObjectView): void {
   const flags = view.flags.length === 0 ? '' : `  ${view.flags.join(' ')}`;
   out.line(`${out.paint('bold', view.id)}  ${view.kind}  ${size(view.size)}  version ${view.version}  ${view.rights}${flags}`);
+  if (view.merge !== NULL_ID) out.line(`${out.paint('dim', 'merged by')}  ${view.merge}`);
   for (const tie of view.ties) out.line(`${out.paint('dim', 'tied to')}  ${tie}`);
 }
 
@@ -219,6 +220,7 @@ export function printFacts(view: ObjectView, options: Common): void {
   pairs(out, [
     ['object', view.id],
     ['kind', [view.kind, ...view.flags].join(' ')],
+    ...(view.merge === NULL_ID ? [] : [['merge', view.merge] as const]),
     ['rights', view.rights],
     ['size', size(view.size)],
     ['version', String(view.version)],

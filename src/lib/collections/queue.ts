@@ -1,5 +1,6 @@
 /** Queue: first in, first out; and Log: append-only, with numbers and retention. Both are rings of chunks (ring.ts). */
 import { TwzError } from '../../abi/errors.ts';
+import { META } from '../../abi/format.ts';
 import type { Field } from '../fields.ts';
 import { INSPECT } from '../inspect.ts';
 import { elementsOf, type Taken } from './elements.ts';
@@ -59,6 +60,7 @@ export interface Log<V, I = V> extends Iterable<V> {
 }
 
 const TOOLS: RingTools = {
+  META,
   allocate: poolAllocate,
   release: poolRelease,
   object: poolObject,

@@ -7,6 +7,7 @@
  *   directory     addresses of chunks: that of chunk n at n modulo the room, 0 for none
  *   chunk n       the elements n * CHUNK to (n + 1) * CHUNK - 1
  */
+import type { META } from '../../abi/format.ts';
 import type { ObjectHandle } from '../../abi/handle.ts';
 import type { AccessorClass } from '../emit.ts';
 import type { INSPECT } from '../inspect.ts';
@@ -17,6 +18,7 @@ import type { CollectionUsage, damaged, inspectEntries, refuseContent, usageOf }
 export const RING_HEADER: number = 40 + POOL_HEADER;
 
 export interface RingTools {
+  readonly META: Pick<typeof META, 'root' | 'tail' | 'row'>;
   readonly allocate: typeof poolAllocate;
   readonly release: typeof poolRelease;
   readonly object: typeof poolObject;
@@ -43,6 +45,7 @@ export function makeRing<V, I>(kind: 'Queue' | 'Log', E: Elements<V, I>, keep: R
   const ROOM = 20;
   const BYTES = 24;
   const POOL = 40;
+  const { root: ROOT_AT, tail: TAIL_AT, row: ROW_AT } = T.META;
   const { stride } = E;
   const owns = E.mode !== 'plain';
   const counts = kind === 'Log';
@@ -95,6 +98,11 @@ export function makeRing<V, I>(kind: 'Queue' | 'Log', E: Elements<V, I>, keep: R
     }
   }
 
+  /** The log that an append-only object is: the kernel is told how far it goes. */
+  function isAppendOnly(h: ObjectHandle, o: number): boolean {
+    return counts && h.kindName === 'append-only' && h.dv.getUint32(ROOT_AT, true) === o;
+  }
+
   /** A directory for `room` chunks in the place of the old. */
   function resize(h: ObjectHandle, o: number, room: number): void {
     const old = h.dv.getUint32(o + DIRECTORY, true);
@@ -110,6 +118,7 @@ export function makeRing<V, I>(kind: 'Queue' | 'Log', E: Elements<V, I>, keep: R
     }
     put(h, o + DIRECTORY, address);
     put(h, o + ROOM, room);
+    if (isAppendOnly(h, o)) put(to, ROW_AT, offset(address));
     if (old !== 0) T.release(h, o + POOL, old);
   }
 
@@ -133,6 +142,7 @@ export function makeRing<V, I>(kind: 'Queue' | 'Log', E: Elements<V, I>, keep: R
     const t = place as ObjectHandle;
     E.put(h, o + POOL, t, at, value);
     putWide(h, o + NEXT, seq + 1);
+    if (isAppendOnly(h, o)) put(t, TAIL_AT, at + stride);
     if (counts) putWide(h, o + BYTES, wide(h, o + BYTES) + E.bytes(h, o + POOL, t, at));
   }
 

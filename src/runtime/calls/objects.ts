@@ -70,7 +70,8 @@ export function objectCalls(compartment: Compartment, system: System): Handlers 
       const put = a.idOut();
       inTransaction('an object was created');
       const kind = (Object.entries(KIND) as [Kind, number][]).find(([, number]) => number === kindNumber)?.[0];
-      if (kind === undefined) throw new TwzError('InvalidArgument', `there is no kind ${kindNumber} of objects`, { kind: kindNumber });
+      if (kind === undefined || kindNumber > KIND.shared)
+        throw new TwzError('InvalidArgument', `there is no kind ${kindNumber} of objects`, { kind: kindNumber });
       if (rights > RIGHTS_ALL) throw new TwzError('InvalidArgument', `${rights} are no rights`, { rights });
       const h = createObject(kernel, { kind, rights, reserve: size });
       put(h.id);

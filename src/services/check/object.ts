@@ -31,7 +31,7 @@ import { readableForwards } from '../evolution/forwards.ts';
 import { Findings, type FindingName } from './findings.ts';
 import { CLASSES, ObjectImage, type ClassRecord } from './object-image.ts';
 
-const KNOWN_FLAGS = FLAG.deleted | FLAG.counted | FLAG.raw | FLAG.ownKeys;
+const KNOWN_FLAGS = FLAG.deleted | FLAG.counted | FLAG.raw | FLAG.ownKeys | FLAG.replica;
 
 /** What the rest of the check needs to know of an object. */
 export interface ObjectFacts {
@@ -160,6 +160,18 @@ function checkFields(it: Inspection): void {
   if ((rights & ~RIGHTS_ALL) !== 0) it.report('MetaField', META.rights, `the default rights are ${rights}`, `bits of ${RIGHTS_ALL}`);
   const flags = image.u32(META.flags);
   if ((flags & ~KNOWN_FLAGS) !== 0) it.report('MetaField', META.flags, `the flags are ${flags}`, `bits of ${KNOWN_FLAGS}`);
+  for (const [at, what] of [
+    [META.tail, 'the end of the log'],
+    [META.row, 'the directory of the log'],
+    [META.ledger, 'the list of appends'],
+  ] as const) {
+    const place = image.u32(at);
+    if (place === 0) continue;
+    if (kind !== KIND['append-only']) it.report('MetaField', at, `${what} is at ${place}, and the object is not append-only`, '0');
+    else if (place < PAGE || place > size) it.report('MetaField', at, `${what} is at ${place}`, `a place in the object, of ${size} bytes`);
+  }
+  if (kind !== KIND.progressive && image.idAt(META.merge) !== NULL_ID)
+    it.report('MetaField', META.merge, 'merge code is named, and the object is not progressive', 'zeros');
   const ties = image.u32(META.tieCount);
   if (ties > TIES_MAX) it.report('MetaField', META.tieCount, `there are ${ties} ties`, `at most ${TIES_MAX}`);
   const entries = image.u32(META.fotCount);

@@ -25,6 +25,7 @@ import type { ExecutorStart } from './executor.ts';
 import type { Prefetch } from './fetching.ts';
 import { ThreadHand, type HandStart } from './hands.ts';
 import { answer as respond, hear, sayError, textIn } from './messages.ts';
+import { MergingThread } from './merging-thread.ts';
 import { connectNats } from './nats.ts';
 import { ClusterNode } from './node.ts';
 import { toHex } from './record.ts';
@@ -71,9 +72,10 @@ export type AgentQuestion =
       readonly used: readonly string[];
       readonly asking: number;
     }
-  | { readonly do: 'about' | 'parts' | 'own' | 'fresh' | 'pin' | 'unpin'; readonly id: string; readonly ms: number }
+  | { readonly do: 'about' | 'parts' | 'own' | 'fresh' | 'merge' | 'pin' | 'unpin'; readonly id: string; readonly ms: number }
   | { readonly do: 'locate'; readonly id: string; readonly ms: number }
   | { readonly do: 'reached'; readonly ids: readonly string[]; readonly ms: number }
+  | { readonly do: 'append'; readonly id: string; readonly values: Uint8Array; readonly activation: string; readonly ms: number }
   | { readonly do: 'replicated'; readonly lsn: number; readonly ids: readonly string[]; readonly ms: number }
   | { readonly do: 'nodes' | 'facts' | 'stop' }
   /** What is said to runs of this node; and to others by a thread that has no connection of its own. */
@@ -89,17 +91,23 @@ function idOf(text: unknown): ObjectId {
   return parseId(text);
 }
 
+function program(name: string): URL {
+  return new URL(import.meta.url.endsWith('.ts') ? `./${name}.ts` : `./${name}.js`, import.meta.url);
+}
+
 async function main(): Promise<void> {
   const { data, lines } = asColleague();
   const start = data as AgentStart;
   const space = open(start.directory, { create: false, host: chooseHost(() => undefined) });
   const engine = await connectNats(start.engine);
   const { name, lease, grace, runs, speed, cacheBytes, compress } = start;
+  const merging = new MergingThread(space.kernel.host, program('merger'));
   const node = new ClusterNode(space, engine, {
     name,
     runs,
     speed,
     compress,
+    ...(runs ? { merger: (work, ms) => merging.merge(work, ms) } : {}),
     ...(lease === undefined ? {} : { lease }),
     ...(grace === undefined ? {} : { grace }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
@@ -180,6 +188,7 @@ async function main(): Promise<void> {
       await executor.terminate();
     }
     await node.stop();
+    await merging.end();
     await engine.close();
     space.close();
     // What was asked last is answered before.
@@ -206,6 +215,8 @@ async function main(): Promise<void> {
         return node.pin(idOf(question.id), deadline);
       case 'unpin':
         return node.cache.pin(idOf(question.id), false);
+      case 'merge':
+        return node.merge(idOf(question.id), deadline);
       case 'fresh':
         return node.freshen(idOf(question.id), deadline);
       case 'locate': {
@@ -216,6 +227,8 @@ async function main(): Promise<void> {
       }
       case 'reached':
         return node.marking.reachedOf(question.ids.map(idOf), deadline);
+      case 'append':
+        return node.append(idOf(question.id), question.values, question.activation, deadline);
       case 'replicated':
         return node.replicated(question.lsn, question.ids.map(idOf), deadline);
       case 'task':
@@ -351,10 +364,6 @@ class Queue {
   }
 }
 
-function program(name: string): URL {
-  return new URL(import.meta.url.endsWith('.ts') ? `./${name}.ts` : `./${name}.js`, import.meta.url);
-}
-
 /** Where a run that has a name is to be: at the place that is asked for, or where it was asked for before. */
 async function claim(
   engine: Engine,
@@ -403,6 +412,10 @@ export function factsOf(node: ClusterNode): Readonly<Record<string, number | str
     taken: ownership.taken,
     given: ownership.given,
     succeeded: ownership.succeeded,
+    sequenced: node.sequencer.sequenced,
+    versions: node.progressive.published,
+    adopted: node.progressive.adopted,
+    merged: node.progressive.merged,
     peers: node.peers.size,
   };
 }

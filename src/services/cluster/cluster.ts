@@ -30,6 +30,7 @@ import type { Explained } from './planner.ts';
 import { answerPlans } from './plans.ts';
 import { toHex } from './record.ts';
 import { becomeNode } from './sole.ts';
+import { encodeValues } from './values.ts';
 import { Tracing, type Telemetry } from './tracing.ts';
 import { watchNodes, type ClusterEvent } from './watching.ts';
 
@@ -39,6 +40,7 @@ export type { Given, RunLimits, RunOptions, RunStream, Spawned, SpawnStatus, Str
 export type { NodeInfo } from './node.ts';
 export type { EngineFacts, Subscription } from './engine.ts';
 export type { PagedObject, PagedOptions } from '../pager.ts';
+export { mergeCode, mergeCounts, mergeLatest, mergeSets, type Merge } from './merges.ts';
 export type { Telemetry, TelemetrySpan } from './tracing.ts';
 export type { ClusterEvent } from './watching.ts';
 export type { Handler, MessageInfo, TopicListener } from './conventions.ts';
@@ -232,6 +234,29 @@ export class Cluster implements Mobility {
     kernel.checkpointer.pace();
     await this.#agent.replicated(kernel.log.end, stored, options.deadline ?? this.#patience);
     return result;
+  }
+
+  /**
+   * Appends an element to an append-only object, wherever that is owned, which it stays; resolves with the element's number when it outlives
+   * the node that gave it. It is appended once, however often it is asked for with the same `activation`. Throws ObjectMissing, NotSupported
+   * (the object is of another kind), Unreachable, TimedOut (it may have been appended), and what appending it there throws.
+   */
+  async append(target: Target, value: unknown, options: Pick<RunOptions, 'deadline' | 'activation'> = {}): Promise<number> {
+    const { kernel } = this.#here();
+    const { activation = toHex(kernel.random(16)), deadline = this.#patience } = options;
+    const values = encodeValues(value, false);
+    const number = await this.#agent.ask({ do: 'append', id: idOf(target), values, activation, ms: deadline });
+    this.space.refresh();
+    return number as number;
+  }
+
+  /**
+   * Brings a progressive object to where it contains all versions that are in the engine, this node's among them. What versions contain comes
+   * without this, too. Throws MergeFailed (nothing is lost: each version is kept), NotSupported, ObjectMissing, TimedOut, EngineLost.
+   */
+  async merge(target: Target, ms = this.#patience): Promise<void> {
+    await this.#agent.ask({ do: 'merge', id: idOf(target), ms });
+    this.space.refresh();
   }
 
   /** Brings an object here before it is needed. Throws ObjectMissing, Unreachable, TimedOut. */

@@ -23,7 +23,8 @@ export interface Claimed {
   readonly fresh: boolean;
 }
 
-function valueOf(answer: unknown): unknown {
+/** Throws what the answer says. */
+export function valueOf(answer: unknown): unknown {
   if (!isRecord(answer)) throw new Error('an agent that answers nothing');
   if (answer['error'] instanceof Uint8Array) heard(answer['error']);
   return answer['value'];

@@ -80,14 +80,11 @@ export class Endings {
     this.#settling = false;
     const { kernel } = this.#core.space;
     if (this.#stopped || kernel.closed) return;
-    this.#publisher.aloud = true;
     try {
-      run(kernel, () => settleDeleted(kernel));
+      this.#publisher.aloud(() => run(kernel, () => settleDeleted(kernel)));
     } catch (error) {
       if (!isTwzError(error)) throw error;
       this.#core.clock.timer(AGAIN_MS, () => this.settle());
-    } finally {
-      this.#publisher.aloud = false;
     }
   }
 }

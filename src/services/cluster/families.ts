@@ -4,7 +4,7 @@
  * applied, and how far that is, are never told apart by a crash.
  */
 import { crc32c } from '../../abi/crc32c.ts';
-import { FOT_FLAG } from '../../abi/format.ts';
+import { FOT_FLAG, KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { isId } from '../../abi/id.ts';
 import { FAMILIES_PATH } from '../../kernel/afar.ts';
@@ -117,6 +117,11 @@ export function factsOf({ id, role, owner, epoch, group, seq, hash, met }: Famil
   return { id, role, owner, epoch, group, seq, hash, met };
 }
 
+/** Do objects of that kind have an owner, and a log? */
+export function isOwnedKind(kind: number): boolean {
+  return kind === KIND.owned || kind === KIND['append-only'];
+}
+
 /** The family's first object: the one that none goes on in. */
 export function rootOfFamily(space: Space, h: Handle): Handle {
   let root = h;
@@ -141,7 +146,7 @@ export function membersOf(h: Handle): ObjectId[] {
 }
 
 /** Tells whether anything of the family was stored to since: a checksum of the versions of its objects. */
-export function restOf({ kernel }: Space, { members }: Family): string {
+export function restOf({ kernel }: Space, { members }: Pick<Family, 'members'>): string {
   const ids = [...members].filter((id) => kernel.has(id)).sort();
   const words = ids.flatMap((id) => {
     const { idWords, version } = kernel.open(id);

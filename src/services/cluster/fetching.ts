@@ -12,10 +12,11 @@ import { wasDeleted } from '../../kernel/lifetime.ts';
 import type { Handle } from '../../kernel/object.ts';
 import { Arrivals, type Arrival } from './arrivals.ts';
 import { deleted, left, type Core } from './core.ts';
-import { Family, membersOf, metIn, rootOfFamily, textOfMet } from './families.ts';
+import { Family, isOwnedKind, membersOf, metIn, rootOfFamily, textOfMet } from './families.ts';
 import { heard, idIn, isRecord, numberIn, say, strange, textIn, type Head, type Said } from './messages.ts';
 import type { About } from './choosing.ts';
 import type { Ownership } from './ownership.ts';
+import type { Progressive } from './progressive.ts';
 import type { Publisher } from './publisher.ts';
 import { decodeRecord, RECORD_KIND, splitSections } from './record.ts';
 import type { Replicas } from './replicas.ts';
@@ -51,6 +52,8 @@ export class Fetching {
   readonly offers: Offers;
   readonly receiving: Receiving;
   readonly arrivals: Arrivals;
+  /** What of objects that have versions instead of an owner is here, and how they come. */
+  progressive: Pick<Progressive, 'isHere' | 'publish' | 'bring'> | undefined;
   /** Families that are to be got anew, and who waits for each. */
   readonly #reloading = new Map<Family, (() => void)[]>();
   #isReloading = false;
@@ -89,6 +92,10 @@ export class Fetching {
     kernel.catchUp();
     if (!kernel.has(id)) return this.#gone(id);
     const root = rootOfFamily(this.#core.space, kernel.open(id));
+    if (this.progressive?.isHere(id) === true) {
+      const whole = await this.progressive.publish(id, this.#core.clock.now() + CALL_MS);
+      return say({ node: this.#core.id, owned: true, progressive: whole, ...this.#sizeOf(root) });
+    }
     if (this.#isOwnReplica(root)) return this.#copy(id, head);
     if (!this.#owns(root)) return head['copy'] === true ? this.#copy(id, head) : this.#elsewhere(id);
     const roots = [root];
@@ -135,7 +142,7 @@ export class Fetching {
         if (id === undefined || seen.has(id) || !kernel.has(id)) continue;
         seen.add(id);
         const h = kernel.open(id);
-        if (h.isPart || (h.kind !== KIND.owned && h.kind !== KIND.immutable) || !this.#owns(h)) continue;
+        if (h.isPart || (!isOwnedKind(h.kind) && h.kind !== KIND.immutable) || !this.#owns(h)) continue;
         if (h.size > rest || roots.length > more) return;
         rest -= h.size;
         roots.push(h);
@@ -184,6 +191,7 @@ export class Fetching {
     if (!kernel.has(id)) return say({ node, here: false, deleted: this.isDeleted(id) });
     const h = kernel.open(id);
     if (h.kind === KIND.volatile || h.kind === KIND.shared) return say({ node, here: true, stays: h.kindName });
+    if (this.progressive?.isHere(id) === true) return this.give(said);
     const family = table.byMember.get(id);
     if (family?.astray === true) return say({ node, here: false });
     if (family !== undefined && family.role !== 'owner')
@@ -333,6 +341,7 @@ export class Fetching {
         if (node === undefined) {
           const found = await this.#ask(id, { fetch: true, ...PIECES, ...prefetch }, deadline);
           if (found === undefined) break;
+          if (found.said.head['progressive'] !== undefined) return this.#versions(id, found.said, deadline);
           if (found.said.head['families'] === undefined) {
             node = found.node;
             continue;
@@ -343,6 +352,7 @@ export class Fetching {
         const ms = left(this.#core, deadline, 'bringing an object');
         const answer = await this.#core.call(node, { do: 'fetch', id, ms, ...pieces, ...prefetch }, deadline);
         const { moved } = answer.head;
+        if (answer.head['progressive'] !== undefined) return await this.#versions(id, answer, deadline);
         if (moved === undefined) {
           await this.#take(id, node, answer, deadline);
           return true;
@@ -365,10 +375,17 @@ export class Fetching {
       }
     }
     if (await this.#fromCopy(id, deadline)) return true;
+    if ((await this.progressive?.bring(id, deadline)) === true) return true;
     if (await this.#rebuild(id, deadline)) return true;
     if (refused !== undefined) throw refused;
     if (this.#silent) throw new TwzError('Unreachable', `no node that answers has object ${id}, and not all have answered`, { id });
     return false;
+  }
+
+  /** Of a progressive object: what is in the engine, whoever said so. */
+  async #versions(id: ObjectId, { head }: Said, deadline: number): Promise<boolean> {
+    await this.progressive?.bring(idIn(head, 'progressive'), deadline);
+    return this.#core.space.has(id);
   }
 
   /** Its owner is not there: another node may have a replica. */

@@ -8,6 +8,7 @@ import { TwzError, isTwzError } from '../../abi/errors.ts';
 import { KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { sectionVersion } from '../../abi/log-format.ts';
+import type { Tap } from '../../kernel/afar.ts';
 import { sectionHead } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import type { Space } from '../../space.ts';
@@ -16,16 +17,19 @@ import { deleted, left, type Clock, type Core } from './core.ts';
 import { Doubts } from './doubts.ts';
 import type { Engine, Message, Register, Subscription } from './engine.ts';
 import { sectionsOf } from './arrivals.ts';
-import { FamilyTable, factsOf, meet, restOf, type Family } from './families.ts';
+import { FamilyTable, factsOf, isOwnedKind, meet, restOf, type Family } from './families.ts';
 import { Endings } from './endings.ts';
 import { Marking } from './marking.ts';
 import { Fetching, type Prefetch } from './fetching.ts';
 import { answer, hear, heard, idIn, numberIn, say, sayError, textIn, type Head, type Said } from './messages.ts';
 import { Ownership } from './ownership.ts';
 import { Publisher } from './publisher.ts';
+import type { Merger } from './merge-work.ts';
+import { Progressive } from './progressive.ts';
 import { decodeRecord, NO_HASH, RECORD_KIND, toHex } from './record.ts';
 import { Ranges } from './ranges.ts';
 import { Replicas } from './replicas.ts';
+import { Sequencer } from './sequencer.ts';
 import type { PieceSizes } from './transfer.ts';
 
 export interface NodeOptions {
@@ -37,6 +41,8 @@ export interface NodeOptions {
   /** Tell the others that functions of theirs run here (default false), and how fast against other nodes (default 1). */
   readonly runs?: boolean;
   readonly speed?: number;
+  /** Merges versions of progressive objects: undefined where code of others does not run. */
+  readonly merger?: Merger;
   /** Milliseconds that a node counts as there after its last sign (default 4000). */
   readonly lease?: number;
   /** Milliseconds beyond its lease that what a node refers to is kept when it is gone (default 60,000). */
@@ -84,6 +90,8 @@ export class ClusterNode implements Core {
   readonly cache: ReplicaCache;
   readonly endings: Endings;
   readonly marking: Marking;
+  readonly sequencer: Sequencer;
+  readonly progressive: Progressive;
   readonly peers = new Map<string, NodeInfo>();
   readonly #doubts = new Doubts();
   readonly #subscriptions: Subscription[] = [];
@@ -104,6 +112,16 @@ export class ClusterNode implements Core {
   #renewing: Promise<void> | undefined;
   /** Runs that are under way: told to the others. */
   load = 0;
+  readonly #tap: Tap = {
+    section: (id, words, at, end, own) => {
+      this.progressive.section(id, words, at);
+      this.publisher.section(id, words, at, end, own);
+    },
+    committed: (lsn) => {
+      this.progressive.committed();
+      this.publisher.committed(lsn);
+    },
+  };
 
   constructor(space: Space, engine: Engine, options: NodeOptions) {
     const { kernel } = space;
@@ -130,6 +148,9 @@ export class ClusterNode implements Core {
     );
     this.fetching.receiving.packs = options.compress !== false;
     this.ranges = new Ranges(this, (id, deadline) => this.fetching.locate(id, deadline));
+    this.sequencer = new Sequencer(this);
+    this.progressive = new Progressive(this, options.merger, (id, deadline) => this.bring(id, deadline));
+    this.fetching.progressive = this.progressive;
     this.cache = new ReplicaCache(this, this.replicas, options.cacheBytes);
     this.cache.isThere = (node) => this.peers.has(node);
     this.cache.isBusy = (family) => this.ownership.isMoving(family) || this.replicas.isHeld(family.id) || this.fetching.isReloading(family);
@@ -179,7 +200,7 @@ export class ClusterNode implements Core {
 
   async start(): Promise<void> {
     const { engine, space } = this;
-    space.kernel.tap = this.publisher;
+    space.kernel.tap = this.#tap;
     this.#since = space.kernel.host.time();
     this.#subscriptions.push(
       engine.subscribe(`node.${this.id}.call`, (message) => void this.#answer(message)),
@@ -197,6 +218,7 @@ export class ClusterNode implements Core {
     await this.#renewing;
     for (const lease of await engine.leases('node', CALL_MS)) this.#seen(lease);
     await this.#resume();
+    this.progressive.start();
     this.#begun();
   }
 
@@ -212,7 +234,8 @@ export class ClusterNode implements Core {
     this.replicas.stop();
     this.cache.stop();
     this.endings.stop();
-    if (this.space.kernel.tap === this.publisher) this.space.kernel.tap = undefined;
+    this.progressive.stop();
+    if (this.space.kernel.tap === this.#tap) this.space.kernel.tap = undefined;
     this.#leaseTimer?.cancel();
     for (const subscription of this.#subscriptions) subscription.close();
     // One that is under way would take the lease again behind its release.
@@ -244,6 +267,7 @@ export class ClusterNode implements Core {
     this.replicas.stop();
     this.cache.stop();
     this.endings.stop();
+    this.progressive.stop();
     this.space.kernel.tap = undefined;
     this.#leaseTimer?.cancel();
     for (const subscription of this.#subscriptions) subscription.close();
@@ -303,6 +327,7 @@ export class ClusterNode implements Core {
 
   async #again(): Promise<void> {
     this.replicas.catchUp();
+    this.progressive.catchUp();
     await this.#renew();
   }
 
@@ -469,7 +494,7 @@ export class ClusterNode implements Core {
     const { head } = said;
     const from = textIn(head, 'from');
     const what = textIn(head, 'do');
-    if (what === 'fetch' || what === 'release' || what === 'mark') await this.#ready;
+    if (what === 'fetch' || what === 'release' || what === 'mark' || what === 'append') await this.#ready;
     switch (what) {
       case 'fetch':
         return this.fetching.give(said);
@@ -489,6 +514,8 @@ export class ClusterNode implements Core {
         if (family === undefined) throw new TwzError('Stale', `object ${String(head['family'])} is not shared here`);
         return this.ownership.release(said, family, from);
       }
+      case 'append':
+        return this.sequencer.answer(said);
       case 'base': {
         const family = this.table.byId.get(idIn(head, 'family'));
         if (family !== undefined) await this.ownership.base(family, this.clock.now() + 10 * CALL_MS);
@@ -519,6 +546,22 @@ export class ClusterNode implements Core {
     }
   }
 
+  /** ID of the node that owns an object; undefined where none that is there does. */
+  locate(id: ObjectId, deadline: number): Promise<string | undefined> {
+    return this.fetching.locate(id, deadline);
+  }
+
+  /** Appends to an append-only object, wherever its owner is; gives the element's number. Throws as `Sequencer.append`. */
+  append(id: ObjectId, values: Uint8Array, activation: string, deadline: number): Promise<number> {
+    return this.#by(deadline, this.sequencer.append(id, values, activation, deadline), `appending to object ${id}`);
+  }
+
+  /** Brings a progressive object to where it contains all versions that are in the engine. Throws MergeFailed, NotSupported, TimedOut. */
+  async merge(id: ObjectId, deadline: number): Promise<void> {
+    if (!(await this.bring(id, deadline))) throw new TwzError('ObjectMissing', `object ${id} is on no node`, { id });
+    await this.#by(deadline, this.progressive.merge(id, deadline), `merging object ${id}`);
+  }
+
   /** Brings an object here, with its family, to stay. Throws ObjectMissing, Unreachable, TimedOut. */
   async pin(id: ObjectId, deadline: number): Promise<void> {
     if (!(await this.bring(id, deadline))) throw new TwzError('ObjectMissing', `object ${id} is on no node`, { id });
@@ -538,7 +581,10 @@ export class ClusterNode implements Core {
 
   async #freshen(id: ObjectId, deadline: number): Promise<void> {
     const family = this.table.byMember.get(id);
-    if (family === undefined) return;
+    if (family === undefined) {
+      if (this.progressive.isHere(id)) await this.progressive.see(id, deadline);
+      return;
+    }
     const last = await this.engine.last(family.log, left(this, deadline, 'reading an object'));
     if (family.role === 'owner') {
       await this.publisher.flush();
@@ -564,12 +610,13 @@ export class ClusterNode implements Core {
       throw new TwzError('NotJoined', 'this node has left: what is committed is here alone');
     const stored = ids.filter((id) => kernel.has(id)).map((id) => kernel.open(id));
     const known = new Set(stored.map(({ id }) => this.table.byMember.get(id)));
-    const sharing = this.ownership.share(stored.filter(({ kind }) => kind === KIND.owned));
+    const sharing = this.ownership.share(stored.filter(({ kind }) => isOwnedKind(kind)));
     const families = new Set(stored.map(({ id }) => this.table.byMember.get(id)).filter((family) => family !== undefined));
     const anew = new Map([...families].filter((family) => !known.has(family)).map((family) => [family, family.strayed]));
     await sharing;
     // What was here alone is in no log but this node's.
     if (stored.length < ids.length) await kernel.log.durable();
+    for (const { id, kind } of stored) if (kind === KIND.progressive) await this.progressive.publish(id, deadline);
     if (await this.publisher.when(Math.min(lsn, this.publisher.followed))) throw fenced();
     if (ids.length === 0 && this.#doubts.covers(lsn, this.fetching.arrivals.hopeless))
       throw new TwzError('Stale', 'what was read may be what another node came before');

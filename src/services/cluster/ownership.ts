@@ -8,7 +8,6 @@
  *   release   nothing is stored here any more  ->  all is published  ->  the other may
  */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
-import { KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { takeDeleted } from '../../kernel/lifetime.ts';
 import type { Handle } from '../../kernel/object.ts';
@@ -17,7 +16,7 @@ import { run } from '../../kernel/transaction.ts';
 import { putInChunks } from './chunks.ts';
 import { deleted, left, Turns, type Core } from './core.ts';
 import type { Append } from './engine.ts';
-import { factsOf, Family, partnersOf, rootOfFamily } from './families.ts';
+import { factsOf, Family, isOwnedKind, partnersOf, rootOfFamily } from './families.ts';
 import type { Publisher } from './publisher.ts';
 import { decodeRecord, encodeRecord, RECORD_KIND, TOMBSTONE_MS } from './record.ts';
 import type { Replicas } from './replicas.ts';
@@ -36,6 +35,8 @@ export class Ownership {
   #shared: Promise<void> = Promise.resolve();
   /** Is that node there, as far as anybody can tell? */
   readonly #alive: (node: string) => boolean;
+  /** Logs to which an epoch of this node's may have been appended, behind that place. */
+  readonly #begun = new Map<string, number>();
   /** Where families went that were owned here. */
   readonly moved = new Map<ObjectId, string>();
   taken = 0;
@@ -64,7 +65,7 @@ export class Ownership {
     for (const h of objects) {
       const root = rootOfFamily(space, h);
       if (table.byId.has(root.id) || anew.has(root.id)) continue;
-      if (root.kind !== KIND.owned)
+      if (!isOwnedKind(root.kind))
         throw new TwzError('NotSupported', `object ${root.id} is ${root.kindName}: it does not leave this node`, { id: root.id });
       const family = new Family(root.id, 'owner', id);
       family.since = clock.now();
@@ -135,9 +136,11 @@ export class Ownership {
     });
   }
 
-  /** Somebody here takes it or gives it away. */
-  isMoving({ id }: Family): boolean {
-    return this.#turns.taken(id);
+  /** Somebody here takes it or gives it away; or nobody knows whether it was taken. */
+  isMoving({ id, log, seq }: Family): boolean {
+    const begun = this.#begun.get(log);
+    if (begun !== undefined && begun < seq) this.#begun.delete(log);
+    return this.#turns.taken(id) || this.#begun.has(log);
   }
 
   async #take(family: Family, deadline: number): Promise<void> {
@@ -197,7 +200,10 @@ export class Ownership {
     const { host } = space.kernel;
     const nothing = { partners: [], body: new Uint8Array(0) };
     const record = encodeRecord(host, { kind: RECORD_KIND.epoch, epoch: epoch + 1, group, owner, before: hash, ...nothing });
+    this.#begun.set(log, seq);
     const appended = await engine.append({ log, bytes: record.bytes, expected: seq }, ms);
+    // Where nobody says so, it may be there all the same, now or later: until something is behind that place.
+    if (appended.kind !== 'unknown') this.#begun.delete(log);
     if (appended.kind === 'done') return { done: true, seq: appended.seq, hash: record.hash };
     const last = await engine.last(log, ms);
     return { done: last !== undefined && decodeRecord(host, log, last.bytes).hash === record.hash, seq: last?.seq ?? 0, hash: record.hash };

@@ -51,7 +51,7 @@ export class Publisher implements Tap {
   /** While this is set, own commits are not published. */
   quiet = false;
   /** While this is set, own commits are published, whoever this is. */
-  aloud = false;
+  #isAloud = false;
   #sections: Commit['sections'] = [];
   #unshared: ObjectId[] = [];
   /** What objects that nobody else has were written together with: whoever gets one of them must have that as well. */
@@ -83,12 +83,22 @@ export class Publisher implements Tap {
     this.#own = own;
   }
 
+  /** Own commits meanwhile are published, whatever else is done with them. */
+  aloud<T>(body: () => T): T {
+    this.#isAloud = true;
+    try {
+      return body();
+    } finally {
+      this.#isAloud = false;
+    }
+  }
+
   // --- what is committed ----------------------------------------------------------------------------------------------------------
 
   section(id: ObjectId, words: Int32Array, at: number, end: number, own: boolean): void {
     const { table } = this.#core;
     this.onTouched?.(id);
-    if ((own && ((!this.#own && !this.aloud) || this.quiet)) || table.byId.size === 0) return;
+    if ((own && (!(this.#own || this.#isAloud) || this.quiet)) || table.byId.size === 0) return;
     const operation = words[at + 4] as number;
     let family = table.byMember.get(id);
     if (family === undefined && (operation === OPERATION.create || operation === OPERATION.adopt)) {

@@ -42,7 +42,7 @@ export class Ranges {
     if (!kernel.has(id) && !this.#core.table.byId.has(id) && wasDeleted(kernel, id)) throw deleted(id);
     if (!kernel.has(id)) throw new TwzError('Stale', `object ${id} is not here`, { id });
     const h = kernel.open(id);
-    if (h.kind === KIND.volatile || h.kind === KIND.shared)
+    if (h.kind === KIND.volatile || h.kind === KIND.shared || h.kind === KIND.progressive)
       throw new TwzError('NotSupported', `object ${id} is ${h.kindName}: it does not leave its node`, { id });
     if (h.cold) h.reach();
     return h;

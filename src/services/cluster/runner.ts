@@ -20,7 +20,7 @@ import { privately } from './tables.ts';
 import { decodeValues, encodeValues } from './values.ts';
 
 export const CODE_FORMAT = 1;
-const Code = struct('ClusterCode', { format: u32, source: text });
+export const Code = struct('ClusterCode', { format: u32, source: text });
 const COMPILED_MAX = 1000;
 const LINE_BYTES = 64;
 /** A method, as it stands in an object. */

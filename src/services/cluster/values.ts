@@ -193,7 +193,8 @@ function referred(space: Space, id: ObjectId, schema: unknown, root: unknown): u
   return rootHere(space, h);
 }
 
-function rootHere(space: Space, h: Handle): unknown {
+/** The root of an object that is here, by the types that it describes itself. */
+export function rootHere(space: Space, h: Handle): unknown {
   const object = space.object(h.id);
   const text = decoder.decode(object.schemaText);
   if (text === '') return object;

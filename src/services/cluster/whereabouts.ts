@@ -8,7 +8,7 @@ import { clock } from '../../host/clock.ts';
 import type { Host } from '../../host/host.ts';
 import { deleted, type Core } from './core.ts';
 import type { Engine, Subscription } from './engine.ts';
-import { rootOfFamily } from './families.ts';
+import { isOwnedKind, rootOfFamily } from './families.ts';
 import { hear, heard, idIn, numberIn, say, textIn, type Head, type Said } from './messages.ts';
 import type { NodeInfo } from './node.ts';
 import { decodeRecord, RECORD_KIND } from './record.ts';
@@ -84,7 +84,7 @@ function holding({ id: node, space, table }: Core, { head }: Said): Omit<Holding
     return { ...about, role: family.role === 'owner' ? 'owner' : 'copy', owner, epoch, group };
   }
   if (kind === 'immutable') return { ...about, role: 'immutable', owner: '' };
-  return { ...about, role: kind === 'owned' ? 'owner' : 'kept', owner: node };
+  return { ...about, role: isOwnedKind(h.kind) ? 'owner' : 'kept', owner: node };
 }
 
 /** The nodes that are there; each is waited for until the deadline. Throws TimedOut where not even the engine answers, EngineLost. */

@@ -84,7 +84,7 @@ class State {
   }
 
   get writable(): boolean {
-    return this.h.kind !== KIND.immutable && (this.h.rights & RIGHT.write) !== 0;
+    return this.h.kind !== KIND.immutable && this.h.kind !== KIND['append-only'] && (this.h.rights & RIGHT.write) !== 0;
   }
 }
 
@@ -138,7 +138,8 @@ export class MoveWalk {
       this.#struct(state, state.image, at, struct, schema);
     }
     for (const state of this.#states.values()) this.#scan(state);
-    this.frozen = this.#own.schema === undefined || (this.#own.collections && this.#hasParts());
+    this.frozen =
+      this.#target.kind === KIND['append-only'] || this.#own.schema === undefined || (this.#own.collections && this.#hasParts());
   }
 
   /** The object itself, and those from which references lead to it, by however many others. */

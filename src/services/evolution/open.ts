@@ -196,6 +196,7 @@ function writable(h: ObjectHandle, judgement: Judgement): Handle {
   if (h.snapshot !== undefined)
     return outdated('a snapshot is not migrated: open the object in the space itself, then advance the snapshot or take a new one');
   if (h.kind === KIND.immutable) return outdated('it is immutable: take a copy (space.copy), which is migrated when it is opened');
+  if (h.kind === KIND['append-only']) return outdated('it is append-only: take a copy (space.copy), which is migrated when it is opened');
   if (h.kind === KIND.shared) return outdated('it is shared, and others have it open as it is: create a new one');
   if ((h.rights & RIGHT.write) === 0) return outdated('it gives no right to write, and so cannot be migrated');
   return h;

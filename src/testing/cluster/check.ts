@@ -25,59 +25,18 @@ import { judgeConverged } from './converged.ts';
 import { judgeDeletions, judgeGone, type Deletion } from './deletions.ts';
 import { SimulatedEngines } from './engine.ts';
 import { Holders } from './holders.ts';
+import { CheckFailure, type CheckOptions, type CheckResult } from './failure.ts';
 import { History, type Final, type Step } from './history.ts';
+import { Kinds } from './kinds.ts';
 import { Member } from './member.ts';
-import type { Spoiled } from './spoiled.ts';
+
+export { CheckFailure, type CheckOptions, type CheckResult } from './failure.ts';
 
 export const Cell = struct('CheckCell', { tag: f64, count: f64, balance: f64 });
 export const Ledger = struct('CheckLedger', { tag: f64, count: f64, balance: f64, entries: orderedMap(f64, text) });
 
-export interface CheckOptions {
-  readonly seed: number;
-  /** Virtual milliseconds of load (default 8000). */
-  readonly ms?: number;
-  readonly nodes?: number;
-  readonly faults?: boolean;
-  /** Objects are deleted and reclaimed all the time (default true). */
-  readonly deletions?: boolean;
-  /** Copies go from nodes at random (default true). */
-  readonly evictions?: boolean;
-  /** An engine that is broken on purpose. */
-  readonly spoiled?: Spoiled | undefined;
-  /** Gets the story of the run, line by line. */
-  readonly tell?: ((line: string) => void) | undefined;
-}
-
-export interface CheckResult {
-  readonly seed: number;
-  readonly steps: number;
-  readonly acknowledged: number;
-  readonly refused: number;
-  readonly unknown: number;
-  readonly effects: number;
-  readonly faults: number;
-  readonly moves: number;
-  readonly successions: number;
-  readonly looks: number;
-  readonly evictions: number;
-  readonly deletions: number;
-  readonly reclaimed: number;
-}
-
 /** With odd seeds, objects go in many pieces, which are copied when they are asked for. */
 const SMALL: PieceSizes = { first: 4096, piece: 3000, live: 4096, dense: 0 };
-
-export class CheckFailure extends Error {
-  override readonly name = 'CheckFailure';
-  readonly seed: number;
-  readonly kind: 'wrong' | 'lost' | 'duplicated' | 'hung' | 'torn' | 'apart';
-
-  constructor(seed: number, kind: CheckFailure['kind'], message: string, cause?: unknown) {
-    super(`${kind}: ${message}`, cause === undefined ? undefined : { cause });
-    this.seed = seed;
-    this.kind = kind;
-  }
-}
 
 /** An object that clients know. */
 interface Known {
@@ -131,6 +90,7 @@ export class Check {
   #loading = false;
   #clients = 0;
   #settled = true;
+  readonly #kinds = new Kinds();
   readonly #counts = { faults: 0, moves: 0, successions: 0, looks: 0, evictions: 0, deletions: 0, reclaimed: 0 };
 
   constructor(options: CheckOptions) {
@@ -176,6 +136,7 @@ export class Check {
       this.#loading = true;
       const clients = (this.#options.deletions ?? true) ? CLIENTS + 1 : CLIENTS;
       for (const member of this.#members) for (let i = 0; i < clients; i++) void this.#client(member, i);
+      void this.#kindsLoad();
       if (this.#options.evictions ?? true) void this.#evictions();
       if (this.#options.faults ?? true) void this.#weather();
       await this.#elapse(this.#options.ms ?? 8000);
@@ -283,6 +244,7 @@ export class Check {
     this.#together.push({ kind: 'equal', members: [make(second, 'q0'), make(second, 'q1'), make(third, 'q2')] });
     this.#together.push({ kind: 'sum', members: [make(second, 'b0'), make(second, 'b1'), make(third, 'b2')] });
     for (const { node } of this.#members) if (node !== undefined) this.#holders.furnish(node);
+    this.#kinds.furnish(first.node as ClusterNode);
     await this.#elapse(100);
   }
 
@@ -329,6 +291,23 @@ export class Check {
     const also = random.pick(alone.filter(({ made }) => made === 0));
     if (mortal === undefined || also === undefined) return;
     await this.#do(member, `delete ${mortal.name} and add to ${also.name}`, ms, (act) => this.#delete(act, mortal, also));
+  }
+
+  /** Appends and counts, of nodes at random. */
+  async #kindsLoad(): Promise<void> {
+    const random = new Random(this.#options.seed * 53 + 3);
+    this.#clients++;
+    try {
+      while (this.#loading) {
+        await this.#sleep(random.below(250));
+        const member = random.pick(this.#members.filter(({ up, paused }) => up && !paused));
+        if (!this.#loading || member === undefined) continue;
+        const { what, body } = this.#kinds.act(random, (kind, message) => this.#fail(kind, message));
+        void this.#do(member, what, random.pick([400, 2000, 8000]) ?? 2000, body);
+      }
+    } finally {
+      this.#clients--;
+    }
   }
 
   async #act(member: Member, random: Random): Promise<void> {
@@ -632,6 +611,7 @@ export class Check {
       QUIET_MS,
       'converging',
     );
+    await this.#until(this.#kinds.judge(nodes, fail), QUIET_MS, 'judging the kinds');
     if (this.#failure !== undefined) throw this.#failure;
     const final = new Map<string, Final>();
     const [first] = nodes as [ClusterNode];

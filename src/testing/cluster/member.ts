@@ -5,6 +5,7 @@ import type { LossPlan } from '../../host/simulated/loss.ts';
 import { SimulatedHost } from '../../host/simulated/simulated.ts';
 import type { Clock } from '../../services/cluster/core.ts';
 import type { Engine } from '../../services/cluster/engine.ts';
+import { mergeVersions } from '../../services/cluster/merging.ts';
 import { ClusterNode } from '../../services/cluster/node.ts';
 import type { PieceSizes } from '../../services/cluster/transfer.ts';
 import { open, type Space } from '../../space.ts';
@@ -85,6 +86,7 @@ export class Member {
           own: true,
           clock: this.#clock(life),
           ...(this.#sizes === undefined ? {} : { sizes: this.#sizes }),
+          merger: (work) => Promise.resolve().then(() => mergeVersions(work)),
         });
         this.#beginning = node;
         try {

@@ -283,6 +283,29 @@ test('G9 an object is stored to on every node in turn; a reference held across 1
   assert.equal(await at('bob').cluster.where(id), at('alice').cluster.id);
 });
 
+test('G9 who is told of a version reads at that version, or learns that it does not come', skip, async () => {
+  const { space, cluster } = at('alice');
+  const account = space.relaxed(() => space.create(Account, { balance: 0 }));
+  const { id } = space.object(account);
+  const { space: there, cluster: bob } = at('bob');
+  const mine = there.get(id, Account);
+  let version = await cluster.version(id);
+  for (let i = 1; i <= 20; i++) {
+    space.relaxed(() => (account.balance = i));
+    const next = await cluster.version(id);
+    assert.ok(next > version, `${next} after ${version}`);
+    await bob.at(id, next);
+    assert.equal(mine.balance, i);
+    version = next;
+  }
+  assert.equal(await bob.version(id), version);
+  await bob.at(id, 0);
+  await fails('Stale', () => bob.at(id, version + 1, 50));
+  // Who has none of it gets it first; and who owns it has no later one.
+  await at('carol').cluster.at(id, version);
+  await fails('Stale', () => cluster.at(id, version + 1, 50));
+});
+
 test('G10 objects that are written together are never seen apart', skip, async () => {
   const { space, cluster } = at('alice');
   const [a, b] = space.relaxed(() => [space.create(Account, { balance: 0 }), space.create(Account, { balance: 1000 })] as const);

@@ -72,7 +72,8 @@ export type AgentQuestion =
       readonly used: readonly string[];
       readonly asking: number;
     }
-  | { readonly do: 'about' | 'parts' | 'own' | 'fresh' | 'merge' | 'pin' | 'unpin'; readonly id: string; readonly ms: number }
+  | { readonly do: 'about' | 'parts' | 'own' | 'fresh' | 'version' | 'merge' | 'pin' | 'unpin'; readonly id: string; readonly ms: number }
+  | { readonly do: 'at'; readonly id: string; readonly version: number; readonly ms: number }
   | { readonly do: 'locate'; readonly id: string; readonly ms: number }
   | { readonly do: 'reached'; readonly ids: readonly string[]; readonly ms: number }
   | { readonly do: 'append'; readonly id: string; readonly values: Uint8Array; readonly activation: string; readonly ms: number }
@@ -219,6 +220,10 @@ async function main(): Promise<void> {
         return node.merge(idOf(question.id), deadline);
       case 'fresh':
         return node.freshen(idOf(question.id), deadline);
+      case 'version':
+        return node.versionOf(idOf(question.id), deadline);
+      case 'at':
+        return node.reachVersion(idOf(question.id), question.version, deadline);
       case 'locate': {
         const id = idOf(question.id);
         const family = node.table.byMember.get(id);

@@ -318,6 +318,21 @@ export class Cluster implements Mobility {
     this.space.refresh();
   }
 
+  /**
+   * The version of an object, with its family, that is here: a number that means the same on all nodes, and grows with what is published. Whoever
+   * is told of it can read `at` it. Throws ObjectMissing, Unreachable, TimedOut.
+   */
+  async version(target: Target, ms = this.#patience): Promise<number> {
+    this.#here().kernel.idle('a version');
+    return (await this.#agent.ask({ do: 'version', id: idOf(target), ms })) as number;
+  }
+
+  /** From here on it is read at that version or a later one. Throws Stale where that does not come in time. */
+  async at(target: Target, version: number, ms = this.#patience): Promise<void> {
+    await this.#agent.ask({ do: 'at', id: idOf(target), version, ms });
+    this.space.refresh();
+  }
+
   /** ID of the node that owns an object; undefined where none that is there has it. */
   async where(target: Target, ms = this.#patience): Promise<string | undefined> {
     const found = await this.#agent.ask({ do: 'locate', id: idOf(target), ms });

@@ -71,6 +71,7 @@ export interface NodeInfo {
 }
 
 const CALL_MS = 2000;
+const AGAIN_MS = 10;
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
@@ -596,6 +597,30 @@ export class ClusterNode implements Core {
     if (family.role !== 'owner' && last !== undefined) await this.replicas.reach(family, last.seq, deadline);
     // It went from here meanwhile.
     if (!this.table.has(family)) await this.freshen(id, deadline);
+  }
+
+  /** How many groups of changes what is here of an object contains, the same on all nodes. Throws ObjectMissing, TimedOut. */
+  async versionOf(id: ObjectId, deadline: number): Promise<number> {
+    if (!(await this.bring(id, deadline))) throw new TwzError('ObjectMissing', `object ${id} is on no node`, { id });
+    const family = this.table.byMember.get(id);
+    if (family?.role === 'owner') await this.#by(deadline, this.publisher.flush(), `publishing object ${id}`);
+    return family?.group ?? 0;
+  }
+
+  /** Brings an object to that version, or a later one. Throws ObjectMissing; Stale where it does not come by the deadline. */
+  async reachVersion(id: ObjectId, version: number, deadline: number): Promise<void> {
+    try {
+      while ((await this.versionOf(id, deadline)) < version) {
+        const family = this.table.byMember.get(id);
+        if (family?.astray === true) await this.#by(deadline, this.fetching.reload(family), `reading object ${id}`);
+        else if (family?.role === 'replica') await this.replicas.reachGroup(family, version, deadline);
+        else await this.pause(AGAIN_MS);
+        left(this, deadline, `reading object ${id}`);
+      }
+    } catch (error) {
+      if (!isTwzError(error, 'TimedOut') && !isTwzError(error, 'EngineLost')) throw error;
+      throw new TwzError('Stale', `object ${id}: version ${version} has not come here`, { id, version }, error);
+    }
   }
 
   /** Resolves when what was committed up to `lsn` is in the engine, and outlives this node. Throws Fenced, TimedOut. */

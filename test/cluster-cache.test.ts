@@ -3,8 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join as pathOf } from 'node:path';
-import { test, type TestContext } from 'node:test';
-import { SimulatedHost } from '../src/host/simulated/simulated.ts';
+import { test } from 'node:test';
 import {
   bytes,
   isTwzError,
@@ -21,12 +20,11 @@ import {
 } from '../src/index.ts';
 import { POOL_LIMITS } from '../src/lib/collections/pool.ts';
 import { join, type Cluster, type JoinOptions } from '../src/services/cluster/cluster.ts';
-import type { Engine } from '../src/services/cluster/engine.ts';
 import type { Family } from '../src/services/cluster/families.ts';
-import { ClusterNode } from '../src/services/cluster/node.ts';
+import type { ClusterNode } from '../src/services/cluster/node.ts';
 import { startServer } from '../src/services/cluster/server.ts';
-import { SimulatedEngines } from '../src/testing/cluster/engine.ts';
 import { foundServer, noServer, until } from './engines.ts';
+import { World } from './worlds.ts';
 
 const Block = struct('Block', {
   value: u32,
@@ -45,83 +43,6 @@ const CACHE = 4 * BLOCK;
 const NOWHERE = parseId('0123456789abcdef0123456789abcdef');
 
 // --- nodes of a simulated engine --------------------------------------------------------------------------------------------------------
-
-class World {
-  readonly engines = new SimulatedEngines({ seed: 7 });
-  readonly #hosts = new Map<string, SimulatedHost>();
-  readonly #nodes = new Map<string, { readonly node: ClusterNode; readonly engine: Engine }>();
-
-  constructor(t: TestContext) {
-    const { engines } = this;
-    const step = engines.step.bind(engines);
-    // Their disks have come as far as everybody else.
-    engines.step = async (ms) => {
-      const before = engines.schedule.now;
-      const stepped = await step(ms);
-      for (const host of this.#hosts.values()) await host.elapse(engines.schedule.now - before);
-      return stepped;
-    };
-    t.after(() => {
-      for (const name of [...this.#nodes.keys()]) this.die(name);
-    });
-  }
-
-  run<T>(promise: Promise<T>): Promise<T> {
-    return this.engines.run(promise);
-  }
-
-  async node(name: string, cacheBytes?: number): Promise<ClusterNode> {
-    const host = this.#hosts.get(name) ?? new SimulatedHost({ seed: 1 + this.#hosts.size, windowSize: 16 << 20, callMs: 0 });
-    this.#hosts.set(name, host);
-    const engine = await this.run(this.engines.connect(name));
-    const space = open('/space', { host, segmentSize: 1 << 20, checkpointBytes: 4 << 20 });
-    const node = new ClusterNode(space, engine, {
-      name,
-      own: true,
-      clock: this.engines.clock,
-      ...(cacheBytes === undefined ? {} : { cacheBytes }),
-    });
-    this.#nodes.set(name, { node, engine });
-    await this.run(node.start());
-    return node;
-  }
-
-  async stop(name: string): Promise<void> {
-    const { node, engine } = this.#take(name);
-    await this.run(node.stop());
-    await this.run(engine.close());
-    node.space.close();
-  }
-
-  die(name: string): void {
-    const { node, engine } = this.#take(name);
-    node.die();
-    void engine.close();
-    node.space.close();
-  }
-
-  #take(name: string): { readonly node: ClusterNode; readonly engine: Engine } {
-    const there = this.#nodes.get(name);
-    assert.ok(there);
-    this.#nodes.delete(name);
-    return there;
-  }
-
-  /** Brings them, one a moment after the other. */
-  async bring(node: ClusterNode, ids: readonly ObjectId[]): Promise<void> {
-    for (const id of ids) assert.ok(await this.run(node.bring(id, node.clock.now() + 5000)), id);
-  }
-
-  own(node: ClusterNode, id: ObjectId): Promise<void> {
-    return this.run(node.own(id, node.clock.now() + 5000));
-  }
-
-  /** Commits, and waits until it is in the engine for good. */
-  async commit(node: ClusterNode, id: ObjectId, body: () => void): Promise<void> {
-    node.space.relaxed(body);
-    await this.run(node.replicated(node.space.kernel.log.end, [id], node.clock.now() + 5000));
-  }
-}
 
 function make({ space }: ClusterNode | { readonly space: Space }, count: number, size = DATA): ObjectId[] {
   return Array.from({ length: count }, (_, i) => {
@@ -150,11 +71,11 @@ function here(node: ClusterNode, ids: readonly ObjectId[]): boolean[] {
 test('G2 copies take so many bytes at most: what was not used for the longest time goes, and comes again as it is by then', async (t) => {
   const world = new World(t);
   const alice = await world.node('alice');
-  const bob = await world.node('bob', CACHE);
+  const bob = await world.node('bob', { cacheBytes: CACHE });
   const ids = make(alice, 10) as [ObjectId, ObjectId, ...ObjectId[]];
   const [first, second] = ids;
-  await world.bring(bob, ids);
-  await world.bring(bob, [first]);
+  await world.bring(bob, ...ids);
+  await world.bring(bob, first);
   assert.deepEqual(
     here(bob, ids),
     ids.map(() => true),
@@ -178,26 +99,26 @@ test('G2 copies take so many bytes at most: what was not used for the longest ti
     () => bob.space.get(second, Block),
     (error: unknown) => isTwzError(error, 'ObjectDeleted') || isTwzError(error, 'ObjectMissing'),
   );
-  await world.bring(bob, [second]);
+  await world.bring(bob, second);
   assert.equal(valueOf(bob, second), 101);
   assert.equal(bob.fetching.fetched, fetched + 1);
   // And is followed from there on.
   alice.space.relaxed(() => (alice.space.get(second, Block).value = 7));
   await world.engines.until(() => valueOf(bob, second) === 7);
   // It went to a third node, and then from here: where it is is known.
-  const carol = await world.node('carol', 0);
+  const carol = await world.node('carol', { cacheBytes: 0 });
   await world.own(carol, second);
   await world.engines.elapse(100);
-  await world.commit(carol, second, () => (carol.space.get(second, Block).value = 8));
+  await world.commit(carol, [second], () => (carol.space.get(second, Block).value = 8));
   await world.engines.until(() => familyOf(bob, second).based);
   assert.ok(bob.cache.evict(familyOf(bob, second)));
-  await world.bring(bob, [second]);
+  await world.bring(bob, second);
   assert.deepEqual([bob.fetching.redirects, valueOf(bob, second)], [0, 8]);
   // Where there is no room at all, what just came stays for a moment all the same.
   const [third, fourth] = [ids[2] as ObjectId, ids[3] as ObjectId];
-  await world.bring(carol, [third]);
+  await world.bring(carol, third);
   await world.engines.elapse(300);
-  await world.bring(carol, [fourth]);
+  await world.bring(carol, fourth);
   await world.engines.elapse(300);
   assert.deepEqual(here(carol, [third, fourth]), [false, true]);
   await world.engines.elapse(600);
@@ -207,7 +128,7 @@ test('G2 copies take so many bytes at most: what was not used for the longest ti
 test('G2 what is owned here is no part of the cache; what is given away is', async (t) => {
   const world = new World(t);
   const alice = await world.node('alice');
-  const bob = await world.node('bob', CACHE);
+  const bob = await world.node('bob', { cacheBytes: CACHE });
   const ids = make(alice, 6);
   for (const id of ids) await world.own(bob, id);
   await world.engines.elapse(3000);
@@ -230,27 +151,27 @@ test('G2 what is owned here is no part of the cache; what is given away is', asy
 test('G2 what is pinned stays until it is unpinned, also when the node began anew', async (t) => {
   const world = new World(t);
   const alice = await world.node('alice');
-  let bob = await world.node('bob', CACHE);
+  let bob = await world.node('bob', { cacheBytes: CACHE });
   const [kept, ...others] = make(alice, 8) as [ObjectId, ...ObjectId[]];
   await world.run(bob.pin(kept, bob.clock.now() + 1000));
-  await world.bring(bob, others);
+  await world.bring(bob, ...others);
   await world.engines.elapse(3000);
   assert.ok(bob.space.has(kept));
   assert.deepEqual([bob.cache.pinned, bob.cache.bytes], [1, CACHE]);
   // All of it as it was, with what is here and what is not.
   bob.space.checkpoint();
   await world.stop('bob');
-  bob = await world.node('bob', CACHE);
+  bob = await world.node('bob', { cacheBytes: CACHE });
   assert.deepEqual([bob.cache.pinned, bob.cache.bytes], [1, CACHE]);
-  await world.bring(bob, others);
+  await world.bring(bob, ...others);
   await world.engines.elapse(3000);
   assert.ok(bob.space.has(kept));
   assert.ok(bob.cache.evicted > 0);
   bob.cache.pin(kept, false);
-  await world.bring(bob, others);
+  await world.bring(bob, ...others);
   await world.engines.elapse(3000);
   assert.deepEqual([bob.space.has(kept), bob.cache.pinned], [false, 0]);
-  await world.bring(bob, [kept]);
+  await world.bring(bob, kept);
   assert.equal(valueOf(bob, kept), 0);
   await assert.rejects(world.run(bob.pin(NOWHERE, bob.clock.now() + 1000)), (error: unknown) => isTwzError(error, 'ObjectMissing'));
 });
@@ -259,8 +180,8 @@ test('G2 what only this node may have stays: its owner is gone, or nobody has it
   const world = new World(t);
   const [alice, bob, carol] = [await world.node('alice'), await world.node('bob'), await world.node('carol')];
   const [made, moved, safe, there] = make(alice, 4) as [ObjectId, ObjectId, ObjectId, ObjectId];
-  await world.commit(alice, safe, () => (alice.space.get(safe, Block).value = 30));
-  await world.bring(bob, [made, safe, there]);
+  await world.commit(alice, [safe], () => (alice.space.get(safe, Block).value = 30));
+  await world.bring(bob, made, safe, there);
   assert.equal(bob.cache.evict(familyOf(bob, there)), true, 'who made it has it, and is there');
   // Carol owns it, and has stored to it, and nobody has asked for that to outlive her.
   await world.own(carol, moved);
@@ -270,8 +191,8 @@ test('G2 what only this node may have stays: its owner is gone, or nobody has it
   assert.equal(alice.cache.evict(familyOf(alice, moved)), false, 'who had it before her has it, too');
 
   // Dave has no room at all: he asks Carol to have it kept, and then it goes, and outlives her.
-  const dave = await world.node('dave', 0);
-  await world.bring(dave, [moved]);
+  const dave = await world.node('dave', { cacheBytes: 0 });
+  await world.bring(dave, moved);
   await world.engines.until(() => !dave.space.has(moved));
   world.die('carol');
   world.die('alice');
@@ -279,9 +200,9 @@ test('G2 what only this node may have stays: its owner is gone, or nobody has it
   assert.equal(bob.cache.evict(familyOf(bob, made)), false, 'who made it is gone');
   assert.equal(valueOf(bob, made), 0);
   assert.equal(bob.cache.evict(familyOf(bob, safe)), true, 'the engine has it');
-  await world.bring(bob, [safe]);
+  await world.bring(bob, safe);
   assert.equal(valueOf(bob, safe), 30);
-  await world.bring(dave, [moved]);
+  await world.bring(dave, moved);
   assert.equal(valueOf(dave, moved), 20);
 });
 
@@ -289,7 +210,7 @@ test('G2 what is coming, going to another owner, or not what its log says stays'
   const world = new World(t);
   const [alice, bob] = [await world.node('alice'), await world.node('bob')];
   const [id, other] = make(alice, 2) as [ObjectId, ObjectId];
-  await world.bring(bob, [id, other]);
+  await world.bring(bob, id, other);
   const family = familyOf(bob, id);
   const owned = bob.own(id, bob.clock.now() + 5000);
   while (!bob.ownership.isMoving(family)) await world.engines.step();
@@ -297,7 +218,7 @@ test('G2 what is coming, going to another owner, or not what its log says stays'
   await world.run(owned);
   assert.equal(bob.cache.evict(family), false, 'it is its own');
   await world.own(alice, id);
-  await world.commit(alice, id, () => (alice.space.get(id, Block).value = 5));
+  await world.commit(alice, [id], () => (alice.space.get(id, Block).value = 5));
   await world.engines.until(() => family.based);
   bob.replicas.hold(id, family.group);
   assert.equal(bob.cache.evict(family), false, 'it comes anew');
@@ -367,7 +288,7 @@ test('G2, G10 what is written together is seen together, whichever part of it we
     [...seen].sort((a, b) => a - b),
     [0, 1, 2, 3],
   );
-  await world.bring(bob, ids);
+  await world.bring(bob, ...ids);
   await world.engines.elapse(100);
   for (const id of ids) assert.equal(valueOf(bob, id, 16), valueOf(alice, id, 16));
 });
@@ -389,7 +310,7 @@ test('G2 an object whose collection goes on in others goes as one, and comes as 
   // Large ones do not go through the log where they are made first.
   const [large] = make(alice, 1, 300 << 10) as [ObjectId];
   for (let round = 0; round < 4; round++) {
-    await world.bring(bob, [id, large]);
+    await world.bring(bob, id, large);
     const family = familyOf(bob, id);
     const members = [...family.members];
     assert.ok(members.length > 2);
@@ -424,7 +345,7 @@ test('G2 an object whose collection goes on in others goes as one, and comes as 
 test('G6 what came along with others takes room as well, and goes first where nobody used it', async (t) => {
   const world = new World(t);
   const alice = await world.node('alice');
-  const bob = await world.node('bob', CACHE);
+  const bob = await world.node('bob', { cacheBytes: CACHE });
   const ids = make(alice, 6);
   alice.space.relaxed(() => {
     for (const [i, id] of ids.entries()) alice.space.get(id, Block).next = i < 5 ? alice.space.get(ids[i + 1] as ObjectId, Block) : null;
@@ -444,12 +365,12 @@ test('G6 what came along with others takes room as well, and goes first where no
 test('G2 what a transaction has asked for stays until it ends, however long it takes', async (t) => {
   const world = new World(t);
   const alice = await world.node('alice');
-  const bob = await world.node('bob', CACHE);
+  const bob = await world.node('bob', { cacheBytes: CACHE });
   const ids = make(alice, 12);
   const began = bob.clock.now();
   for (const id of ids) {
     bob.cache.keep(bob.clock.now() - began);
-    await world.bring(bob, [id]);
+    await world.bring(bob, id);
     await world.engines.elapse(400);
   }
   assert.deepEqual(

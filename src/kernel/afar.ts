@@ -74,8 +74,7 @@ export function ownFrames({ log }: Kernel, from: number, to: number): Int32Array
 /** Tells of that, when all has been told that others committed before. */
 export function tapOwn(tap: Tap, frames: readonly Int32Array[], to: number): void {
   for (const words of frames)
-    for (let frame = 0; frame < words.length && (words[frame] as number) > 0; frame += (words[frame] as number) >> 2)
-      tapFrame(tap, words, frame, true);
+    for (let frame = 0; frame < words.length; frame += (words[frame] as number) >> 2) tapFrame(tap, words, frame, true);
   tap.committed(to);
 }
 

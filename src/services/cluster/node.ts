@@ -230,15 +230,7 @@ export class ClusterNode implements Core {
       await Promise.race([this.publisher.flush(), this.pause(CALL_MS)]);
       if (this.publisher.idle) this.#mark(true);
     }
-    this.#stopped = this.fetching.stopped = true;
-    this.publisher.stop();
-    this.replicas.stop();
-    this.cache.stop();
-    this.endings.stop();
-    this.progressive.stop();
-    if (this.space.kernel.tap === this.#tap) this.space.kernel.tap = undefined;
-    this.#leaseTimer?.cancel();
-    for (const subscription of this.#subscriptions) subscription.close();
+    this.die();
     // One that is under way would take the lease again behind its release.
     await this.#renewing;
     try {
@@ -261,7 +253,7 @@ export class ClusterNode implements Core {
     );
   }
 
-  /** Ends at once, as if the process had died: for tests. */
+  /** Ends at once, as if the process had died. */
   die(): void {
     this.#stopped = this.fetching.stopped = true;
     this.publisher.stop();
@@ -269,7 +261,7 @@ export class ClusterNode implements Core {
     this.cache.stop();
     this.endings.stop();
     this.progressive.stop();
-    this.space.kernel.tap = undefined;
+    if (this.space.kernel.tap === this.#tap) this.space.kernel.tap = undefined;
     this.#leaseTimer?.cancel();
     for (const subscription of this.#subscriptions) subscription.close();
   }

@@ -140,3 +140,49 @@ test('G9: what another node takes over while its owner looks what is its own sta
   await engines.elapse(1000);
   assert.deepEqual([valueAt(bob, one), valueAt(bob, two)], [10, 30]);
 });
+
+test('G10: what was committed together and told to nobody is there whole or not at all, though its node ends again while it tells', async (t) => {
+  const Cell = struct('Cell', { value: u32 });
+  const world = new World(t);
+  const { engines } = world;
+  const [first, bob] = [await world.node('alice'), await world.node('bob')];
+  const ids = first.space.relaxed(() => [1, 2].map((value) => first.space.object(first.space.create(Cell, { value })).id));
+  await world.bring(bob, ...ids);
+  const [one, two] = ids as [ObjectId, ObjectId];
+  const valueAt = (id: ObjectId): number => bob.space.get(id, Cell).value;
+  await world.commit(first, ids, () => ids.forEach((id) => (first.space.get(id, Cell).value = 10)));
+  engines.cut('alice');
+  first.space.relaxed(() => ids.forEach((id) => (first.space.get(id, Cell).value = 20)));
+  world.die('alice');
+  await engines.elapse(10_000);
+  engines.heal('alice');
+
+  // She is there again, and ends when the first of what she has is in the engine.
+  const connect = engines.connect.bind(engines);
+  let isOver = false;
+  engines.connect = async (name) => {
+    const engine = await connect(name);
+    for (const way of ['replace', 'appendAll'] as const) {
+      const append = engine[way].bind(engine) as (...rest: unknown[]) => Promise<unknown>;
+      Object.assign(engine, {
+        [way]: async (...rest: unknown[]) => {
+          const done = await append(...rest);
+          engines.cut('alice');
+          isOver = true;
+          return done;
+        },
+      });
+    }
+    return engine;
+  };
+  const starting = world.node('alice').catch(() => undefined);
+  await engines.until(() => isOver);
+  world.die('alice');
+  await engines.elapse(10_000);
+  await starting;
+  for (const id of [two, one]) {
+    await world.own(bob, id);
+    await world.commit(bob, [id], () => bob.space.get(id, Cell).value++);
+  }
+  assert.equal(valueAt(one), valueAt(two));
+});

@@ -366,26 +366,10 @@ export class ClusterNode implements Core {
       }
     }
     const those = (what: string): Family[] => mine.filter((family) => judged.get(family) === what);
-    let [unsure, ahead] = [those('unsure'), those('ahead')];
-    // Nobody comes between the bases of what may have been written together.
-    if (ahead.length > 1 && !(await this.ownership.renew(ahead, this.clock.now() + 10 * CALL_MS)))
-      [unsure, ahead] = [[...unsure, ...ahead], []];
-    // What was committed here and not published is in no record, but in the bases of all that it changed: who has one of these has all.
-    for (const family of ahead) {
-      family.group++;
-      family.based = false;
-    }
-    const together = ahead.map(({ id, group }) => ({ family: id, group }));
-    for (const family of ahead)
-      this.table.meet(
-        family,
-        meet(
-          family.met,
-          together.filter(({ family: id }) => id !== family.id),
-        ),
-      );
+    const ahead = those('ahead');
+    const isTold = await this.ownership.catchUp(ahead, this.clock.now() + 10 * CALL_MS);
     // All in one step: what was written together is together wrong.
-    this.publisher.onFenced([...taken, ...unsure], 0);
+    this.publisher.onFenced([...taken, ...those('unsure'), ...(isTold ? [] : ahead)], 0);
     for (const family of astray) void this.fetching.reload(family);
     this.#judge();
     this.endings.settle();

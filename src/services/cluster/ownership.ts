@@ -16,9 +16,9 @@ import { run } from '../../kernel/transaction.ts';
 import { putInChunks } from './chunks.ts';
 import { deleted, left, Turns, type Core } from './core.ts';
 import type { Append } from './engine.ts';
-import { factsOf, Family, isOwnedKind, partnersOf, rootOfFamily } from './families.ts';
+import { factsOf, Family, isOwnedKind, meet, partnersOf, rootOfFamily } from './families.ts';
 import type { Publisher } from './publisher.ts';
-import { decodeRecord, encodeRecord, RECORD_KIND, TOMBSTONE_MS } from './record.ts';
+import { decodeRecord, encodeRecord, RECORD_KIND, TOMBSTONE_MS, type Sealed } from './record.ts';
 import type { Replicas } from './replicas.ts';
 import { numberIn, say, type Said } from './messages.ts';
 
@@ -26,6 +26,17 @@ import { numberIn, say, type Said } from './messages.ts';
 const HOLD_MS = 5;
 const RETRY_MS = 20;
 const CALL_MS = 2000;
+/** So many logs can be appended to in one step. */
+const TOGETHER_MAX = 1000;
+
+/** A record that has all of a family. */
+interface Base {
+  readonly family: Family;
+  readonly record: Sealed;
+  readonly append: Append;
+  /** It says that the family was deleted. */
+  readonly ends: boolean;
+}
 
 export class Ownership {
   readonly #core: Core;
@@ -92,7 +103,7 @@ export class Ownership {
   }
 
   async #base(family: Family, deadline: number): Promise<void> {
-    const { engine, space, id, table } = this.#core;
+    const { engine, space, table } = this.#core;
     const { kernel } = space;
     while (!family.based && table.has(family)) {
       left(this.#core, deadline, 'keeping an object');
@@ -100,15 +111,8 @@ export class Ownership {
       // It went to another node, which has all of it.
       if (family.role !== 'owner') return;
       if (!this.#publisher.idle) continue;
-      const { seq, hash, group, epoch, met } = family;
-      // What was deleted when this node ended, and nobody was told.
-      const ends = !kernel.has(family.id);
-      const members = [...family.members].filter((each) => kernel.has(each)).map((each) => kernel.open(each));
-      const body = ends ? new Uint8Array(0) : await putInChunks(this.#core, family.id, sectionsOf(members), deadline);
-      const partners = partnersOf(met);
-      const kind = ends ? RECORD_KIND.end : RECORD_KIND.base;
-      const record = encodeRecord(kernel.host, { kind, epoch, group, owner: id, before: hash, partners, body });
-      const append: Append = { log: family.log, bytes: record.bytes, expected: seq, ...(ends ? { ttl: TOMBSTONE_MS } : {}) };
+      const { seq } = family;
+      const { append, record, ends } = await this.#baseOf(family, deadline);
       // Nothing is published meanwhile; what was before is not in it.
       await this.#publisher.alone(async () => {
         if (family.seq !== seq || family.role !== 'owner') return;
@@ -117,15 +121,74 @@ export class Ownership {
           const done = await engine.replace(append, CALL_MS);
           const last = done.kind === 'done' ? undefined : await this.#publisher.persist(() => engine.last(family.log, CALL_MS));
           const there = last !== undefined && decodeRecord(kernel.host, family.log, last.bytes).hash === record.hash;
-          if (done.kind === 'done' || there) {
-            Object.assign(family, { seq: done.kind === 'done' ? done.seq : last?.seq, hash: record.hash, based: !ends });
-            if (ends) this.#publisher.onEnded(family);
-            return;
-          }
+          if (done.kind === 'done') return this.#based(family, { seq: done.seq, hash: record.hash }, ends);
+          if (there) return this.#based(family, { seq: last.seq, hash: record.hash }, ends);
           if ((last?.seq ?? 0) !== seq) return this.#publisher.onFenced([family], this.#publisher.followed);
           await this.#core.pause(RETRY_MS);
         }
       });
+    }
+  }
+
+  /** All of a family that this node owns as one record; or its end, where it was deleted when this node ended, and nobody was told. */
+  async #baseOf(family: Family, deadline: number): Promise<Base> {
+    const { space, id: owner } = this.#core;
+    const { kernel } = space;
+    const { epoch, group, hash: before, met, log, seq: expected } = family;
+    const ends = !kernel.has(family.id);
+    const members = [...family.members].filter((each) => kernel.has(each)).map((each) => kernel.open(each));
+    const body = ends ? new Uint8Array(0) : await putInChunks(this.#core, family.id, sectionsOf(members), deadline);
+    const kind = ends ? RECORD_KIND.end : RECORD_KIND.base;
+    const record = encodeRecord(kernel.host, { kind, epoch, group, owner, before, partners: partnersOf(met), body });
+    return { family, record, ends, append: { log, bytes: record.bytes, expected, ...(ends ? { ttl: TOMBSTONE_MS } : {}) } };
+  }
+
+  #based(family: Family, { seq, hash }: Pick<Family, 'seq' | 'hash'>, ends: boolean): void {
+    Object.assign(family, { seq, hash, based: !ends });
+    if (ends) this.#publisher.onEnded(family);
+  }
+
+  /**
+   * What was committed here of these and never published is theirs from now on, and nobody gets some of it: their bases are appended in one
+   * step, though this node ends in the midst of it. Where the engine cannot do that, each gets an epoch, so that nobody comes between the bases
+   * that follow while this node is there. False where another node was before; nothing counts then. Throws TimedOut.
+   */
+  async catchUp(families: readonly Family[], deadline: number): Promise<boolean> {
+    const { atomic } = this.#core.engine.facts;
+    const isOneStep = atomic && families.length > 1 && families.length <= TOGETHER_MAX;
+    if (!isOneStep && families.length > 1 && !(await this.#renew(families, deadline))) return false;
+    for (const family of families) {
+      family.group++;
+      family.based = false;
+    }
+    for (const family of families) {
+      const others = families.filter((each) => each !== family).map(({ id, group }) => ({ family: id, group }));
+      this.#core.table.meet(family, meet(family.met, others));
+    }
+    return isOneStep ? this.#baseTogether(families, deadline) : true;
+  }
+
+  async #baseTogether(families: readonly Family[], deadline: number): Promise<boolean> {
+    const { engine, space } = this.#core;
+    const bases: Base[] = [];
+    for (const family of families) bases.push(await this.#baseOf(family, deadline));
+    const appends = bases.map(({ append }) => append);
+    for (;;) {
+      const appended = await engine.appendAll(
+        appends,
+        left(this.#core, Math.min(deadline, this.#core.clock.now() + CALL_MS), 'keeping objects'),
+      );
+      const lasts = await this.#publisher.persist(() => Promise.all(families.map(({ log }) => engine.last(log, CALL_MS))));
+      // Somebody may have come after it by now.
+      const there = bases.filter(({ family, record }, i) => {
+        const last = lasts[i];
+        return last !== undefined && decodeRecord(space.kernel.host, family.log, last.bytes).hash === record.hash;
+      });
+      for (const { family, record, ends } of there)
+        this.#based(family, { seq: lasts[families.indexOf(family)]?.seq ?? 0, hash: record.hash }, ends);
+      if (appended.kind === 'done' || there.length > 0) return true;
+      if (lasts.some((last, i) => (last?.seq ?? 0) !== families[i]?.seq)) return false;
+      await this.#core.pause(RETRY_MS);
     }
   }
 
@@ -210,7 +273,7 @@ export class Ownership {
   }
 
   /** Begins another epoch of each of these, which this node owns; false where another node was before. Throws TimedOut. */
-  async renew(families: readonly Family[], deadline: number): Promise<boolean> {
+  async #renew(families: readonly Family[], deadline: number): Promise<boolean> {
     for (const family of families) {
       for (;;) {
         const { done, seq, hash } = await this.#begin(family, left(this.#core, deadline, 'owning an object'));

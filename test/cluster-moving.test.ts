@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test, type TestContext } from 'node:test';
 import { compress, PACKED } from '../src/host/compress.ts';
 import { SimulatedHost } from '../src/host/simulated/simulated.ts';
-import { isTwzError, objectOf, open, struct, u32, vec, type ObjectId } from '../src/index.ts';
+import { isTwzError, objectOf, open, struct, TwzError, u32, vec, type ObjectId } from '../src/index.ts';
 import { hear, say, type Said } from '../src/services/cluster/messages.ts';
 import { ClusterNode } from '../src/services/cluster/node.ts';
 import { SimulatedEngines } from '../src/testing/cluster/engine.ts';
@@ -17,8 +17,8 @@ const LONG = 60_000;
 /** Two nodes of a simulated engine, and the bytes of pieces that one of them got from the other. */
 class Pair {
   readonly engines = new SimulatedEngines({ seed: 11 });
-  readonly #ends: (() => void)[] = [];
-  readonly #hosts: SimulatedHost[] = [];
+  readonly #ends = new Map<string, () => void>();
+  readonly #hosts = new Map<string, SimulatedHost>();
   pieces = 0;
   bytes = 0;
   /** Of the link, in bytes a millisecond of virtual time; and when what is on it is over. */
@@ -35,23 +35,23 @@ class Pair {
     engines.step = async (ms) => {
       const before = engines.schedule.now;
       const stepped = await step(ms);
-      for (const host of this.#hosts) await host.elapse(engines.schedule.now - before);
+      for (const host of this.#hosts.values()) await host.elapse(engines.schedule.now - before);
       return stepped;
     };
     t.after(() => {
-      for (const end of this.#ends.toReversed()) end();
+      for (const end of [...this.#ends.values()].toReversed()) end();
     });
   }
 
   async node(name: string): Promise<ClusterNode> {
     const { engines } = this;
     const engine = await engines.run(engines.connect(name));
-    const host = new SimulatedHost({ seed: name.length, windowSize: 64 << 20, callMs: 0 });
-    this.#hosts.push(host);
+    const host = this.#hosts.get(name) ?? new SimulatedHost({ seed: name.length, windowSize: 64 << 20, callMs: 0 });
+    this.#hosts.set(name, host);
     const space = open('/space', { host });
     const node = new ClusterNode(space, engine, { name, own: true, clock: engines.clock });
     await engines.run(node.start());
-    this.#ends.push(() => {
+    this.#ends.set(name, () => {
       node.die();
       void engine.close();
       space.close();
@@ -70,6 +70,15 @@ class Pair {
       return said;
     };
     return node;
+  }
+
+  /** Its machine loses its power: what was not synced may be lost, and of what is unsettled some is. */
+  crash(node: ClusterNode): void {
+    node.die();
+    void node.engine.close();
+    this.#ends.delete(node.name);
+    const host = this.#hosts.get(node.name) ?? assert.fail();
+    this.#hosts.set(node.name, host.crash({ seed: 5, mode: 'random' }));
   }
 
   async bring(node: ClusterNode, id: ObjectId): Promise<void> {
@@ -169,6 +178,119 @@ test('G2 pieces that are not what they should be are refused by name: cut, alter
       `the wrong piece ${i}`,
     );
     assert.equal(bob.space.has(id), false);
+  }
+  pair.onAnswer = (said) => said;
+  await pair.bring(bob, id);
+  same(bob, id, noise);
+});
+
+/** Names of files of objects that are not whole, and of the notes that there are some. */
+function unfinished({ space: { kernel } }: ClusterNode): string[] {
+  const { host, directory } = kernel;
+  const below = (path: string): string[] => (host.exists(path) ? host.list(path) : []);
+  const objects = below(`${directory}/objects`).flatMap((name) => below(`${directory}/objects/${name}`));
+  return [...objects.filter((name) => !name.endsWith('.twz')), ...below(`${directory}/drafts`)];
+}
+
+test('G2 a large object comes into its file, and nothing is left of one that does not come', async (t) => {
+  const pair = new Pair(t);
+  const [alice, bob] = [await pair.node('alice'), await pair.node('bob')];
+  const id = make(alice, noise);
+  let coming: string[] = [];
+  pair.onAnswer = (said, asked) => {
+    if (asked['do'] !== 'piece' || asked['at'] !== 1 << 20) return said;
+    coming = unfinished(bob);
+    throw new TwzError('TimedOut', 'it takes too long');
+  };
+  await assert.rejects(pair.bring(bob, id), (error: unknown) => isTwzError(error, 'TimedOut'));
+  assert.deepEqual(coming.sort(), [id, `${id}.staged`]);
+  await pair.engines.elapse(1000);
+  assert.deepEqual(unfinished(bob), []);
+
+  // The power goes when some of it has come.
+  let isDark = false;
+  pair.onAnswer = (said, asked) => {
+    if (asked['do'] === 'piece' && asked['at'] === 1 << 20) isDark = true;
+    return said;
+  };
+  void pair.bring(bob, id).catch((error: unknown) => error);
+  await pair.engines.until(() => isDark);
+  assert.equal(unfinished(bob).length, 2);
+  pair.crash(bob);
+  pair.onAnswer = (said) => said;
+  const again = await pair.node('bob');
+  assert.deepEqual(unfinished(again), []);
+  assert.equal(again.space.has(id), false);
+  await pair.bring(again, id);
+  same(again, id, noise);
+  assert.deepEqual(unfinished(again), []);
+
+  // And when it is there.
+  pair.crash(again);
+  const last = await pair.node('bob');
+  same(last, id, noise);
+  const { host, directory } = last.space.kernel;
+  assert.ok(host.exists(`${directory}/objects/${id.slice(0, 2)}/${id}.twz`));
+});
+
+test('G2 a large object whose commit fails is entered from the same file when it is tried again', async (t) => {
+  const pair = new Pair(t);
+  const [alice, bob] = [await pair.node('alice'), await pair.node('bob')];
+  const id = make(alice, noise);
+  // Another process of the space comes first, when the file has its place already.
+  const { log } = bob.space.kernel;
+  const enter = log.enter.bind(log);
+  let failures = 0;
+  log.enter = () => {
+    if (unfinished(bob).includes(`${id}.draft`) && failures++ === 0)
+      throw new TwzError('TransactionOvertaken', 'another process has stored to it');
+    return enter();
+  };
+  const { kernel } = bob.space;
+  const fetch = bob.fetching.arrivals.enter.bind(bob.fetching.arrivals);
+  bob.fetching.arrivals.enter = async (...given) => {
+    await assert.rejects(fetch(...given), (error: unknown) => isTwzError(error, 'TransactionOvertaken'));
+    assert.deepEqual([kernel.has(id), unfinished(bob).sort()], [false, [id, `${id}.staged`]]);
+    return fetch(...given);
+  };
+  await pair.bring(bob, id);
+  assert.ok(failures > 1);
+  same(bob, id, noise);
+  assert.deepEqual(unfinished(bob), []);
+  pair.crash(bob);
+  same(await pair.node('bob'), id, noise);
+});
+
+test('G2 what is announced of large objects, and is not so, is refused by name', async (t) => {
+  const pair = new Pair(t);
+  const [alice, bob] = [await pair.node('alice'), await pair.node('bob')];
+  const id = make(alice, noise);
+  const other = make(alice, table);
+  type Live = [number, unknown, number][];
+  const wrong: readonly ((live: Live) => unknown)[] = [
+    () => 7,
+    () => [7],
+    ([[, , size] = [0, '', 0]]) => [[0, 'x', size]],
+    ([[, , size] = [0, '', 0]]) => [[0, other, size]],
+    ([[, given, size] = [0, '', 0]]) => [[0, given, size + 4096]],
+    ([[, given, size] = [0, '', 0]]) => [[0, given, size - 4096]],
+    ([[, given, size] = [0, '', 0]]) => [[4096, given, size - 4096]],
+    ([[, given, size] = [0, '', 0]]) => [[2, given, size - 4096]],
+    ([each]) => [each, each],
+  ];
+  for (const [i, alter] of wrong.entries()) {
+    pair.onAnswer = ({ head, body }, asked) => ({
+      head: asked['do'] === 'fetch' ? { ...head, live: alter(head['live'] as Live) } : head,
+      body,
+    });
+    await assert.rejects(
+      pair.bring(bob, id),
+      (error: unknown) => isTwzError(error, 'EngineCorrupt') || assert.fail(`${i}: ${String(error)}`),
+      `announced wrongly ${i}`,
+    );
+    assert.deepEqual([bob.space.has(id), bob.space.has(other)], [false, false]);
+    await pair.engines.elapse(1000);
+    assert.deepEqual(unfinished(bob), [], `${i}`);
   }
   pair.onAnswer = (said) => said;
   await pair.bring(bob, id);

@@ -2,6 +2,7 @@
  * Drafts: new objects that go around the log. Each is written whole to a file of its own, which is durable before the frame that adopts it
  * is in the log. Large objects, so that their bytes are written once; shared ones, whose bytes must be where everyone maps them.
  *
+ *   staging:    drafts/ID noted -> objects/../ID.staged written bit by bit, before there is a transaction -> commit, renamed to ID.draft
  *   commit:     drafts/ID noted -> objects/../ID.draft written and synced -> frame with a section `adopt` -> log synced -> renamed to ID.twz
  *   recovery:   `adopt` renames a draft that is still one; drafts that are noted and that nothing committed are removed
  *
@@ -30,6 +31,11 @@ function draftPath(kernel: Kernel, id: ObjectId): string {
   return kernel.path(id).replace(/twz$/, 'draft');
 }
 
+/** Where an object comes bit by bit. No recovery takes that for a draft. */
+export function stagedPath(kernel: Kernel, id: ObjectId): string {
+  return kernel.path(id).replace(/twz$/, 'staged');
+}
+
 /** Says that there may be a draft, so that nobody need look for drafts among the objects. */
 function notePath(kernel: Kernel, id: ObjectId): string {
   return `${kernel.directory}/${DRAFTS}/${id}`;
@@ -43,40 +49,55 @@ function parentOf(path: string): string {
 
 /** Is it better to write this object, which the running transaction made, to a draft than to the log? `lines` of it were stored to. */
 export function isLarge(kernel: Kernel, h: Handle, lines: number): boolean {
+  return h.staged !== undefined || (lines * 2 >= h.size >>> 6 && !h.volatile && h.raw === undefined && mayBeDraft(kernel, h.id, h.size));
+}
+
+export function mayBeDraft(kernel: Kernel, id: ObjectId, size: number): boolean {
   return (
-    h.size >= Math.min(LARGE_MIN, kernel.options.segmentSize / 8) &&
-    lines * 2 >= h.size >>> 6 &&
-    !h.volatile &&
-    h.raw === undefined &&
+    size >= Math.min(LARGE_MIN, kernel.options.segmentSize / 8) &&
     // Nothing may be overwritten that a lost end of the log would bring back.
-    !kernel.checkpointer.awaitsRemoval(h.id) &&
-    !kernel.host.exists(kernel.path(h.id))
+    !kernel.checkpointer.awaitsRemoval(id) &&
+    !kernel.host.exists(kernel.path(id))
   );
 }
 
-/** Before the first frame: writes new objects where no one looks, durably. Where that fails, nothing has happened. */
-export function writeDrafts(kernel: Kernel, handles: readonly Handle[]): void {
+/** Makes the directories that drafts of these lie in, and notes that there may be some. */
+export function prepareDraft(kernel: Kernel, ...ids: readonly ObjectId[]): void {
   const { host, directory } = kernel;
-  for (const parent of [`${directory}/${DRAFTS}`, ...handles.map(({ id }) => parentOf(kernel.path(id)))])
+  for (const parent of [`${directory}/${DRAFTS}`, ...ids.map((id) => parentOf(kernel.path(id)))])
     if (!host.exists(parent)) host.makeDirectory(parent);
   // Who made them may not have made their names durable.
   host.syncDirectory(directory);
   host.syncDirectory(`${directory}/objects`);
-  for (const h of handles) {
-    h.adopted = true;
-    host.close(host.open(notePath(kernel, h.id), 'create'));
-  }
+  for (const id of ids) host.close(host.open(notePath(kernel, id), 'create'));
   host.syncDirectory(`${directory}/${DRAFTS}`);
+}
+
+/** Before the first frame: writes new objects where no one looks, durably. Where that fails, nothing has happened. */
+export function writeDrafts(kernel: Kernel, handles: readonly Handle[]): void {
+  const { host } = kernel;
+  for (const h of handles) h.adopted = true;
+  const unprepared = handles.filter(({ staged }) => staged === undefined);
+  if (unprepared.length > 0) prepareDraft(kernel, ...unprepared.map(({ id }) => id));
   for (const h of handles) {
-    const file = host.open(draftPath(kernel, h.id), 'create');
-    try {
-      host.truncate(file, 0);
-      host.write(file, stampedHeader(h, 1), 0);
-      host.write(file, h.u8.subarray(PAGE), PAGE);
-      host.sync(file);
-      showDraft(kernel, h, file);
-    } finally {
-      host.close(file);
+    const { staged } = h;
+    const path = draftPath(kernel, h.id);
+    if (staged !== undefined) {
+      host.rename(stagedPath(kernel, h.id), path);
+      host.write(staged.file, stampedHeader(h, 1), 0);
+      host.sync(staged.file);
+      showDraft(kernel, h, staged.file);
+    } else {
+      const file = host.open(path, 'create');
+      try {
+        host.truncate(file, 0);
+        host.write(file, stampedHeader(h, 1), 0);
+        host.write(file, h.u8.subarray(PAGE), PAGE);
+        host.sync(file);
+        showDraft(kernel, h, file);
+      } finally {
+        host.close(file);
+      }
     }
     host.syncDirectory(parentOf(kernel.path(h.id)));
   }
@@ -100,6 +121,8 @@ export function placeDraft(kernel: Kernel, h: Handle): void {
     adoptDraft(kernel, h.id);
     host.syncDirectory(parentOf(kernel.path(h.id)));
     host.remove(notePath(kernel, h.id));
+    if (h.staged !== undefined) h.staged.isPlaced = true;
+    h.staged = undefined;
   } catch (cause) {
     kernel.log.fail(cause, `object ${h.id} was created, and could not be put in its place`);
   }
@@ -110,7 +133,9 @@ export function dropDraft(kernel: Kernel, h: Handle): void {
   // Its frame may be in the log all the same.
   if (!h.adopted || kernel.log.failure !== undefined) return;
   try {
-    removeDraft(kernel, h.id);
+    // It may be tried again.
+    if (h.staged !== undefined) kernel.host.rename(draftPath(kernel, h.id), stagedPath(kernel, h.id));
+    else removeDraft(kernel, h.id);
   } catch (error) {
     // The next recovery removes it.
     if (!isTwzError(error)) throw error;
@@ -142,14 +167,14 @@ export function helpDraft(kernel: Kernel, id: ObjectId): boolean {
   return adoptDraft(kernel, id);
 }
 
-function removeDraft(kernel: Kernel, id: ObjectId): void {
+export function removeDraft(kernel: Kernel, id: ObjectId): void {
   const { host } = kernel;
   const note = notePath(kernel, id);
   if (!host.exists(note)) return;
-  const draft = draftPath(kernel, id);
-  if (host.exists(draft)) {
-    host.remove(draft);
-    host.syncDirectory(parentOf(draft));
+  for (const path of [draftPath(kernel, id), stagedPath(kernel, id)]) {
+    if (!host.exists(path)) continue;
+    host.remove(path);
+    host.syncDirectory(parentOf(path));
   }
   host.remove(note);
 }

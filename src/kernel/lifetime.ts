@@ -309,13 +309,20 @@ export function importObject(kernel: Kernel, bytes: Uint8Array): Handle {
   return h;
 }
 
-/** As `importObject`, for one whose file is written to its place by `fill`: nothing is copied. */
-export function importFilled(kernel: Kernel, id: ObjectId, size: number, fill: (words: Int32Array) => void): Handle {
+/** As `importObject`, for one whose file is written to its place by `fill`: nothing is copied. `show`: is called before that. */
+export function importFilled(
+  kernel: Kernel,
+  id: ObjectId,
+  size: number,
+  fill: (words: Int32Array) => void,
+  show?: (h: Handle) => void,
+): Handle {
   const transaction = running(kernel, 'an object was imported');
   if (kernel.has(id)) throw new TwzError('ObjectExists', `object ${id} is in the space already`, { id });
   forgetBackups(kernel);
   const h = fresh(kernel, transaction, id, size, 0);
   h.whole = true;
+  show?.(h);
   fill(h.words);
   // Where it is not what it says, the transaction is undone, and the object with it.
   kernel.verify(h);

@@ -35,6 +35,7 @@ import {
 import type { Kernel } from './kernel.ts';
 import { createObject, deleteObject, wasDeleted } from './lifetime.ts';
 import { wholeOf } from './parts.ts';
+import type { Staged } from './staged.ts';
 import { judgeShown } from './security/guard.ts';
 import { keyOf, partNonce } from './security/records.ts';
 import { RawState } from './raw.ts';
@@ -146,6 +147,8 @@ export class Handle implements ObjectHandle {
   appended: number[] = [];
   /** Where it was before the running transaction shortened it; logged as if made anew. */
   former: Former | undefined;
+  /** The file that it came in, of which the running transaction makes it. */
+  staged: Staged | undefined;
   /** The transaction being committed wrote it to a draft. */
   adopted = false;
   /** The transaction being committed put something of it into the log. */

@@ -12,12 +12,16 @@ import { headerChecksum, type Kernel } from './kernel.ts';
 import { forgetDeleted, forsake, importFilled, rememberDeleted } from './lifetime.ts';
 import type { Handle } from './object.ts';
 import { canShorten, shorten } from './shorten.ts';
+import type { Staged } from './staged.ts';
 import { enter } from './transaction.ts';
 
 const HEADER_WORDS = SECTION.header >> 2;
 const PAGE_WORDS = PAGE / 4;
 const PAGE_LINES = PAGE_WORDS / LINE_WORDS;
 const FLAGS_WORD = META.flags >> 2;
+
+/** A section; or the begin of one that creates an object as `LiveSection` has it, of which what follows came in a file. */
+export type Section = Int32Array | { readonly words: Int32Array; readonly staged: Staged };
 
 export interface SectionHead {
   readonly id: ObjectId;
@@ -28,6 +32,10 @@ export interface SectionHead {
 
 function corrupt(reason: string): TwzError {
   return new TwzError('EngineCorrupt', `a record of changes: ${reason}`);
+}
+
+export function wordsOf(section: Section): Int32Array {
+  return 'staged' in section ? section.words : section;
 }
 
 /** Judges a section of any origin. Throws EngineCorrupt. */
@@ -182,6 +190,8 @@ export function sectionsOf(handles: readonly Handle[]): Uint8Array {
  * and is good as long as the object has the same version.
  */
 export class LiveSection {
+  /** Bytes before the second page of the object: length, head of the section, the first page as one run. */
+  static readonly begin = 4 + SECTION.header + 8 + PAGE;
   readonly #h: Handle;
   readonly #version: number;
   readonly #size: number;
@@ -194,7 +204,7 @@ export class LiveSection {
     if (h.cold) h.warm();
     this.#h = h;
     [this.#version, this.#size] = [h.version, h.size];
-    const words = new Int32Array(1 + HEADER_WORDS + 2 + PAGE_WORDS);
+    const words = new Int32Array(LiveSection.begin / 4);
     const header = words.subarray(1 + HEADER_WORDS + 2);
     header.set(new Int32Array(stampedHeader(h).slice().buffer));
     if (h.kind !== KIND.immutable) header[FLAGS_WORD] = (header[FLAGS_WORD] as number) & ~FLAG.replica;
@@ -203,6 +213,15 @@ export class LiveSection {
     putHead(h, words, 1, h.size / LINE);
     words[1 + HEADER_WORDS + 1] = h.size / LINE;
     this.#begin = new Uint8Array(words.buffer);
+  }
+
+  get id(): ObjectId {
+    return this.#h.id;
+  }
+
+  /** Bytes of the object. */
+  get size(): number {
+    return this.#size;
   }
 
   /** Which part of the pages of an object is not zero, about: looks at some. */
@@ -265,6 +284,19 @@ function linesIn(words: Int32Array, page: number): number {
 /** Stores the object file that a creating section stands for where all is zero, marked as a replica. */
 function fill(image: Int32Array, words: Int32Array, head: SectionHead): void {
   eachLine(words, head, (to, count, at, mask) => put(image, words, to, count, at, mask));
+  stamp(image);
+}
+
+/** As `fill`, where all but the first page is there. */
+function fillFirst(image: Int32Array, words: Int32Array, { id, size, lines }: SectionHead): void {
+  const at = HEADER_WORDS + 2;
+  if (lines !== size / LINE || words[at - 2] !== 0 || words[at - 1] !== lines || (words.length + 1) * 4 !== LiveSection.begin)
+    throw corrupt(`object ${id} is not as it was announced`);
+  image.set(words.subarray(at));
+  stamp(image);
+}
+
+function stamp(image: Int32Array): void {
   const kind = image[META.kind >> 2];
   // Of what is merged every node has a version of its own.
   if (kind !== KIND.immutable && kind !== KIND.progressive) image[FLAGS_WORD] = (image[FLAGS_WORD] as number) | FLAG.replica;
@@ -275,13 +307,18 @@ function fill(image: Int32Array, words: Int32Array, head: SectionHead): void {
  * Does in the running transaction what a section says, to an object that is not this node's own. Throws EngineCorrupt; ObjectForged and
  * the like of what does not hold together.
  */
-export function applySection(kernel: Kernel, words: Int32Array): ObjectId {
+export function applySection(kernel: Kernel, section: Section): ObjectId {
   const { transaction } = kernel;
   if (transaction === undefined) throw new TwzError('NotInTransaction', 'changes of another node were applied');
+  const words = wordsOf(section);
+  const staged = 'staged' in section ? section.staged : undefined;
   const head = sectionHead(words);
   const { id, operation } = head;
+  if (staged !== undefined && (operation !== OPERATION.create || id !== staged.id || head.size !== staged.size))
+    throw corrupt(`object ${staged.id} is not as it was announced`);
   if (operation === OPERATION.create && !kernel.has(id)) {
-    importFilled(kernel, id, head.size, (image) => fill(image, words, head));
+    if (staged === undefined) importFilled(kernel, id, head.size, (image) => fill(image, words, head));
+    else staged.enter((image) => fillFirst(image, words, head));
     forgetDeleted(kernel, id);
     return id;
   }
@@ -297,6 +334,7 @@ export function applySection(kernel: Kernel, words: Int32Array): ObjectId {
     endReplica(kernel, h);
     return id;
   }
+  if (staged !== undefined) throw new TwzError('Stale', `object ${id} has come in another way`, { id });
   enter(kernel, transaction, h);
   change(kernel, h, words, head);
   return id;

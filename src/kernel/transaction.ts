@@ -450,6 +450,7 @@ function discard(kernel: Kernel, h: Handle): void {
   h.count = 0;
   h.appended = [];
   h.adopted = false;
+  h.staged = undefined;
   h.fresh = false;
   h.whole = false;
   h.verified = false;

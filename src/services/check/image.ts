@@ -157,8 +157,8 @@ export class SpaceImage {
 
   #scanObjectFile(shelf: string, name: string): void {
     const path = `${shelf}/${name}`;
-    // One that is being created.
-    if (name.endsWith('.draft') && isId(name.slice(0, -6))) return;
+    // One that is being created, or comes.
+    if (/\.(draft|staged)$/.test(name) && isId(name.slice(0, name.indexOf('.')))) return;
     const id = name.endsWith('.twz') ? name.slice(0, -4) : '';
     if (!isId(id)) {
       this.findings.add('StrayFile', `${path} is not named as an object file`, { file: path });

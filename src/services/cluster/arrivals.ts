@@ -11,7 +11,7 @@ import { isTwzError, TwzError } from '../../abi/errors.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { OPERATION } from '../../abi/log-format.ts';
 import { rememberDeleted } from '../../kernel/lifetime.ts';
-import { applySection, endReplica, forsakeReplica, sectionHead } from '../../kernel/sections.ts';
+import { applySection, endReplica, forsakeReplica, sectionHead, wordsOf, type Section } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import { getFromChunks } from './chunks.ts';
 import { left, type Core } from './core.ts';
@@ -25,7 +25,7 @@ const PAUSE_MS = 10;
 export interface Arrival {
   /** As it is told by who sent it; not yet in the table. */
   readonly family: Family;
-  readonly sections: Int32Array[];
+  readonly sections: Section[];
   /** It is here already, so far in its log: this is what it takes to go on. */
   readonly from?: number;
   /** It was deleted, its log says. */
@@ -47,7 +47,7 @@ export class Arrivals {
   }
 
   /** Enters them as soon as they fit what is here, without those that were deleted meanwhile. `others`: sections of what is no family. Throws TimedOut, Stale. */
-  async enter(given: readonly Arrival[], others: readonly Int32Array[], deadline: number): Promise<Family[]> {
+  async enter(given: readonly Arrival[], others: readonly Section[], deadline: number): Promise<Family[]> {
     const { table } = this.#core;
     const held = new Set<ObjectId>();
     let arrivals = given;
@@ -168,12 +168,12 @@ export class Arrivals {
     }
   }
 
-  #enterNow(arrivals: readonly Arrival[], others: readonly Int32Array[]): Family[] {
+  #enterNow(arrivals: readonly Arrival[], others: readonly Section[]): Family[] {
     const { space, table } = this.#core;
     const { kernel } = space;
     this.#replicas.quietly(() =>
       run(kernel, () => {
-        for (const words of others) applySection(kernel, words);
+        for (const section of others) applySection(kernel, section);
         for (const { family, sections, from, ended } of arrivals) {
           const known = table.byId.get(family.id);
           if (ended === true) {
@@ -183,10 +183,10 @@ export class Arrivals {
             continue;
           }
           const made = new Set<ObjectId>();
-          for (const words of sections) {
-            const { id, operation } = sectionHead(words);
+          for (const section of sections) {
+            const { id, operation } = sectionHead(wordsOf(section));
             if (operation === OPERATION.create) made.add(id);
-            applySection(kernel, words);
+            applySection(kernel, section);
           }
           for (const id of from === undefined ? (known?.members ?? []) : [])
             if (!made.has(id) && kernel.has(id)) forsakeReplica(kernel, kernel.open(id));

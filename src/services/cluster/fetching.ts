@@ -10,6 +10,7 @@ import { isId, parseId, type ObjectId } from '../../abi/id.ts';
 import { fotEntries } from '../../kernel/fot.ts';
 import { wasDeleted } from '../../kernel/lifetime.ts';
 import type { Handle } from '../../kernel/object.ts';
+import type { Section } from '../../kernel/sections.ts';
 import { Arrivals, type Arrival } from './arrivals.ts';
 import { deleted, left, type Core } from './core.ts';
 import { Family, isOwnedKind, membersOf, metIn, rootOfFamily, textOfMet } from './families.ts';
@@ -18,7 +19,7 @@ import type { About } from './choosing.ts';
 import type { Ownership } from './ownership.ts';
 import type { Progressive } from './progressive.ts';
 import type { Publisher } from './publisher.ts';
-import { decodeRecord, RECORD_KIND, splitSections } from './record.ts';
+import { decodeRecord, RECORD_KIND } from './record.ts';
 import type { Replicas } from './replicas.ts';
 import { Offers, PIECES, Receiving, type PieceSizes } from './transfer.ts';
 
@@ -409,12 +410,19 @@ export class Fetching {
 
   /** Enters what came from another node. */
   async #take(id: ObjectId, node: string, answer: Said, deadline: number): Promise<void> {
+    const received = await this.receiving.receive(node, answer, deadline, true);
+    try {
+      await this.#enter(id, node, answer, received.sections, deadline);
+    } finally {
+      await received.end();
+    }
+  }
+
+  async #enter(id: ObjectId, node: string, { head }: Said, sections: readonly Section[], deadline: number): Promise<void> {
     const { space } = this.#core;
-    const families = familiesIn(answer.head, node);
-    const bytes = await this.receiving.receive(node, answer, deadline);
-    const sections = splitSections(bytes);
+    const families = familiesIn(head, node);
     const arrivals: Arrival[] = [];
-    const others: Int32Array[] = [];
+    const others: Section[] = [];
     const came: ObjectId[] = [];
     let at = 0;
     for (const [i, { root, family, objects }] of families.entries()) {
@@ -423,7 +431,7 @@ export class Fetching {
       // What came along may be here meanwhile, or may not fit what is.
       if (i > 0 && (space.has(root) || (family !== undefined && family.met.size > 0))) continue;
       let length = 0;
-      for (const words of own) length += words.length * 4;
+      for (const section of own) length += 'staged' in section ? section.staged.size : section.length * 4;
       this.fetched++;
       this.fetchedBytes += length;
       if (i > 0) {
@@ -595,7 +603,7 @@ export class Fetching {
       if (answer.head['moved'] !== undefined) return undefined;
       const [first] = familiesIn(answer.head, node);
       if (first?.family === undefined || first.root !== id) return undefined;
-      const sections = splitSections(await this.receiving.receive(node, answer, deadline));
+      const { sections } = await this.receiving.receive(node, answer, deadline);
       return { family: first.family, sections: sections.slice(0, first.objects) };
     } catch (error) {
       if (!isTwzError(error, 'Unreachable') && !isTwzError(error, 'TimedOut')) throw error;

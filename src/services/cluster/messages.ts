@@ -30,11 +30,12 @@ export function say(head: Head, body: Uint8Array = NOTHING): Uint8Array {
   return message;
 }
 
-/** A message whose body is written to its place. */
-export function sayRoom(head: Head, length: number): { readonly message: Uint8Array; readonly body: Uint8Array } {
+/** A message whose body is written to its place; in `spare`, where that is large enough. */
+export function sayRoom(head: Head, length: number, spare?: Uint8Array): { readonly message: Uint8Array; readonly body: Uint8Array } {
   const text = encoder.encode(JSON.stringify(head));
-  const message = new Uint8Array(4 + text.length + length);
-  new DataView(message.buffer).setUint32(0, text.length, true);
+  const all = 4 + text.length + length;
+  const message = spare !== undefined && spare.length >= all ? spare.subarray(0, all) : new Uint8Array(all);
+  new DataView(message.buffer, message.byteOffset).setUint32(0, text.length, true);
   message.set(text, 4);
   return { message, body: message.subarray(4 + text.length) };
 }

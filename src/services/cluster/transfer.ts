@@ -1,18 +1,22 @@
 /**
  * Data mobility: families that go from node to node as a whole, in one answer or in pieces that are asked for.
  *
- * What is small goes in the answer. Of the rest each piece has a hash of its own, and a large object is not copied when it is offered: its
+ * What is small goes in the answer. Of the rest each piece has a checksum of its own, and a large object is not copied when it is offered: its
  * pieces are, when they are asked for, as long as it is what it was. Who asks tells how fast pieces come; those of a slow link are compressed
  * where that makes them smaller. A node that does not know of that gets a copy, with a hash over all of it.
  */
 import { TwzError } from '../../abi/errors.ts';
-import type { ObjectId } from '../../abi/id.ts';
+import { PAGE } from '../../abi/format.ts';
+import { isId, parseId, type ObjectId } from '../../abi/id.ts';
+import { checksumOf } from '../../host/checksum.ts';
 import { compress, expand, PACKED } from '../../host/compress.ts';
+import type { Kernel } from '../../kernel/kernel.ts';
 import type { Handle } from '../../kernel/object.ts';
-import { LiveSection, sectionsOf } from '../../kernel/sections.ts';
+import { LiveSection, sectionsOf, type Section } from '../../kernel/sections.ts';
+import { Staged } from '../../kernel/staged.ts';
 import { inWindows, PIECE } from './chunks.ts';
 import { left, type Core } from './core.ts';
-import { toHex } from './record.ts';
+import { splitSections, toHex } from './record.ts';
 import { numberIn, say, sayAgain, sayRoom, strange, textIn, type Head, type Said } from './messages.ts';
 
 /** The same on all nodes, in bytes. */
@@ -39,7 +43,9 @@ const SHRINKS = 0.8;
 /** How much a new measurement counts. */
 const NEW = 0.5;
 const NODES_MAX = 1000;
-const NO_HASH = '0'.repeat(64);
+const NO_SUM = '0'.repeat(8);
+/** Messages of pieces that are kept to be written again: as many as are under way to one node. */
+const SPARES_MAX = WINDOW;
 /** Who asks for objects says so where it knows what this is about. */
 export const PIECES = { pieces: true } as const;
 
@@ -88,6 +94,7 @@ export class Offers {
   readonly #core: Core;
   readonly #offers = new Map<string, Offered>();
   readonly sizes: PieceSizes;
+  readonly #spares: Uint8Array[] = [];
   #next = 0;
   /** Bytes a millisecond. */
   #compressing = COMPRESSING;
@@ -108,7 +115,8 @@ export class Offers {
     for (const h of handles) size += h.size;
     const inPieces = asked['pieces'] === true && size > this.sizes.first;
     const bytes = inPieces ? undefined : sectionsOf(handles);
-    const part = bytes === undefined ? new Whole(inParts(handles, this.sizes)) : copied(bytes);
+    const parts = bytes === undefined ? inParts(handles, this.sizes) : [copied(bytes)];
+    const part = new Whole(parts);
     const { length } = part;
     this.sent += length;
     if (bytes !== undefined && length <= this.sizes.first) return say({ ...facts, bytes: length }, bytes);
@@ -116,7 +124,7 @@ export class Offers {
     for (const [token, { until }] of this.#offers) if (until < now) this.#offers.delete(token);
     const token = String(++this.#next);
     this.#offers.set(token, { part, until: now + KEEP_MS });
-    if (bytes === undefined) return say({ ...facts, ...PIECES, bytes: length, token });
+    if (bytes === undefined) return say({ ...facts, ...PIECES, bytes: length, token, live: liveOf(parts) });
     return say({ ...facts, bytes: length, token, hash: toHex(kernel.host.sha256(bytes)) }, bytes.subarray(0, this.sizes.first));
   }
 
@@ -134,11 +142,16 @@ export class Offers {
     }
     const { piece } = this.sizes;
     if (at + piece >= part.length) this.#core.clock.timer(KEEP_MS, () => this.#offers.delete(token));
-    const { message, body } = sayRoom({ hash: NO_HASH }, Math.min(piece, part.length - at));
+    const spare = this.#spares.pop();
+    const { message, body } = sayRoom({ sum: NO_SUM }, Math.min(piece, part.length - at), spare);
+    // It has gone by then. Fresh memory costs more than all the rest.
+    this.#core.clock.timer(0, () => {
+      if (this.#spares.length < SPARES_MAX) this.#spares.push(spare ?? message);
+    });
     part.copy(at, body);
-    const hash = toHex(kernel.host.sha256(body));
+    const sum = checksumOf(body);
     const packed = head['packs'] === PACKED && this.#compressing > SLOW * numberIn(head, 'link') ? this.#packed(body) : undefined;
-    return packed === undefined ? sayAgain(message, { hash }) : say({ hash, packed: PACKED }, packed);
+    return packed === undefined ? sayAgain(message, { sum }) : say({ sum, packed: PACKED }, packed);
   }
 
   /** Undefined where it does not become smaller. */
@@ -181,6 +194,103 @@ function inParts(handles: readonly Handle[], sizes: PieceSizes): Part[] {
   return parts;
 }
 
+/** Which large objects are among what is offered: where each begins, its ID and its size. */
+function liveOf(parts: readonly Part[]): readonly (readonly [number, ObjectId, number])[] {
+  const live: [number, ObjectId, number][] = [];
+  let at = 0;
+  for (const part of parts) {
+    if (part instanceof LiveSection) live.push([at, part.id, part.size]);
+    at += part.length;
+  }
+  return live;
+}
+
+/** What comes in pieces: the pages of large objects into files, the rest into memory. */
+class Received {
+  /** Where the pages of each begin in what comes, and end. */
+  readonly #files: { readonly staged: Staged; readonly from: number; readonly to: number }[] = [];
+  readonly #kept: Uint8Array;
+
+  constructor(kernel: Kernel, length: number, live: unknown) {
+    let kept = length;
+    let before = 0;
+    try {
+      for (const [at, id, size] of liveIn(live)) {
+        const [from, to] = [at + LiveSection.begin, at + LiveSection.begin + size - PAGE];
+        if (at < before || at % 4 !== 0 || to > length || size % PAGE !== 0 || size <= PAGE)
+          throw strange('what it announces lies elsewhere');
+        before = to;
+        const staged = Staged.begin(kernel, id, size);
+        if (staged === undefined) continue;
+        kept -= to - from;
+        this.#files.push({ staged, from, to });
+      }
+    } catch (error) {
+      void this.end();
+      throw error;
+    }
+    this.#kept = new Uint8Array(kept);
+  }
+
+  put(bytes: Uint8Array, at: number): void {
+    const end = at + bytes.length;
+    let done = at;
+    let gone = 0;
+    const keep = (to: number): void => {
+      if (to <= done) return;
+      this.#kept.set(bytes.subarray(done - at, to - at), done - gone);
+      done = to;
+    };
+    for (const { staged, from, to } of this.#files) {
+      keep(Math.min(from, end));
+      if (done >= from && done < to && done < end) {
+        const until = Math.min(to, end);
+        staged.write(bytes.subarray(done - at, until - at), PAGE + done - from);
+        done = until;
+      }
+      gone += to - from;
+    }
+    keep(end);
+  }
+
+  /** When all has come. */
+  get sections(): Section[] {
+    const sections: Section[] = [];
+    let at = 0;
+    let gone = 0;
+    for (const { staged, from, to } of this.#files) {
+      const begin = from - LiveSection.begin - gone;
+      sections.push(...splitSections(this.#kept.subarray(at, begin)));
+      at = begin + LiveSection.begin;
+      const words = new Int32Array(this.#kept.buffer, begin, LiveSection.begin / 4);
+      if (words[0] !== to - from + LiveSection.begin - 4) throw strange('what it announces lies elsewhere');
+      sections.push({ words: words.subarray(1), staged });
+      gone += to - from;
+    }
+    return [...sections, ...splitSections(this.#kept.subarray(at))];
+  }
+
+  get bytes(): Uint8Array {
+    return this.#kept;
+  }
+
+  async end(): Promise<void> {
+    for (const { staged } of this.#files) await staged.end();
+  }
+}
+
+function liveIn(live: unknown): [number, ObjectId, number][] {
+  if (live === undefined) return [];
+  if (!Array.isArray(live)) throw strange('what it announces is nothing');
+  return live.map((each: unknown) => {
+    if (!Array.isArray(each)) throw strange('what it announces is nothing');
+    const [at, id, size] = each as unknown[];
+    if (!Number.isSafeInteger(at) || !Number.isSafeInteger(size) || typeof id !== 'string' || !isId(id))
+      throw strange('what it announces is nothing');
+    return [at as number, parseId(id), size as number];
+  });
+}
+
 /** What others have offered. */
 export class Receiving {
   readonly #core: Core;
@@ -198,35 +308,48 @@ export class Receiving {
     this.#size = piece;
   }
 
-  /** The rest of it. Throws Stale where it has changed there meanwhile, EngineCorrupt for what is not what it should be. */
-  async receive(node: string, { head, body }: Said, deadline: number): Promise<Uint8Array> {
+  /**
+   * The rest of it, as sections; `end` is called when they are entered. `staged`: large objects may come in files. Throws Stale where it has
+   * changed there meanwhile, EngineCorrupt for what is not what it should be.
+   */
+  async receive(
+    node: string,
+    { head, body }: Said,
+    deadline: number,
+    staged = false,
+  ): Promise<{ readonly sections: Section[]; end(): Promise<void> }> {
     const core = this.#core;
+    const { kernel } = core.space;
     const length = numberIn(head, 'bytes');
     if (length > 2 ** 31) throw strange(`${length} bytes are too many`);
-    if (body.length === length) return body;
+    if (body.length === length) return { sections: splitSections(body), end: async () => undefined };
     const token = textIn(head, 'token');
-    const all = new Uint8Array(length);
-    all.set(body);
-    const starts: number[] = [];
-    for (let at = body.length; at < length; at += this.#size) starts.push(at);
     const inPieces = head['pieces'] === true;
-    const came = { since: -1, bytes: 0 };
-    await inWindows(starts, WINDOW, async (at) => {
-      left(core, deadline, 'receiving an object');
-      const link = this.#links.get(node);
-      const asked = inPieces ? { ...PIECES, ...(link === undefined || !this.packs ? {} : { packs: PACKED, link }) } : {};
-      const piece = await core.call(node, { do: 'piece', token, at, ...asked }, deadline);
-      this.#measure(node, came, piece.body.length);
-      const wanted = Math.min(this.#size, length - at);
-      const bytes = piece.head['packed'] === PACKED ? expand(piece.body, wanted) : piece.body;
-      if (bytes?.length !== wanted) throw strange('a piece has another length');
-      if (inPieces && toHex(core.space.kernel.host.sha256(bytes)) !== textIn(piece.head, 'hash'))
-        throw strange('a piece is not what was sent');
-      this.saved += wanted - piece.body.length;
-      all.set(bytes, at);
-    });
-    if (!inPieces && toHex(core.space.kernel.host.sha256(all)) !== textIn(head, 'hash')) throw strange('what came is not what was offered');
-    return all;
+    const all = new Received(kernel, length, staged && inPieces ? head['live'] : undefined);
+    try {
+      all.put(body, 0);
+      const starts: number[] = [];
+      for (let at = body.length; at < length; at += this.#size) starts.push(at);
+      const came = { since: -1, bytes: 0 };
+      await inWindows(starts, WINDOW, async (at) => {
+        left(core, deadline, 'receiving an object');
+        const link = this.#links.get(node);
+        const asked = inPieces ? { ...PIECES, ...(link === undefined || !this.packs ? {} : { packs: PACKED, link }) } : {};
+        const piece = await core.call(node, { do: 'piece', token, at, ...asked }, deadline);
+        this.#measure(node, came, piece.body.length);
+        const wanted = Math.min(this.#size, length - at);
+        const bytes = piece.head['packed'] === PACKED ? expand(piece.body, wanted) : piece.body;
+        if (bytes?.length !== wanted) throw strange('a piece has another length');
+        if (inPieces && checksumOf(bytes) !== textIn(piece.head, 'sum')) throw strange('a piece is not what was sent');
+        this.saved += wanted - piece.body.length;
+        all.put(bytes, at);
+      });
+      if (!inPieces && toHex(kernel.host.sha256(all.bytes)) !== textIn(head, 'hash')) throw strange('what came is not what was offered');
+      return all;
+    } catch (error) {
+      await all.end();
+      throw error;
+    }
   }
 
   /** What came since the first piece was here, as it came. That one has waited for who sent it. */

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
+import { LIVE } from '../src/abi/live-format.ts';
 import { LinuxHost } from '../src/host/linux/linux.ts';
 import type { Timer } from '../src/host/host.ts';
 import { open, orderedMap, struct, text, u32, u8, vec, bytes, type Infer, type Space } from '../src/index.ts';
@@ -195,6 +196,20 @@ function beside(name: string, body: (space: Space, neighbour: Neighbour, t: Test
     await neighbour.kill();
   });
 }
+
+beside('T13 watch: who takes the log and commits nothing wakes nobody', async (space, neighbour) => {
+  const { kernel } = space;
+  const { i32 } = kernel.live ?? assert.fail('nobody shares the space');
+  // Somebody says that it sleeps, and does not yet: that it is woken now is lost, for the count of commits is what it was.
+  const sleeps = (): number => Atomics.load(i32, LIVE.watched >> 2);
+  Atomics.store(i32, LIVE.watched >> 2, 1);
+  const commits = Atomics.load(i32, LIVE.commits >> 2);
+  kernel.log.join();
+  await kernel.log.durable();
+  assert.deepEqual([sleeps(), Atomics.load(i32, LIVE.commits >> 2)], [1, commits]);
+  await neighbour.does('add', '/a');
+  assert.equal(sleeps(), 0);
+});
 
 beside('T13 watch: what another process commits is told at once, and the last state always', async (space, neighbour) => {
   const counter = space.names.get('/a', Counter);

@@ -151,9 +151,10 @@ export class Log implements Mender {
 
   leave(): void {
     if (this.#live === undefined || this.#live.sole || --this.#depth > 0) return;
-    this.#store(this.#live);
+    const raised = this.#store(this.#live);
     this.#live.give(LIVE.append >> 2);
-    this.#live.rouse();
+    // Whoever is woken for nothing may not sleep yet, and then nobody knows that it does.
+    if (raised) this.#live.rouse();
   }
 
   #load({ i32, f64 }: Live): void {
@@ -166,16 +167,18 @@ export class Log implements Mender {
     if (i32[LIVE.failed >> 2] === 1) this.failure ??= new TwzError('LogFailed', 'another process could not write the log');
   }
 
-  #store({ i32, f64 }: Live): void {
+  /** True where it raised the count of commits. */
+  #store({ i32, f64 }: Live): boolean {
     f64[LIVE.written >> 3] = this.written;
     f64[LIVE.synced >> 3] = this.synced;
     f64[LIVE.tailStart >> 3] = this.#tailStart;
     i32[LIVE.at >> 2] = this.#at;
     i32[LIVE.chain >> 2] = this.chain;
     // What a commit that failed half way left behind does not count.
-    if (f64[LIVE.end >> 3] === this.end || this.failure !== undefined) return;
+    if (f64[LIVE.end >> 3] === this.end || this.failure !== undefined) return false;
     f64[LIVE.end >> 3] = this.end;
     Atomics.add(i32, LIVE.commits >> 2, 1);
+    return true;
   }
 
   /** The first to open the space says what there is. */
@@ -205,7 +208,8 @@ export class Log implements Mender {
       this.#host.write(this.#segments.get(this.#segments.sequenceOf(this.end)).file, new Uint8Array(FRAME.header), offset);
     Atomics.add(live.i32, LIVE.turn >> 2, 2 - (Atomics.load(live.i32, LIVE.turn >> 2) & 1));
     this.#store(live);
-    live.rouse();
+    // The dead one may have raised the count, and woken nobody.
+    live.announce();
   }
 
   /** The tail begins anew, once all that is in it is in its segment. */

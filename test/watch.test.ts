@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process';
 import { test, type TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { LIVE } from '../src/abi/live-format.ts';
+import { makeBell } from '../src/host/bell.ts';
 import { LinuxHost } from '../src/host/linux/linux.ts';
 import type { Timer } from '../src/host/host.ts';
 import { open, orderedMap, struct, text, u32, u8, vec, bytes, type Infer, type Space } from '../src/index.ts';
@@ -209,6 +210,38 @@ beside('T13 watch: who takes the log and commits nothing wakes nobody', async (s
   assert.deepEqual([sleeps(), Atomics.load(i32, LIVE.commits >> 2)], [1, commits]);
   await neighbour.does('add', '/a');
   assert.equal(sleeps(), 0);
+});
+
+beside('T13 watch: a thread of the same process is told by its bell, whether its sleep ends or not', async (space, _neighbour, t) => {
+  // Nobody wakes it from its sleep.
+  const host = new Timeless();
+  const { waitAnyAsync } = host.futex;
+  let sleeps = 0;
+  host.futex.waitAnyAsync = (states, timeout, signal) => {
+    sleeps++;
+    return waitAnyAsync.call(host.futex, states, Math.min(timeout, 1e9), signal).then(() => new Promise(() => undefined));
+  };
+  const other = open(space.directory, { host });
+  t.after(() => other.kernel.release());
+  const { near, far } = makeBell();
+  space.kernel.hear(near);
+  other.kernel.hear(far);
+  const told: number[] = [];
+  const counter = space.names.get('/a', Counter);
+  using watch = other.watch(other.names.get('/a', Counter), ({ n }) => told.push(n));
+  const next = async (): Promise<void> => {
+    const count = told.length;
+    while (told.length === count) await new Promise((resolve) => setImmediate(resolve));
+  };
+  for (let n = 1; n <= 5; n++) {
+    space.relaxed(() => void counter.n++);
+    await next();
+  }
+  assert.deepEqual([told, sleeps], [[1, 2, 3, 4, 5], 1]);
+  watch.close();
+  // Who watches nothing is not rung.
+  space.relaxed(() => void counter.n++);
+  assert.equal(other.names.get('/a', Counter).n, 6);
 });
 
 beside('T13 watch: what another process commits is told at once, and the last state always', async (space, neighbour) => {

@@ -10,6 +10,7 @@
 import { TwzError, assert, isTwzError } from '../abi/errors.ts';
 import { KIND, META, OBJECT_FORMAT, OBJECT_MAGIC, OBJECT_SIZE_MAX, OBJECT_SIZE_MIN, PAGE } from '../abi/format.ts';
 import { readId, type ObjectId } from '../abi/id.ts';
+import type { BellEnd } from '../host/bell.ts';
 import type { Host, Lock, Timer } from '../host/host.ts';
 import type { Afar, Tap } from './afar.ts';
 import { Checkpointer } from './checkpoint.ts';
@@ -227,6 +228,12 @@ export class Kernel {
   attend(ms: number): void {
     this.watches ??= new Watches(this);
     this.watches.attend(ms);
+  }
+
+  /** Another thread of this process has the space open: it is told of commits of this one, and this one of its, by that bell. */
+  hear(end: BellEnd): void {
+    this.watches ??= new Watches(this);
+    this.watches.hear(end);
   }
 
   // --- handles ------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@
  */
 import { TwzError, assert, isTwzError } from '../abi/errors.ts';
 import { LIVE, LIVE_FORMAT, LIVE_MAGIC, MEMBER, MEMBERS_MAX, STRIPES } from '../abi/live-format.ts';
+import type { Bell } from '../host/bell.ts';
 import type { File, Host, Lock, Window } from '../host/host.ts';
 import type { Slot, Windows } from './windows.ts';
 
@@ -53,6 +54,8 @@ export class Live {
   readonly #slot: Slot;
   readonly #windows: Windows;
   readonly #file: File;
+  /** Of another thread of this process that has the space open: told sooner than by its sleep. */
+  bell: Bell | undefined;
   readonly i32: Int32Array;
   readonly f64: Float64Array;
   /** This member, from 0. */
@@ -203,6 +206,7 @@ export class Live {
 
   /** After `commits` was raised: wakes who sleeps until then. */
   rouse(): void {
+    this.bell?.ring();
     const watched = LIVE.watched >> 2;
     if (Atomics.load(this.i32, watched) !== 0 && Atomics.exchange(this.i32, watched, 0) !== 0)
       this.#window.wake(this.#base + LIVE.commits, 1 << 30);

@@ -3,6 +3,7 @@
  *
  *   own commits        settle   ->  changed  ->  due, and once the event loop comes round: told
  *   others' commits    a thread sleeps on the count of commits in the live file; woken, this process follows the log  ->  changed  ->  …
+ *                      of a thread of this process: it rings a bell, which is sooner
  *
  * Invariants:
  *  1. Who is told finds the change that it is told of, or a later one, and is told again of whatever comes after it looked.
@@ -12,6 +13,7 @@ import { isTwzError, type TwzError } from '../abi/errors.ts';
 import { FOT_FLAG } from '../abi/format.ts';
 import type { ObjectId } from '../abi/id.ts';
 import { LIVE } from '../abi/live-format.ts';
+import { Bell, type BellEnd } from '../host/bell.ts';
 import { Region } from '../host/futex.ts';
 import { idsWith } from './fot.ts';
 import type { Kernel } from './kernel.ts';
@@ -52,6 +54,8 @@ export class Watches {
   #due = new Set<Watching>();
   /** The live file's words, while a thread sleeps on them. */
   #region: Region | undefined;
+  /** Of another thread of this process. */
+  #bell: Bell | undefined;
   /** Others are followed whether anything is watched or not, so many milliseconds after the last time at the soonest. */
   #attends: number | undefined;
 
@@ -72,6 +76,43 @@ export class Watches {
   attend(ms: number): void {
     this.#attends = ms;
     if (this.#kernel.live !== undefined && this.#region === undefined) void this.#listen(this.#kernel.live);
+  }
+
+  /** As `Kernel.hear`. */
+  hear(end: BellEnd): void {
+    const { live } = this.#kernel;
+    if (live === undefined) return;
+    this.#bell?.close();
+    this.#bell = live.bell = new Bell(end, () => this.#rung());
+    if (this.#region !== undefined) this.#bell.listen();
+  }
+
+  /** Whoever rings again after this is heard again; but who commits often does not wake somebody each time. */
+  #rung(): void {
+    const kernel = this.#kernel;
+    const bell = this.#bell;
+    if (this.#region === undefined || bell === undefined || kernel.closed) return;
+    try {
+      if (this.#attends === undefined) bell.listen();
+      else
+        kernel.host.timer(this.#attends, () => {
+          if (this.#bell !== bell) return;
+          bell.listen();
+          this.#look();
+        });
+      kernel.catchUp();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #look(): void {
+    if (this.#region === undefined || this.#kernel.closed) return;
+    try {
+      this.#kernel.catchUp();
+    } catch (error) {
+      this.#fail(error);
+    }
   }
 
   #know(watching: Watching, id: ObjectId): void {
@@ -166,6 +207,7 @@ export class Watches {
     const { i32 } = live;
     const region = new Region(kernel.host.futex, new Uint8Array(i32.buffer, i32.byteOffset, i32.byteLength));
     this.#region = region;
+    this.#bell?.listen();
     try {
       while (this.#region === region) {
         // In this order: who commits after the second line sees the first.
@@ -201,6 +243,8 @@ export class Watches {
 
   close(): void {
     this.#attends = undefined;
+    this.#bell?.close();
+    this.#bell = undefined;
     for (const watching of this.#all) {
       this.#remove(watching);
       watching.watcher.ended('spaceClosed');

@@ -4,6 +4,7 @@
  */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
 import { isId, parseId, type ObjectId } from '../../abi/id.ts';
+import type { BellEnd } from '../../host/bell.ts';
 import { chooseHost } from '../../host/choose.ts';
 import {
   answerLine,
@@ -316,6 +317,7 @@ async function main(): Promise<void> {
     { id: node.id, facts: engine.facts },
     (line) => answerLine(line, safely),
     (told) => {
+      if ('bell' in told) space.kernel.hear(told.bell as BellEnd);
       if ('pages' in told) servePages(told.pages as PageSourceEnd, (request) => node.ranges.serve(request));
     },
   );

@@ -5,6 +5,7 @@
  */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
 import { parseId, type ObjectId } from '../../abi/id.ts';
+import { makeBell } from '../../host/bell.ts';
 import { clock } from '../../host/clock.ts';
 import { Caller, makeLine, startColleague, type Colleague } from '../../host/colleagues.ts';
 import type { Lock, Timer } from '../../host/host.ts';
@@ -517,6 +518,9 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     await engine.close();
     throw fromThread(error);
   }
+  const bell = makeBell();
+  agentThread.tell({ bell: bell.far }, [bell.far.port]);
+  kernel.hear(bell.near);
   const api = telemetry ?? ((await optionalPackage('@opentelemetry/api')) as Telemetry | undefined) ?? false;
   const tracing = api === false ? undefined : new Tracing(api, () => kernel.host.time());
   return new Cluster({ space, name, agentThread, agent, engine, lock, patience, tracing });

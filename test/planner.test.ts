@@ -5,6 +5,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isTwzError, type ErrorName } from '../src/abi/errors.ts';
+import { parseId, type ObjectId } from '../src/abi/id.ts';
+import { Chooser } from '../src/services/cluster/choosing.ts';
+import type { NodeInfo } from '../src/services/cluster/node.ts';
 import {
   MeasuredLinks,
   Planner,
@@ -292,6 +295,50 @@ test('G4: planning changes nothing, what is kept is bounded, and what was forgot
     () => planner.finished(first, { now: 0, took: -1 }),
     (error) => isTwzError(error, 'InvalidArgument'),
   );
+});
+
+test('G4: a function that is best off here is not thought about each time; it is when something is different', async () => {
+  const [data, other, far] = [1, 2, 3].map((n) => parseId(String(n).repeat(32))) as [ObjectId, ObjectId, ObjectId];
+  const node = (id: string): NodeInfo => ({ id, name: id, pid: 1, runs: true, load: 0, objects: 0, since: 0, speed: 1 });
+  const chooser = new Chooser(
+    {
+      ask: async (question) => {
+        const family = 'id' in question ? question.id : '';
+        const here = family !== far;
+        return { family, owner: here ? 'alice' : 'bob', bytes: here ? MIB : 512 * MIB, kind: 'owned', here };
+      },
+      nodes: async () => [node('alice'), node('bob')],
+    },
+    'alice',
+  );
+  const planned = async (id: ObjectId, took: number | undefined): Promise<Plan> => {
+    const plan = await chooser.plan([id], { code: data, codeBytes: 100, values: 50, at: undefined, force: undefined }, 1000);
+    chooser.started(plan, 0);
+    if (took !== undefined) chooser.finished(plan, { took, ran: took, result: 10, stored: [], failed: false });
+    return plan;
+  };
+  const thoughts = async (count: number, body: (i: number) => Promise<Plan>): Promise<number> => {
+    const found = new Set<unknown>();
+    const ids = new Set<number>();
+    for (let i = 0; i < count; i++) {
+      const { candidates, id } = await body(i);
+      found.add(candidates);
+      ids.add(id);
+    }
+    assert.equal(ids.size, count);
+    return found.size;
+  };
+  await thoughts(20, () => planned(data, 0.01));
+  assert.ok((await thoughts(64, () => planned(data, 0.01))) < 40);
+  for (let i = 0; i < 20; i++) {
+    const id = i % 2 === 0 ? data : other;
+    assert.equal((await planned(id, 0.01)).request.arguments[0]?.family, id);
+  }
+  const fresh = await thoughts(4, () => planned(data, 1000));
+  assert.ok(fresh > 1, `${fresh} plans for what takes longer than was expected`);
+  assert.equal(await thoughts(20, () => planned(far, 0.5)), 20);
+  await planned(data, undefined);
+  assert.equal(await thoughts(20, () => planned(data, undefined)), 20);
 });
 
 test('G4: a node that fails is left alone for a while', () => {

@@ -11,6 +11,11 @@ const KNOWN_MS = 500;
 const KNOWN_MAX = 10_000;
 /** A node tells its load some times a second; what it told is this old at most. */
 const LATELY_MS = 1500;
+/** So many further runs of a function that was best off here are so for that time without being thought about, if none takes so many times as
+ * long as was expected. */
+const SETTLED_RUNS = 15;
+const SETTLED_MS = 100;
+const SETTLED_LATE = 4;
 /** Plans that are kept to be looked at. */
 const PLANS_MAX = 100;
 /** Fewer bytes than this say nothing of a link's bandwidth. */
@@ -34,6 +39,8 @@ function aboutIn(head: Head): About {
     here: head['here'] === true,
   };
 }
+
+const NONE: ReadonlySet<string> = new Set();
 
 interface Known {
   readonly about: About | undefined;
@@ -66,6 +73,14 @@ export interface PastRun extends Explained {
   readonly failed: boolean;
 }
 
+/** A plan by which everything is here, good for some further runs that are like that one. */
+interface Settled {
+  readonly plan: Plan;
+  readonly ids: readonly ObjectId[];
+  readonly until: number;
+  left: number;
+}
+
 interface Kept {
   readonly plan: Plan;
   readonly at: number;
@@ -74,7 +89,7 @@ interface Kept {
 }
 
 export class Chooser {
-  readonly #agent: AgentContact;
+  readonly #agent: Pick<AgentContact, 'ask' | 'nodes'>;
   readonly #here: string;
   readonly #planner = new Planner({ prices: { fault: Number.MAX_SAFE_INTEGER }, restarts: false });
   /** When a run of this program ended there last. */
@@ -87,8 +102,9 @@ export class Chooser {
   #nodes: readonly NodeInfo[] = [];
   #nodesAt = -Infinity;
   readonly #runs: Kept[] = [];
+  readonly #settled = new Map<ObjectId, Settled>();
 
-  constructor(agent: AgentContact, here: string) {
+  constructor(agent: Pick<AgentContact, 'ask' | 'nodes'>, here: string) {
     this.#agent = agent;
     this.#here = here;
   }
@@ -107,6 +123,7 @@ export class Chooser {
   /** What is known of these is not true any more. */
   forget(ids: readonly ObjectId[]): void {
     for (const id of ids) this.#known.delete(id);
+    this.#settled.clear();
   }
 
   async #present(): Promise<readonly NodeInfo[]> {
@@ -118,7 +135,35 @@ export class Chooser {
   }
 
   /** `without`: nodes that did not answer. Throws PlanImpossible. */
-  async plan(ids: readonly ObjectId[], wish: Wish, ms: number, without: ReadonlySet<string> = new Set()): Promise<Plan> {
+  async plan(ids: readonly ObjectId[], wish: Wish, ms: number, without: ReadonlySet<string> = NONE): Promise<Plan> {
+    const isFree = wish.at === undefined && wish.force === undefined && without.size === 0;
+    const plan = (isFree ? this.#again(ids, wish) : undefined) ?? (await this.#plan(ids, wish, ms, without));
+    if (isFree) this.#settle(plan, ids, wish.code);
+    return plan;
+  }
+
+  #again(ids: readonly ObjectId[], { code, values }: Wish): Plan | undefined {
+    const settled = this.#settled.get(code);
+    if (settled === undefined || ids.length !== settled.ids.length || ids.some((id, i) => id !== settled.ids[i])) return undefined;
+    const now = clock.now();
+    if (settled.left-- > 0 && now < settled.until && values <= 2 * (settled.plan.request.values ?? 0)) {
+      const plan = this.#planner.again(settled.plan, now * 1000);
+      if (plan !== undefined) return plan;
+    }
+    this.#settled.delete(code);
+    return undefined;
+  }
+
+  #settle(plan: Plan, ids: readonly ObjectId[], code: ObjectId): void {
+    if (this.#settled.has(code)) return;
+    const { choice, reason } = plan;
+    if (choice.place !== this.#here || reason === 'explored' || reason === 'spread' || choice.uses.some(({ way }) => way !== 'there'))
+      return;
+    if (this.#settled.size >= KNOWN_MAX) this.#settled.clear();
+    this.#settled.set(code, { plan, ids, until: clock.now() + SETTLED_MS, left: SETTLED_RUNS });
+  }
+
+  async #plan(ids: readonly ObjectId[], wish: Wish, ms: number, without: ReadonlySet<string>): Promise<Plan> {
     const nodes = await this.#present();
     const families = new Map<ObjectId, PlanArgument>();
     for (const id of ids) {
@@ -176,6 +221,7 @@ export class Chooser {
     const now = clock.now() * 1000;
     const kept = this.#runs.find((each) => each.plan === plan);
     if (kept !== undefined) Object.assign(kept, { took, failed });
+    if (failed || took * 1000 > SETTLED_LATE * plan.choice.cost) this.#settled.delete(plan.request.code.hash as ObjectId);
     if (failed) {
       this.#planner.finished(plan, { now, took: took * 1000, failed });
       return;

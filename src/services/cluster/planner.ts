@@ -130,6 +130,12 @@ export class Planner {
     return { id: ++this.#last, request, choice, reason, ...(instead === undefined ? {} : { instead }), candidates, uses };
   }
 
+  /** The same once more, for a run that is like that one; undefined where runs are under way there, and there is more to think of. */
+  again(plan: Plan, now: number): Plan | undefined {
+    if ((this.#nodes.peek(plan.choice.place)?.sent.size ?? 0) > 0) return undefined;
+    return { ...plan, id: ++this.#last, request: { ...plan.request, now } };
+  }
+
   /** The run of this plan begins. */
   started(plan: Plan): void {
     const key = String(plan.id);

@@ -105,6 +105,8 @@ export class Kernel {
   #fullSerial = -1;
   /** While the log is replayed: writes images to their files, and unmaps them; false where there are none. */
   makeRoom: (() => boolean) | undefined;
+  /** LSN behind the last transaction of this process that stored something. */
+  committed = 0;
   /** Mappings of files: the system has a limit on them. */
   mappings = 0;
   /** This run of the machine, for shared objects. */
@@ -211,6 +213,11 @@ export class Kernel {
   detach(h: Handle, page: number): void {
     for (const snapshot of this.snapshots) snapshot.detach(h.id, page);
     if (h.copies !== undefined) for (const copy of h.copies) if (copy.fileMapped) copy.detach(page);
+  }
+
+  /** LSN up to which the images here show what was committed, by whomever. */
+  get seen(): number {
+    return Math.max(this.log.end, this.follower?.seen ?? 0);
   }
 
   /** Tells the watcher of each change of the object and its parts. Returns how to end that. */
@@ -583,7 +590,8 @@ export class Kernel {
     if (h.pins === h.programViews) this.windows.give(slot, showed);
     this.setMapped(h, mapped);
     const dirty = new Uint8Array(h.capacity >>> 6);
-    dirty.set(h.dirty === CLEAN ? new Uint8Array(0) : h.dirty);
+    // It may have had more room before the running transaction shortened it.
+    if (h.dirty !== CLEAN) dirty.set(h.dirty.subarray(0, dirty.length));
     h.dirty = dirty;
   }
 

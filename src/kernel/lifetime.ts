@@ -350,6 +350,11 @@ function system(kernel: Kernel): Handle {
   return h;
 }
 
+/** Is it the object in which the space remembers what was deleted? It is of no use anywhere else. */
+export function isSystem(kernel: Kernel, id: ObjectId): boolean {
+  return id === wellKnownId(kernel, SYSTEM);
+}
+
 /** Was this object deleted, as far as the space remembers? */
 export function wasDeleted(kernel: Kernel, id: ObjectId): boolean {
   const systemId = wellKnownId(kernel, SYSTEM);

@@ -334,6 +334,7 @@ function commit(kernel: Kernel, transaction: Transaction): void {
   const to = log.end;
   const own = kernel.tap === undefined ? undefined : ownFrames(kernel, from, to);
   kernel.commits++;
+  kernel.committed = to;
   for (const h of transaction.handles) settle(kernel, h);
   end(kernel, to);
   kernel.follower?.committed(from, to);

@@ -10,7 +10,7 @@ import { World } from './worlds.ts';
 /** Seeds that found something once, each: a replica torn by a restart; families that only go on together; a power failure. */
 const SEEDS = [1, 18];
 /** Those from which it is found soon, and more, for what is changed may change that. */
-const SPOILED = { 'expected-ignored': 6, apart: 7 } as const satisfies Partial<Record<Spoiled, number>>;
+const SPOILED = { 'expected-ignored': 9, apart: 8 } as const satisfies Partial<Record<Spoiled, number>>;
 const SPOILED_SEEDS = 16;
 
 for (const seed of SEEDS)

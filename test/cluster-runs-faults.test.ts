@@ -78,8 +78,9 @@ class World {
         return this.hand();
       },
       begun: (activation) => (known.has(activation) ? { gave: undefined } : undefined),
-      begin: (activation) => void known.add(activation),
-      done: () => undefined,
+      counts: async () => undefined,
+      begin: async (activation) => void known.add(activation),
+      done: async () => undefined,
     });
     this.tasks = tasks;
     engine.subscribe('task.there', (message) => {

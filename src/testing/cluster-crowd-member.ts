@@ -22,6 +22,8 @@ import {
   ITEMS,
   Ledger,
   Shelf,
+  TALLIES,
+  Tally,
   TOGETHER,
   torn,
   type Broken,
@@ -36,7 +38,7 @@ const CLIENTS = 2;
 const PATIENCE_MS = 8000;
 const SHOW_MS = 5000;
 /** Ends of steps that are the cluster's to choose. */
-const EXPECTED: ReadonlySet<string> = new Set(['Unreachable', 'TimedOut', 'Fenced', 'Stale', 'EngineLost']);
+const EXPECTED: ReadonlySet<string> = new Set(['Unreachable', 'TimedOut', 'Fenced', 'Stale', 'EngineLost', 'RunLost', 'RunsFull']);
 
 const now = (): number => Number(process.hrtime.bigint()) / 1e6;
 const say = (said: Said): void => void fs.writeSync(1, `${JSON.stringify(said)}\n`);
@@ -101,7 +103,7 @@ function described(error: unknown): string {
 async function enter(): Promise<Cluster> {
   for (;;) {
     try {
-      return await join(space, { servers: [url], name, space: 'crowd', lease: 1500, patience: PATIENCE_MS, runs: false });
+      return await join(space, { servers: [url], name, space: 'crowd', lease: 1500, patience: PATIENCE_MS, logBytes: 8192 });
     } catch (error) {
       if (!isTwzError(error) || !EXPECTED.has(error.name)) fail(`does not join: ${described(error)}`);
       await delay(100);
@@ -121,7 +123,9 @@ async function make(names: readonly string[]): Promise<void> {
           ? space.create(Shelf, init)
           : each.startsWith('g')
             ? space.create(Grave, init)
-            : space.create(Cell, init);
+            : each.startsWith('t')
+              ? space.create(Tally)
+              : space.create(Cell, init);
       made[each] = space.object(object).id;
     }
   });
@@ -158,6 +162,8 @@ interface Step {
   readonly ms: number;
   /** What was read, where that counts. */
   saw: Record<string, number> | undefined;
+  /** What a run gave. */
+  gave: number | undefined;
 }
 
 async function act(random: Random): Promise<void> {
@@ -165,23 +171,30 @@ async function act(random: Random): Promise<void> {
   const some = random.pick(ALONE) ?? 'r0';
   const together = random.pick(TOGETHER) as Together;
   const { kind, names } = together;
-  if (at < 26) await step(`add to ${some}`, random, (one) => write(one, [some], 0));
-  else if (at < 56) {
+  if (at < 22) await step(`add to ${some}`, random, (one) => write(one, [some], 0));
+  else if (at < 50) {
     const chosen = kind === 'equal' ? names : pickTwo(names, random);
     const amount = kind === 'sum' ? 1 + random.below(5) : 0;
     await step(`${kind} ${chosen.join(', ')}`, random, (one) => write(one, chosen, amount));
-  } else if (at < 66) await step(`read ${some}`, random, (one) => read(one, [some]));
-  else if (at < 78) await step(`read ${names.join(', ')}`, random, (one) => read(one, names));
-  else if (at < 88) await step(`look at ${names.join(', ')}`, random, ({ ms }) => look(together, ms));
-  else if (at < 93) await step(`make in ${some}`, random, (one) => write(one, [random.pick(['s0', 's1']) ?? 's0'], 0));
-  else if (at < 96) await step('dig', random, ({ ms }) => dig(random.pick(['g0', 'g1']) ?? 'g0', ms));
-  else await step('follow', random, ({ ms }) => follow(random.pick(['s0', 's1']) ?? 's0', 1 + random.below(30), ms));
+  } else if (at < 59) await step(`read ${some}`, random, (one) => read(one, [some]));
+  else if (at < 70) await step(`read ${names.join(', ')}`, random, (one) => read(one, names));
+  else if (at < 79) await step(`look at ${names.join(', ')}`, random, ({ ms }) => look(together, ms));
+  else if (at < 84) await step(`make in ${some}`, random, (one) => write(one, [random.pick(['s0', 's1']) ?? 's0'], 0));
+  else if (at < 87) await step('dig', random, ({ ms }) => dig(random.pick(['g0', 'g1']) ?? 'g0', ms));
+  else if (at < 91) await step('follow', random, ({ ms }) => follow(random.pick(['s0', 's1']) ?? 's0', 1 + random.below(30), ms));
+  else {
+    const first = random.pick(TALLIES) ?? 't0';
+    const runs = random.below(3) === 0 ? TALLIES.toSorted((each) => (each === first ? -1 : 1)) : [first];
+    const [isNamed, ship] = [random.below(2) === 0, random.pick([undefined, 'code', 'data'] as const)];
+    const how = `run in ${runs.join(', ')}${isNamed ? ' by name' : ''}${ship === undefined ? '' : `, ${ship}`}`;
+    await step(how, random, (one) => run(one, runs, isNamed, ship), runs);
+  }
 }
 
-async function step(what: string, random: Random, body: (step: Step) => Promise<void>): Promise<void> {
+async function step(what: string, random: Random, body: (step: Step) => Promise<void>, runs?: readonly string[]): Promise<void> {
   const ms = random.pick([400, 2000, 8000]) ?? 2000;
-  const one: Step = { tag: ++tags, ms, saw: undefined };
-  say({ is: 'begin', tag: one.tag, what, at: now(), ms });
+  const one: Step = { tag: ++tags, ms, saw: undefined, gave: undefined };
+  say({ is: 'begin', tag: one.tag, what, at: now(), ms, runs });
   let error = '';
   try {
     await body(one);
@@ -193,7 +206,48 @@ async function step(what: string, random: Random, body: (step: Step) => Promise<
     if (error === 'ObjectMissing' && typeof id === 'string') say({ is: 'missing', tag: one.tag, id: parseId(id), fault });
     else if (!EXPECTED.has(error)) say({ is: 'fault', fault });
   }
-  say({ is: 'end', tag: one.tag, at: now(), error, saw: error === '' ? one.saw : undefined });
+  say({ is: 'end', tag: one.tag, at: now(), error, saw: error === '' ? one.saw : undefined, gave: one.gave });
+}
+
+/** Runs where the system chooses: gives which of all that counted it is. */
+function count(tally: Infer<typeof Tally>, tag: number): number {
+  tally.runs.set(tag, (tally.runs.get(tag) ?? 0) + 1);
+  return ++tally.done;
+}
+
+/** As `count`, in each in a transaction of its own. */
+async function countInBoth(first: Infer<typeof Tally>, second: Infer<typeof Tally>, tag: number): Promise<number> {
+  const place = space.relaxed(() => {
+    first.runs.set(tag, (first.runs.get(tag) ?? 0) + 1);
+    return ++first.done;
+  });
+  space.relaxed(() => {
+    second.runs.set(tag, (second.runs.get(tag) ?? 0) + 1);
+    second.done++;
+  });
+  return place;
+}
+
+/** One that has a name is asked for again where it was broken off: it goes on, and counts once all the same. */
+async function run(one: Step, names: readonly string[], isNamed: boolean, ship: 'code' | 'data' | undefined): Promise<void> {
+  const { tag } = one;
+  const until = now() + one.ms;
+  for (const each of names) await cluster.bring(idOf(each), one.ms);
+  const [first, second] = names.map((each) => space.get(idOf(each), Tally)) as [Infer<typeof Tally>, Infer<typeof Tally>?];
+  const options = { ...(ship === undefined ? {} : { ship }), ...(isNamed ? { activation: `step ${tag}` } : {}) };
+  for (let tries = 1; ; tries++) {
+    try {
+      const deadline = Math.max(1, until - now());
+      one.gave =
+        second === undefined
+          ? await space.runWith({ ...options, deadline }, count, first, tag)
+          : await space.runWith({ ...options, deadline }, countInBoth, first, second, tag);
+      if (broken === 'twice') await space.runWith({ deadline: PATIENCE_MS }, count, first, tag);
+      return;
+    } catch (error) {
+      if (!isNamed || tries > 2 || !isTwzError(error) || !EXPECTED.has(error.name) || now() > until) throw error;
+    }
+  }
 }
 
 /** A transaction: each object gets the number of the step, and what it had is noted. */
@@ -314,12 +368,17 @@ async function show(of: Table, images: string): Promise<void> {
   table = of;
   for (const each of Object.keys(of)) await fresh(each);
   const finals: Record<string, { readonly tag: number; readonly count: number }> = {};
+  const tallies: Record<string, [number, number][]> = {};
   for (const [each, id] of Object.entries(of)) {
-    const { tag, count } = cellOf(each);
-    finals[each] = { tag, count };
+    if (each.startsWith('t')) tallies[each] = [...space.get(id, Tally).runs];
+    else {
+      const { tag, count: times } = cellOf(each);
+      finals[each] = { tag, count: times };
+    }
     if (each.startsWith('l')) {
-      const { size } = space.get(id, Ledger).entries;
-      if (size !== Math.min(count, ENTRIES)) say({ is: 'fault', fault: `wrong: ${each} has ${size} entries of ${count} steps` });
+      const { count: times, entries } = space.get(id, Ledger);
+      if (entries.size !== Math.min(times, ENTRIES))
+        say({ is: 'fault', fault: `wrong: ${each} has ${entries.size} entries of ${times} steps` });
     }
     if (each.startsWith('s')) walk(each, Infinity, (fault) => say({ is: 'fault', fault }));
     fs.writeFileSync(`${images}/${each}`, imageOf(space, id));
@@ -329,7 +388,7 @@ async function show(of: Table, images: string): Promise<void> {
       const { id } = space.object(item);
       fs.writeFileSync(`${images}/${each}-${item.number}`, imageOf(space, id));
     }
-  say({ is: 'shown', finals });
+  say({ is: 'shown', finals, tallies });
 }
 
 /** Tries for as long as nobody finds it too long. */

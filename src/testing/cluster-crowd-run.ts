@@ -213,7 +213,7 @@ export class ClusterCrowd {
   readonly #errors: Record<string, number> = {};
   readonly #counts = { kills: 0, stops: 0, cuts: 0, leaves: 0, servers: 0, latest: 0 };
   readonly #table: Record<string, Table[string]> = {};
-  #finals: Extract<Said, { is: 'shown' }>['finals'] = {};
+  #shown: Pick<Extract<Said, { is: 'shown' }>, 'finals' | 'tallies'> = { finals: {}, tallies: {} };
   #server: RunningServer | undefined;
   #serverOpened = 0;
   #lives = 0;
@@ -319,7 +319,7 @@ export class ClusterCrowd {
     else if (said.is === 'missing') {
       this.#tell(`${name}: nobody has ${said.id}`);
       if (this.#story.wasKept(said.id, said.tag)) this.#fault(`lost: ${name}: ${said.fault}`);
-    } else if (said.is === 'shown') this.#finals = said.finals;
+    } else if (said.is === 'shown') this.#shown = said;
     else if (said.is !== 'write' && said.is !== 'begin') this.#tell(`${name}: ${said.is}`);
   }
 
@@ -485,7 +485,7 @@ export class ClusterCrowd {
         if (!fs.existsSync(one) || !fs.existsSync(another) || fs.readFileSync(one, 'utf8') !== fs.readFileSync(another, 'utf8'))
           this.#fault(`apart: ${name} on ${other.name} is not what it is on ${first.name}: compare ${one} and ${another}`);
       }
-    const { faults, effects } = this.#story.judge(this.#finals);
+    const { faults, effects } = this.#story.judge(this.#shown.finals, this.#shown.tallies);
     for (const fault of faults.slice(0, 5)) this.#fault(fault);
     if (faults.length > 5) this.#fault(`and ${faults.length - 5} more`);
     return effects;

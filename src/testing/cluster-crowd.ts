@@ -2,7 +2,7 @@
  * Lets a crowd of nodes loose on what they share over a real server, and judges what they did. With --broken: calls that are not what they say,
  * which must be found.
  *
- *   npm run cluster:crowd -- --seconds 600 --seed 1 [--nodes 3] [--every 1500] [--broken acknowledged|apart|stale] [--tell]
+ *   npm run cluster:crowd -- --seconds 600 --seed 1 [--nodes 3] [--every 1500] [--broken acknowledged|apart|stale|twice] [--tell]
  */
 import { parseArgs } from 'node:util';
 import { ClusterCrowd } from './cluster-crowd-run.ts';

@@ -1,4 +1,8 @@
-/** What this node knows of runs that have been: what they gave, by their names. In an object of the space, stored with what the run stored. */
+/**
+ * What this node knows of runs that have been: what they gave, by their names. In an object of the space, stored with what the run stored, and
+ * shared as that is, though nobody else asks for it: where another node came before what a run stored, what is known of the run goes with that.
+ */
+import type { ObjectId } from '../../abi/id.ts';
 import { hashMap } from '../../lib/collections/hash-map.ts';
 import { bytes, f64, text } from '../../lib/fields.ts';
 import { struct, type Infer } from '../../lib/struct.ts';
@@ -25,6 +29,11 @@ export class Activations {
   /** Looked up each time: a transaction that made it may have been undone. */
   #known(): Infer<typeof Table> {
     return ownTable(this.#space, PATH, Table);
+  }
+
+  /** The ID of the table, which is made where it is missing. */
+  get id(): ObjectId {
+    return this.#space.object(this.#known()).id;
   }
 
   /** What a run gave; undefined where it is not known to have ended. */

@@ -40,6 +40,7 @@ const ATTEND_MS = 1;
 /** How often the executor is looked at, and how long it has to end, in milliseconds. */
 const WATCH_MS = 50;
 const STOP_MS = 2000;
+const START_MS = 20_000;
 /** Runs that are known to have ended the executor. */
 const FATAL_MAX = 100;
 
@@ -56,6 +57,7 @@ export interface AgentStart {
   readonly cacheBytes: number | undefined;
   readonly prefetch: boolean;
   readonly compress: boolean;
+  readonly logBytes: number | undefined;
   readonly patience: number;
   /** Runs in threads of their own at a time, and what runs may use here. */
   readonly threads: number;
@@ -102,7 +104,7 @@ async function main(): Promise<void> {
   const start = data as AgentStart;
   const space = open(start.directory, { create: false, host: chooseHost(() => undefined) });
   const engine = await connectNats(start.engine);
-  const { name, lease, grace, runs, speed, cacheBytes, compress } = start;
+  const { name, lease, grace, runs, speed, cacheBytes, compress, logBytes } = start;
   const merging = new MergingThread(space.kernel.host, program('merger'));
   const node = new ClusterNode(space, engine, {
     name,
@@ -113,6 +115,7 @@ async function main(): Promise<void> {
     ...(lease === undefined ? {} : { lease }),
     ...(grace === undefined ? {} : { grace }),
     ...(cacheBytes === undefined ? {} : { cacheBytes }),
+    ...(logBytes === undefined ? {} : { logBytes }),
   });
 
   const pulse = new Int32Array(new SharedArrayBuffer(16));
@@ -291,8 +294,9 @@ async function main(): Promise<void> {
       space.refresh();
       return activations.begun(activation) ? { gave: activations.gave(activation) } : undefined;
     },
-    begin: (activation) => space.relaxed(() => activations.note(activation)),
-    done: (activation, gave) => space.relaxed(() => activations.note(activation, gave)),
+    counts: (ms) => node.replicated(space.kernel.seen, [], node.clock.now() + ms),
+    begin: (activation, ms) => noted(node, ms, () => activations.note(activation)),
+    done: (activation, gave, ms) => noted(node, ms, () => activations.note(activation, gave)),
   });
   const asked = engine.subscribe(`task.${node.id}`, (message) => {
     void (async () => {
@@ -308,6 +312,9 @@ async function main(): Promise<void> {
   for (const line of lines) answerLine(line, safely);
   answerAbout(node);
   await node.start();
+  // From now on there is something that what is noted of runs can be had anew from.
+  const known = node.publisher.aloud(() => activations.id);
+  await node.replicated(space.kernel.seen, [known], node.clock.now() + START_MS);
   space.kernel.attend(ATTEND_MS);
   if (start.runs) {
     await startExecutor();
@@ -321,6 +328,21 @@ async function main(): Promise<void> {
       if ('pages' in told) servePages(told.pages as PageSourceEnd, (request) => node.ranges.serve(request));
     },
   );
+}
+
+/** The table of runs is written together with what they store, and counts with that: another node may have come before it. */
+async function noted(node: ClusterNode, ms: number, note: () => void): Promise<void> {
+  const deadline = node.clock.now() + ms;
+  for (;;) {
+    try {
+      node.publisher.aloud(() => node.space.relaxed(note));
+      return;
+    } catch (error) {
+      const id = isTwzError(error, 'NotJoined') ? error.context['id'] : undefined;
+      if (id === undefined) throw error;
+      await node.own(idOf(id), deadline);
+    }
+  }
 }
 
 /**

@@ -13,7 +13,7 @@ import { OPERATION } from '../../abi/log-format.ts';
 import { rememberDeleted } from '../../kernel/lifetime.ts';
 import { applySection, endReplica, forsakeReplica, sectionHead, wordsOf, type Section } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
-import { getFromChunks } from './chunks.ts';
+import { chunksOf, getFromChunks } from './chunks.ts';
 import { left, type Core } from './core.ts';
 import type { LogRecord } from './engine.ts';
 import { factsOf, Family, meet } from './families.ts';
@@ -120,19 +120,26 @@ export class Arrivals {
   async advance(arrival: Arrival, deadline: number): Promise<boolean> {
     const { family } = arrival;
     const { engine } = this.#core;
-    const records = await engine.read(family.log, family.seq + 1, left(this.#core, deadline, 'reading a log'));
-    const last = records.at(-1);
-    if (last === undefined) return false;
-    if (this.#ends(arrival, last)) return true;
-    try {
-      await this.#follow(arrival, records, deadline);
-    } catch (error) {
-      if (!isTwzError(error, 'EngineCorrupt')) throw error;
-      // Its chunks go when it has ended.
-      const now = await engine.last(family.log, left(this.#core, deadline, 'reading a log'));
-      if (now === undefined || !this.#ends(arrival, now)) throw error;
+    const read = (): Promise<LogRecord[]> => engine.read(family.log, family.seq + 1, left(this.#core, deadline, 'reading a log'));
+    for (let records = await read(); ;) {
+      const last = records.at(-1);
+      if (last === undefined) return false;
+      if (this.#ends(arrival, last)) return true;
+      if (arrival.sections.length === 0) records = fromLastBase(this.#core, family, records);
+      try {
+        await this.#follow(arrival, records, deadline);
+        return true;
+      } catch (error) {
+        if (!isTwzError(error, 'EngineCorrupt')) throw error;
+        // Its chunks go when it has ended, and when its log was begun anew.
+        const failed = records.find(({ seq }) => seq > family.seq);
+        arrival.sections.length = 0;
+        records = await read();
+        const now = records.at(-1);
+        if (now !== undefined && this.#ends(arrival, now)) return true;
+        if (fromLastBase(this.#core, family, records)[0]?.seq === failed?.seq) throw error;
+      }
     }
-    return true;
   }
 
   /** Notes that it was deleted, where that is its end. */
@@ -216,10 +223,19 @@ export class Arrivals {
   }
 }
 
+/**
+ * What is in a log from its last base on: that has all of what was before. Records that the base took the place of may be there again when the
+ * server was killed, without the chunks that they name.
+ */
+export function fromLastBase({ space }: Core, { log }: Pick<Family, 'log'>, records: readonly LogRecord[]): LogRecord[] {
+  const at = records.findLastIndex(({ bytes }) => decodeRecord(space.kernel.host, log, bytes).kind === RECORD_KIND.base);
+  return records.slice(Math.max(0, at));
+}
+
 /** What a record changes. */
-export async function sectionsOf(core: Core, family: ObjectId, { kind, body }: FamilyRecord, deadline: number): Promise<Int32Array[]> {
+export async function sectionsOf(core: Core, id: ObjectId, { kind, epoch, body }: FamilyRecord, deadline: number): Promise<Int32Array[]> {
   if (kind === RECORD_KIND.redo) return splitSections(body);
   if (kind === RECORD_KIND.base || kind === RECORD_KIND.redoInChunks)
-    return splitSections(await getFromChunks(core, family, body, deadline));
+    return splitSections(await getFromChunks(core, chunksOf({ id, epoch }), body, deadline));
   return [];
 }

@@ -55,6 +55,8 @@ export interface BodyCore {
   readonly runner: Runner;
   /** What these transactions stored outlives the node when this resolves; undefined where there is only one. */
   readonly replicated: ((lsn: number, ids: readonly ObjectId[], ms: number) => Promise<void>) | undefined;
+  /** What a transaction needs of other nodes comes in so many milliseconds; undefined where there is only one. */
+  readonly within: (<T>(ms: number, body: () => T) => T) | undefined;
   /** Who runs what it starts. */
   readonly mobility: Mobility;
 }
@@ -81,7 +83,9 @@ export class Job {
   #break: (error: TwzError) => void = () => undefined;
   #over: TwzError | undefined;
   #steps = 0;
-  readonly #stored = new Set<ObjectId>();
+  readonly #unsettled: { readonly lsn: number; readonly ids: readonly ObjectId[] }[] = [];
+  /** It was given what an earlier step had given: that may not be in the engine, or may not count. */
+  #repeats = false;
   /** All that it stored to. */
   readonly stored = new Set<ObjectId>();
 
@@ -127,31 +131,36 @@ export class Job {
     const { named, limits } = this.#facts;
     const name = this.#step();
     let ids: readonly ObjectId[] = [];
-    const result = space.relaxed(() => {
+    const { within = (_ms, run) => run() } = this.#core;
+    const store = (): T => {
       const known = named ? runner.activations.gave(name) : undefined;
       // What it gave is what it was called to give.
-      if (known !== undefined) return repeated(space, known, name) as T;
+      if (known !== undefined) {
+        this.#repeats = true;
+        return repeated(space, known, name) as T;
+      }
       const value = body();
       const { transaction } = kernel;
-      ids = (transaction?.handles ?? []).map(({ id }) => id);
       demandWithin(kernel, limits);
-      if (named && ids.length > 0) runner.activations.note(name, noted(value));
+      if (named && transaction !== undefined && transaction.handles.length > 0) runner.activations.note(name, noted(value));
+      ids = (transaction?.handles ?? []).map(({ id }) => id);
       return value;
-    });
-    for (const id of ids) {
-      this.#stored.add(id);
-      this.stored.add(id);
-    }
+    };
+    const result = within(this.left(), () => space.relaxed(store));
+    if (ids.length > 0) this.#unsettled.push({ lsn: kernel.committed, ids });
+    for (const id of ids) this.stored.add(id);
     return result;
   }
 
-  /** What it has stored so far outlives the node. */
+  /** What it has stored so far outlives the node: each transaction of it may be one that another node came before. */
   async settle(): Promise<void> {
-    if (this.#stored.size === 0) return;
-    const ids = [...this.#stored];
-    this.#stored.clear();
+    const unsettled = this.#unsettled.splice(0);
+    const repeats = this.#repeats;
+    this.#repeats = false;
     const { replicated, space } = this.#core;
-    await replicated?.(space.kernel.log.end, ids, this.left());
+    const { seen } = space.kernel;
+    for (const { lsn, ids } of unsettled) await replicated?.(lsn, ids, this.left());
+    if (repeats) await replicated?.(seen, [], this.left());
   }
 
   /** For a run inside of this one. */

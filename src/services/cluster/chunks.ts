@@ -1,6 +1,7 @@
 /**
- * Bytes in pieces under their family and the hashes of them: what is known by its hash is not sent again, and what comes is checked against
- * it. Each family has its own, though they be the same: so they go with it, and nobody has to count who else has them.
+ * Bytes in pieces under their family, the epoch of who puts them, and the hashes of them: what is known by its hash is not sent again, and what
+ * comes is checked against it. Each family has its own, though they be the same: so they go with it, and nobody has to count who else has them.
+ * So have the epochs: who drops what its log needs no more takes nothing from an owner that came after it, however late that is done.
  */
 import { TwzError } from '../../abi/errors.ts';
 import type { ObjectId } from '../../abi/id.ts';
@@ -32,8 +33,18 @@ export async function inWindows<T>(items: readonly T[], window: number, body: (i
   await Promise.all(Array.from({ length: Math.min(window, items.length) }, work));
 }
 
-/** Puts them into the engine; gives the list of the pieces, as bytes. */
-export async function putInChunks(core: Core, family: ObjectId, bytes: Uint8Array, deadline: number): Promise<Uint8Array> {
+/** Under what the chunks of a family are that an owner puts. */
+export function chunksOf({ id, epoch }: { readonly id: ObjectId; readonly epoch: number }): string {
+  return `${id}.${epoch}`;
+}
+
+/** Names of those that a list stands for. */
+export function chunkNames(root: string, list: Uint8Array): string[] {
+  return piecesIn(list).map(({ hash }) => `${root}.${hash}`);
+}
+
+/** Puts them into the engine below `root`; gives the list of the pieces, as bytes. */
+export async function putInChunks(core: Core, root: string, bytes: Uint8Array, deadline: number): Promise<Uint8Array> {
   const { host } = core.space.kernel;
   const pieces: { readonly hash: string; readonly part: Uint8Array }[] = [];
   for (let at = 0; at < bytes.length; at += PIECE) {
@@ -41,7 +52,7 @@ export async function putInChunks(core: Core, family: ObjectId, bytes: Uint8Arra
     pieces.push({ hash: toHex(host.sha256(part)), part });
   }
   await inWindows(pieces, WINDOW, ({ hash, part }) =>
-    core.engine.putChunk(`${family}.${hash}`, part, left(core, deadline, 'putting chunks')),
+    core.engine.putChunk(`${root}.${hash}`, part, left(core, deadline, 'putting chunks')),
   );
   return encoder.encode(JSON.stringify(pieces.map(({ hash, part }): Piece => ({ hash, bytes: part.length }))));
 }
@@ -62,7 +73,7 @@ function piecesIn(list: Uint8Array): Piece[] {
 }
 
 /** What such a list stands for. Throws EngineCorrupt where a chunk is gone or not what its hash says. */
-export async function getFromChunks(core: Core, family: ObjectId, list: Uint8Array, deadline: number): Promise<Uint8Array> {
+export async function getFromChunks(core: Core, root: string, list: Uint8Array, deadline: number): Promise<Uint8Array> {
   const pieces = piecesIn(list);
   const { host } = core.space.kernel;
   const starts: number[] = [];
@@ -73,7 +84,7 @@ export async function getFromChunks(core: Core, family: ObjectId, list: Uint8Arr
   }
   const all = new Uint8Array(length);
   await inWindows(pieces, WINDOW, async ({ hash, bytes }, i) => {
-    const part = await core.engine.getChunk(`${family}.${hash}`, left(core, deadline, 'getting chunks'));
+    const part = await core.engine.getChunk(`${root}.${hash}`, left(core, deadline, 'getting chunks'));
     if (part === undefined || part.length !== bytes || toHex(host.sha256(part)) !== hash)
       throw new TwzError('EngineCorrupt', `chunk ${hash} is ${part === undefined ? 'gone' : 'not what its hash says'}`, { hash });
     all.set(part, starts[i] ?? 0);

@@ -82,6 +82,8 @@ export interface JoinOptions extends Omit<EngineOptions, 'space' | 'name'> {
   readonly prefetch?: boolean;
   /** Whether objects are compressed on their way here, where the link is slow and they become smaller (default true). */
   readonly compress?: boolean;
+  /** Bytes that the log of a family has in the engine before it is begun anew with all of the family, at least (default 1 MiB). */
+  readonly logBytes?: number;
 }
 
 const END_MS = 2000;
@@ -225,15 +227,20 @@ export class Cluster implements Mobility {
     const { kernel } = space;
     kernel.idle('a commit');
     const stored: ObjectId[] = [];
-    const result = transact(kernel, () => {
-      stored.length = 0;
-      const value = body();
-      for (const { id } of kernel.transaction?.handles ?? []) stored.push(id);
-      return value;
-    });
+    const ms = options.deadline ?? this.#patience;
+    const until = clock.now() + ms;
+    const result = this.#agent.within(ms, () =>
+      transact(kernel, () => {
+        stored.length = 0;
+        const value = body();
+        for (const { id } of kernel.transaction?.handles ?? []) stored.push(id);
+        return value;
+      }),
+    );
+    const lsn = stored.length > 0 ? kernel.committed : kernel.seen;
     kernel.log.pace();
     kernel.checkpointer.pace();
-    await this.#agent.replicated(kernel.log.end, stored, options.deadline ?? this.#patience);
+    await this.#agent.replicated(lsn, stored, Math.max(1, until - clock.now()));
     return result;
   }
 
@@ -472,6 +479,7 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     cacheBytes,
     prefetch = true,
     compress = true,
+    logBytes,
     threads = 8,
     limits = {},
     telemetry,
@@ -504,6 +512,7 @@ async function enter(space: Space, options: JoinOptions, lock: Lock): Promise<Cl
     cacheBytes,
     prefetch,
     compress,
+    logBytes,
     patience,
     threads,
     limits,

@@ -1,4 +1,5 @@
 /** How a thread of a node asks its agent, and lets the kernel ask it. */
+import { TwzError } from '../../abi/errors.ts';
 import { isId, type ObjectId } from '../../abi/id.ts';
 import type { Asked, Contact } from '../../host/colleagues.ts';
 import type { Space } from '../../space.ts';
@@ -55,6 +56,8 @@ export class AgentContact {
   #looked = 0;
   /** When the transaction began to ask that asks now. */
   #since = 0;
+  /** What this thread does must be over by then. */
+  #until = Infinity;
 
   constructor(contact: Contact, space: Space, { patience = 10_000, isBounded = false, prefetch = true }: ContactOptions) {
     this.#contact = contact;
@@ -74,9 +77,27 @@ export class AgentContact {
     return valueOf(this.#contact.askNow(asked(question), ms + GRACE_MS));
   }
 
+  /** What a plain function needs of others comes in so many milliseconds, all in all. */
+  within<T>(ms: number, body: () => T): T {
+    const before = this.#until;
+    this.#until = Math.min(before, this.#space.kernel.host.now() + ms);
+    try {
+      return body();
+    } finally {
+      this.#until = before;
+    }
+  }
+
+  /** Milliseconds that something may take. Throws TimedOut. */
+  #left(what: string): number {
+    const left = this.#until - this.#space.kernel.host.now();
+    if (left <= 0) throw new TwzError('TimedOut', `${what}: the deadline is over`);
+    return Math.min(this.patience, left);
+  }
+
   bring(id: ObjectId, times = 0): boolean {
     const { host } = this.#space.kernel;
-    const ms = this.patience;
+    const ms = this.#left(`bringing object ${id}`);
     if (times === 1) this.#since = host.now();
     const span = this.span?.child('fetch', { object: id });
     try {
@@ -132,7 +153,7 @@ export class AgentContact {
   }
 
   own(id: ObjectId): void {
-    const ms = this.patience;
+    const ms = this.#left(`getting object ${id}`);
     const span = this.span?.child('own', { object: id });
     try {
       this.askNow({ do: 'own', id, ms }, ms);

@@ -112,7 +112,8 @@ async function main(): Promise<void> {
         agent.patience = until.ms;
         agent.span = span;
         space.refresh();
-        ran = runner.run(activation, idIn(head, 'code'), body, { limits: lesser(limitsIn(head), start.limits) });
+        const limits = lesser(limitsIn(head), start.limits);
+        ran = agent.within(until.ms, () => runner.run(activation, idIn(head, 'code'), body, { limits }));
       } finally {
         span?.end();
         agent.span = undefined;
@@ -122,7 +123,8 @@ async function main(): Promise<void> {
       reply(message, sayError(error));
       return;
     }
-    if (ran.stored.length === 0 || ran.again) reply(message, told(ran, recorder), activation);
+    // What it gave before may not be in the engine yet, or may not count.
+    if (ran.stored.length === 0 && !ran.again) reply(message, told(ran, recorder), activation);
     else void settled(message, activation, ran, Math.max(1, until.ms - (host.now() - until.at)), recorder);
   };
 

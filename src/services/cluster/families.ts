@@ -87,6 +87,8 @@ export class Family {
   readonly members = new Set<ObjectId>();
   /** The engine has a base of it: it can be had when no node has it. */
   based = false;
+  /** Bytes that its log has got behind its last base, since this node owns it. */
+  logged = 0;
   /** When it came here, by the host's clock: it is not given away at once. */
   since = 0;
   /** What is here is not what its log says: nobody follows it or makes it its own before it was got anew. */

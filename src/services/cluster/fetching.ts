@@ -8,7 +8,7 @@ import { TwzError, isTwzError } from '../../abi/errors.ts';
 import { KIND } from '../../abi/format.ts';
 import { isId, parseId, type ObjectId } from '../../abi/id.ts';
 import { fotEntries } from '../../kernel/fot.ts';
-import { wasDeleted } from '../../kernel/lifetime.ts';
+import { isSystem, wasDeleted } from '../../kernel/lifetime.ts';
 import type { Handle } from '../../kernel/object.ts';
 import type { Section } from '../../kernel/sections.ts';
 import { Arrivals, type Arrival } from './arrivals.ts';
@@ -191,7 +191,7 @@ export class Fetching {
     kernel.catchUp();
     if (!kernel.has(id)) return say({ node, here: false, deleted: this.isDeleted(id) });
     const h = kernel.open(id);
-    if (h.kind === KIND.volatile || h.kind === KIND.shared) return say({ node, here: true, stays: h.kindName });
+    if (h.kind === KIND.volatile || h.kind === KIND.shared || isSystem(kernel, id)) return say({ node, here: true, stays: h.kindName });
     if (this.progressive?.isHere(id) === true) return this.give(said);
     const family = table.byMember.get(id);
     if (family?.astray === true) return say({ node, here: false });

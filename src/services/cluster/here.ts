@@ -144,7 +144,7 @@ export class Here implements Mobility {
 
   constructor(space: Space) {
     this.#space = space;
-    this.#core = { space, runner: new Runner(space), replicated: undefined, mobility: this };
+    this.#core = { space, runner: new Runner(space), replicated: undefined, within: undefined, mobility: this };
   }
 
   async runWith<A extends readonly unknown[], R>(

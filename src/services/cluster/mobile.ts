@@ -82,6 +82,7 @@ export class Mobile implements Mobility {
       space,
       runner: new Runner(space),
       replicated: (lsn, ids, ms) => agent.replicated(lsn, ids, ms),
+      within: (ms, body) => agent.within(ms, body),
       mobility: this,
     };
   }
@@ -218,7 +219,10 @@ export class Mobile implements Mobility {
     if (kind === 'async')
       return traced(span, 'execute', {}, async (inner) => {
         const known = named ? runner.activations.gave(activation) : undefined;
-        if (known !== undefined) return { gave: known, ran: 0, stored: [] };
+        if (known !== undefined) {
+          await agent.replicated(space.kernel.seen, [], ms, inner);
+          return { gave: known, ran: 0, stored: [] };
+        }
         const { depth = 0, limits = {} } = options;
         const began = clock.now();
         const job = new Job(this.#core, { activation, named, depth, ms, limits, span: inner });
@@ -231,7 +235,7 @@ export class Mobile implements Mobility {
     const before = agent.span;
     agent.span = inner;
     try {
-      ran = runner.run(activation, code, values, limitsOf(options));
+      ran = agent.within(ms, () => runner.run(activation, code, values, limitsOf(options)));
       inner?.end();
     } catch (error) {
       inner?.end(error);
@@ -239,7 +243,7 @@ export class Mobile implements Mobility {
     } finally {
       agent.span = before;
     }
-    if (ran.stored.length > 0 && !ran.again) await agent.replicated(ran.lsn, ran.stored, ms, span);
+    if (ran.stored.length > 0 || ran.again) await agent.replicated(ran.lsn, ran.stored, ms, span);
     return { gave: ran.gave, ran: ran.ms, stored: ran.stored };
   }
 

@@ -9,14 +9,15 @@ import { KIND } from '../../abi/format.ts';
 import type { ObjectId } from '../../abi/id.ts';
 import { sectionVersion } from '../../abi/log-format.ts';
 import type { Tap } from '../../kernel/afar.ts';
+import { isSystem } from '../../kernel/lifetime.ts';
 import { sectionHead } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import type { Space } from '../../space.ts';
 import { ReplicaCache } from './cache.ts';
 import { deleted, left, type Clock, type Core } from './core.ts';
 import { Doubts } from './doubts.ts';
-import type { Engine, Message, Register, Subscription } from './engine.ts';
-import { sectionsOf } from './arrivals.ts';
+import type { Engine, LogRecord, Message, Register, Subscription } from './engine.ts';
+import { fromLastBase, sectionsOf } from './arrivals.ts';
 import { FamilyTable, factsOf, isOwnedKind, meet, restOf, type Family } from './families.ts';
 import { Endings } from './endings.ts';
 import { Marking } from './marking.ts';
@@ -49,6 +50,8 @@ export interface NodeOptions {
   readonly grace?: number;
   /** Bytes that copies of what others own may take here (default: as many as there are). */
   readonly cacheBytes?: number;
+  /** Bytes that the log of a family has in the engine before it is begun anew, at least (default 1 MiB). */
+  readonly logBytes?: number;
   /** How objects go from node to node, if not as they always do: the same on all nodes. */
   readonly sizes?: PieceSizes;
   /** Objects may come compressed (default true). */
@@ -136,7 +139,7 @@ export class ClusterNode implements Core {
     this.#runs = options.runs === true;
     this.#speed = options.speed ?? 1;
     this.table = new FamilyTable(space);
-    this.publisher = new Publisher(this, options.own === true);
+    this.publisher = new Publisher(this, options.own === true, options.logBytes);
     this.replicas = new Replicas(this);
     this.ownership = new Ownership(this, this.publisher, this.replicas, (node) => this.peers.has(node));
     this.fetching = new Fetching(
@@ -168,6 +171,7 @@ export class ClusterNode implements Core {
     this.publisher.onTouched = (id) => {
       if (this.marking.watching) this.marking.touched(id);
     };
+    this.publisher.onLong = (family) => void this.#compact(family);
     this.publisher.onEnded = (family) => this.endings.over(family, this.id);
     this.replicas.onEnded = this.fetching.arrivals.onEnded = (family, by) => this.endings.over(family, by);
     this.fetching.arrivals.onEntered = (family) => {
@@ -324,6 +328,21 @@ export class ClusterNode implements Core {
     await this.#renew();
   }
 
+  readonly #compacting = new Set<Family>();
+
+  async #compact(family: Family): Promise<void> {
+    if (this.#compacting.has(family)) return;
+    this.#compacting.add(family);
+    try {
+      await this.ownership.compact(family, this.clock.now() + 10 * CALL_MS);
+    } catch (error) {
+      // What is published next asks for it again.
+      if (!isTwzError(error)) throw error;
+    } finally {
+      this.#compacting.delete(family);
+    }
+  }
+
   /** Others know more of a family than this node that believes to own it. */
   async #doubt(family: Family, deadline: number): Promise<void> {
     await this.#judged;
@@ -385,14 +404,31 @@ export class ClusterNode implements Core {
    * with what others have taken over.
    */
   async #resumeOwn(family: Family, overtaken: boolean): Promise<'taken' | 'sound' | 'ahead' | 'unsure'> {
+    for (let failed: LogRecord | undefined; ;) {
+      const records = fromLastBase(this, family, await this.engine.read(family.log, 0, CALL_MS));
+      const last = records.at(-1);
+      if (last !== undefined && decodeRecord(this.space.kernel.host, family.log, last.bytes).owner !== this.id) return 'taken';
+      try {
+        return await this.#judgeOwn(family, records, overtaken);
+      } catch (error) {
+        // Another node has taken it over and begun its log anew meanwhile: its chunks went.
+        if (!isTwzError(error, 'EngineCorrupt') || records[0]?.seq === failed?.seq) throw error;
+        [failed] = records;
+      }
+    }
+  }
+
+  async #judgeOwn(family: Family, records: readonly LogRecord[], overtaken: boolean): Promise<'sound' | 'ahead' | 'unsure'> {
     const { kernel } = this.space;
     const clean = { seq: family.seq, hash: family.hash };
     const published = new Map<ObjectId, number>();
     const own = new Set<ObjectId>();
-    let [epoch, group, seq, hash, based, owner] = [family.epoch, family.group, 0, NO_HASH, false, this.id];
-    for (const { seq: at, bytes } of await this.engine.read(family.log, 0, CALL_MS)) {
+    let [epoch, group, seq, hash, based] = [family.epoch, family.group, 0, NO_HASH, false];
+    family.logged = 0;
+    for (const { seq: at, bytes } of records) {
+      family.logged += bytes.length;
       const record = decodeRecord(kernel.host, family.log, bytes);
-      ({ epoch, group, hash, owner } = record);
+      ({ epoch, group, hash } = record);
       seq = at;
       this.table.meet(family, meet(family.met, record.partners));
       if (record.kind === RECORD_KIND.base) based = true;
@@ -403,7 +439,6 @@ export class ClusterNode implements Core {
         if (record.owner === this.id) own.add(id);
       }
     }
-    if (owner !== this.id) return 'taken';
     Object.assign(family, { epoch, group, seq, hash, based });
     // It was deleted here, and that was not published.
     if (!kernel.has(family.id)) return based && overtaken ? 'unsure' : 'ahead';
@@ -611,7 +646,7 @@ export class ClusterNode implements Core {
       throw new TwzError('NotJoined', 'this node has left: what is committed is here alone');
     const stored = ids.filter((id) => kernel.has(id)).map((id) => kernel.open(id));
     const known = new Set(stored.map(({ id }) => this.table.byMember.get(id)));
-    const sharing = this.ownership.share(stored.filter(({ kind }) => isOwnedKind(kind)));
+    const sharing = this.ownership.share(stored.filter(({ id, kind }) => isOwnedKind(kind) && !isSystem(kernel, id)));
     const families = new Set(stored.map(({ id }) => this.table.byMember.get(id)).filter((family) => family !== undefined));
     const anew = new Map([...families].filter((family) => !known.has(family)).map((family) => [family, family.strayed]));
     await sharing;

@@ -9,11 +9,11 @@
  */
 import { TwzError, isTwzError } from '../../abi/errors.ts';
 import type { ObjectId } from '../../abi/id.ts';
-import { takeDeleted } from '../../kernel/lifetime.ts';
+import { isSystem, takeDeleted } from '../../kernel/lifetime.ts';
 import type { Handle } from '../../kernel/object.ts';
 import { sectionsOf, setReplica } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
-import { putInChunks } from './chunks.ts';
+import { chunkNames, chunksOf, inWindows, putInChunks } from './chunks.ts';
 import { deleted, left, Turns, type Core } from './core.ts';
 import type { Append } from './engine.ts';
 import { factsOf, Family, isOwnedKind, meet, partnersOf, rootOfFamily } from './families.ts';
@@ -22,6 +22,8 @@ import { decodeRecord, encodeRecord, RECORD_KIND, TOMBSTONE_MS, type Sealed } fr
 import type { Replicas } from './replicas.ts';
 import { numberIn, say, type Said } from './messages.ts';
 
+/** Chunks that are dropped at a time. */
+const DROPS = 8;
 /** Milliseconds that a family stays where it has come, if somebody stores to it there. */
 const HOLD_MS = 5;
 const RETRY_MS = 20;
@@ -76,7 +78,7 @@ export class Ownership {
     for (const h of objects) {
       const root = rootOfFamily(space, h);
       if (table.byId.has(root.id) || anew.has(root.id)) continue;
-      if (!isOwnedKind(root.kind))
+      if (!isOwnedKind(root.kind) || isSystem(space.kernel, root.id))
         throw new TwzError('NotSupported', `object ${root.id} is ${root.kindName}: it does not leave this node`, { id: root.id });
       const family = new Family(root.id, 'owner', id);
       family.since = clock.now();
@@ -102,27 +104,36 @@ export class Ownership {
     if (!family.based && family.role === 'owner') await this.#turns.take(`base ${family.id}`, () => this.#base(family, deadline));
   }
 
-  async #base(family: Family, deadline: number): Promise<void> {
+  /** The log of a family that this node owns begins anew with all that there is now: what led there goes, with its chunks. Throws TimedOut. */
+  async compact(family: Family, deadline: number): Promise<void> {
+    await this.#turns.take(`base ${family.id}`, () => this.#base(family, deadline, true));
+  }
+
+  async #base(family: Family, deadline: number, anew = false): Promise<void> {
     const { engine, space, table } = this.#core;
     const { kernel } = space;
-    while (!family.based && table.has(family)) {
+    while ((anew ? family.logged > 0 : !family.based) && table.has(family)) {
       left(this.#core, deadline, 'keeping an object');
       await this.#publisher.flush();
       // It went to another node, which has all of it.
       if (family.role !== 'owner') return;
-      if (!this.#publisher.idle) continue;
+      if (this.#publisher.hasNews(family)) continue;
       const { seq } = family;
       const { append, record, ends } = await this.#baseOf(family, deadline);
       // Nothing is published meanwhile; what was before is not in it.
       await this.#publisher.alone(async () => {
         if (family.seq !== seq || family.role !== 'owner') return;
+        const old = anew ? await this.#chunksIn(family) : [];
         // Whatever the deadline: it may be stored though nobody says so, and what is published next would be refused because of it.
         for (;;) {
           const done = await engine.replace(append, CALL_MS);
           const last = done.kind === 'done' ? undefined : await this.#publisher.persist(() => engine.last(family.log, CALL_MS));
           const there = last !== undefined && decodeRecord(kernel.host, family.log, last.bytes).hash === record.hash;
-          if (done.kind === 'done') return this.#based(family, { seq: done.seq, hash: record.hash }, ends);
-          if (there) return this.#based(family, { seq: last.seq, hash: record.hash }, ends);
+          if (done.kind === 'done' || there) {
+            this.#based(family, { seq: done.kind === 'done' ? done.seq : (last?.seq ?? 0), hash: record.hash }, ends);
+            if (old.length > 0) await this.#drop(family, old);
+            return;
+          }
           if ((last?.seq ?? 0) !== seq) return this.#publisher.onFenced([family], this.#publisher.followed);
           await this.#core.pause(RETRY_MS);
         }
@@ -137,14 +148,37 @@ export class Ownership {
     const { epoch, group, hash: before, met, log, seq: expected } = family;
     const ends = !kernel.has(family.id);
     const members = [...family.members].filter((each) => kernel.has(each)).map((each) => kernel.open(each));
-    const body = ends ? new Uint8Array(0) : await putInChunks(this.#core, family.id, sectionsOf(members), deadline);
+    const body = ends ? new Uint8Array(0) : await putInChunks(this.#core, chunksOf(family), sectionsOf(members), deadline);
     const kind = ends ? RECORD_KIND.end : RECORD_KIND.base;
     const record = encodeRecord(kernel.host, { kind, epoch, group, owner, before, partners: partnersOf(met), body });
     return { family, record, ends, append: { log, bytes: record.bytes, expected, ...(ends ? { ttl: TOMBSTONE_MS } : {}) } };
   }
 
+  /** Names of the chunks that its log refers to. */
+  async #chunksIn({ id, log }: Family): Promise<string[]> {
+    const { engine, space } = this.#core;
+    const names: string[] = [];
+    for (const { bytes } of await engine.read(log, 0, CALL_MS)) {
+      const { kind, epoch, body } = decodeRecord(space.kernel.host, log, bytes);
+      if (kind === RECORD_KIND.base || kind === RECORD_KIND.redoInChunks) names.push(...chunkNames(chunksOf({ id, epoch }), body));
+    }
+    return names;
+  }
+
+  /** Those of them that its log refers to no more. Nothing is published meanwhile that could do so again. */
+  async #drop(family: Family, old: readonly string[]): Promise<void> {
+    try {
+      const kept = new Set(await this.#chunksIn(family));
+      const gone = [...new Set(old)].filter((name) => !kept.has(name));
+      await inWindows(gone, DROPS, (name) => this.#core.engine.dropChunk(name, CALL_MS));
+    } catch (error) {
+      // They go with the family.
+      if (!isTwzError(error)) throw error;
+    }
+  }
+
   #based(family: Family, { seq, hash }: Pick<Family, 'seq' | 'hash'>, ends: boolean): void {
-    Object.assign(family, { seq, hash, based: !ends });
+    Object.assign(family, { seq, hash, based: !ends, logged: 0 });
     if (ends) this.#publisher.onEnded(family);
   }
 

@@ -15,7 +15,7 @@ import { readId, writeId, type ObjectId } from '../../abi/id.ts';
 import { OPERATION, SECTION } from '../../abi/log-format.ts';
 import type { Tap } from '../../kernel/afar.ts';
 import { sectionOf } from '../../kernel/sections.ts';
-import { putInChunks } from './chunks.ts';
+import { chunksOf, putInChunks } from './chunks.ts';
 import type { Core } from './core.ts';
 import type { Append, Appended } from './engine.ts';
 import { meet, partnersOf, type Family, type Met } from './families.ts';
@@ -29,6 +29,9 @@ const RETRY_MS = 50;
 const FENCED_MAX = 10_000;
 /** Of so many objects it is known what they were written together with, before anybody else has them. */
 const COMPANY_MAX = 10_000;
+/** What a record takes in the engine beside its bytes, about; and how many bytes a log may have, however small its family is. */
+const RECORD_COST = 256;
+const LOG_MIN = 1 << 20;
 const OWNER_WORD = META.owner >> 2;
 
 interface Commit {
@@ -71,6 +74,8 @@ export class Publisher implements Tap {
   onFenced: (families: readonly Family[], from: number) => void = () => undefined;
   /** Is told of each object that a commit changed, whoever committed it. */
   onTouched: ((id: ObjectId) => void) | undefined;
+  /** Its log has more than it takes to have it anew, by far. */
+  onLong: (family: Family) => void = () => undefined;
   /** The engine has it that this node deleted the family. */
   onEnded: (family: Family) => void = () => undefined;
   readonly #alone: (() => Promise<void>)[] = [];
@@ -78,9 +83,13 @@ export class Publisher implements Tap {
   records = 0;
   bytes = 0;
 
-  constructor(core: Core, own: boolean) {
+  readonly #logMin: number;
+
+  /** `logMin`: bytes that a log has before it is begun anew, at least. */
+  constructor(core: Core, own: boolean, logMin = LOG_MIN) {
     this.#core = core;
     this.#own = own;
+    this.#logMin = logMin;
   }
 
   /** Own commits meanwhile are published, whatever else is done with them. */
@@ -191,6 +200,11 @@ export class Publisher implements Tap {
   /** Nothing waits to be published, or is being published: that is in the queue until it is known what became of it. */
   get idle(): boolean {
     return this.#queue.length === 0;
+  }
+
+  /** Something of the family waits to be published, or is being published. */
+  hasNews(family: Family): boolean {
+    return this.#queue.some(({ sections }) => sections.some((each) => each.family === family));
   }
 
   /** Runs while nothing is published: what appends to the logs of this node beside it. */
@@ -320,7 +334,7 @@ export class Publisher implements Tap {
       let body = joinSections(sections);
       let kind: number = ends ? RECORD_KIND.end : RECORD_KIND.redo;
       if (body.length > engine.facts.maxPayload - 4096 - partners.length * 24) {
-        body = await this.persist(() => putInChunks(this.#core, family.id, body, this.#core.clock.now() + 10 * CALL_MS));
+        body = await this.persist(() => putInChunks(this.#core, chunksOf(family), body, this.#core.clock.now() + 10 * CALL_MS));
         kind = RECORD_KIND.redoInChunks;
       }
       records.push({
@@ -389,8 +403,17 @@ export class Publisher implements Tap {
       this.#core.table.meet(family, meet(family.met, partners));
       this.records++;
       this.bytes += record.bytes.length;
+      family.logged += record.bytes.length + RECORD_COST;
       if (kind === RECORD_KIND.end) this.onEnded(family);
+      else if (family.logged > this.#logMin && family.logged > this.#sizeOf(family)) this.onLong(family);
     }
+  }
+
+  #sizeOf({ members }: Family): number {
+    const { kernel } = this.#core.space;
+    let size = 0;
+    for (const id of members) if (kernel.has(id)) size += kernel.open(id).size;
+    return size;
   }
 
   /** Tries until it succeeds: the engine may be away for a while. */

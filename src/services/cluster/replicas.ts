@@ -12,7 +12,7 @@ import type { ObjectId } from '../../abi/id.ts';
 import { OPERATION } from '../../abi/log-format.ts';
 import { applySection, endReplica, sectionHead, setReplica } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
-import { getFromChunks } from './chunks.ts';
+import { chunksOf, getFromChunks } from './chunks.ts';
 import { left, type Core } from './core.ts';
 import type { LogRecord, Subscription } from './engine.ts';
 import { meet, type Family, type FamilyFacts } from './families.ts';
@@ -227,7 +227,15 @@ export class Replicas {
     try {
       for (const { following: each, entry } of ready)
         if (entry.kind === RECORD_KIND.redoInChunks)
-          this.#whole.set(entry, await getFromChunks(this.#core, each.family.id, entry.body, this.#core.clock.now() + 10 * CALL_MS));
+          this.#whole.set(
+            entry,
+            await getFromChunks(
+              this.#core,
+              chunksOf({ id: each.family.id, epoch: entry.epoch }),
+              entry.body,
+              this.#core.clock.now() + 10 * CALL_MS,
+            ),
+          );
     } catch (error) {
       following.waiting = false;
       if (isTwzError(error, 'EngineCorrupt')) await this.#lose(following);

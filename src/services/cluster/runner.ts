@@ -133,13 +133,15 @@ export class Runner {
       const { transaction } = kernel;
       if (transaction?.isDoomed === true) throw transaction.doomed;
       gave = encodeValues(result, true) as Uint8Array<ArrayBuffer>;
-      for (const { id } of transaction?.handles ?? []) stored.push(id);
       if (limits !== undefined) demandWithin(kernel, limits);
-      if (stored.length > 0 && !once) this.activations.note(activation, gave);
+      if (transaction !== undefined && transaction.handles.length > 0 && !once) this.activations.note(activation, gave);
+      // With the table of runs: what is known of this one counts if what it stored does.
+      for (const { id } of transaction?.handles ?? []) stored.push(id);
     });
+    const lsn = stored.length > 0 ? kernel.committed : kernel.seen;
     kernel.log.pace();
     kernel.checkpointer.pace();
-    return { gave, lsn: kernel.log.end, stored, again, ms: kernel.host.now() - began };
+    return { gave, lsn, stored, again, ms: kernel.host.now() - began };
   }
 }
 

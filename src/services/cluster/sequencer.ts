@@ -166,7 +166,7 @@ export class Sequencer {
     const strayed = family?.strayed;
     const memory = this.#memoryOf(id, family);
     const number = publisher.aloud(() => run(kernel, () => this.#appended(asked, memory)));
-    const lsn = kernel.log.end;
+    const lsn = kernel.seen;
     kernel.log.pace();
     kernel.checkpointer.pace();
     if (number === undefined) return undefined;

@@ -36,7 +36,7 @@ async function main(): Promise<void> {
 
   const plain = async ({ activation, code, values, limits, ms }: Work): Promise<Done> => {
     const ran = core.runner.run(activation, code, values, { limits });
-    if (ran.stored.length > 0 && !ran.again) await agent.replicated(ran.lsn, ran.stored, ms);
+    if (ran.stored.length > 0 || ran.again) await agent.replicated(ran.lsn, ran.stored, ms);
     return { gave: ran.gave, stored: ran.stored };
   };
 

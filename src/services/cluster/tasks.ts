@@ -62,9 +62,11 @@ export interface TasksCore {
   readonly messageMax: number;
   start(kind: HandKind, ms: number): Promise<Hand>;
   begun(activation: string): { readonly gave: Uint8Array | undefined } | undefined;
-  begin(activation: string): void;
+  /** What is known of those that have been is in the engine, and counts. Throws Stale. */
+  counts(ms: number): Promise<void>;
+  begin(activation: string, ms: number): Promise<void>;
   /** Notes what one that has a name gave. */
-  done(activation: string, gave: Uint8Array): void;
+  done(activation: string, gave: Uint8Array, ms: number): Promise<void>;
 }
 
 interface Task {
@@ -185,26 +187,37 @@ export class Tasks {
       room: undefined,
     };
     // A plain function is one transaction, and noted with that.
-    if (work.kind !== 'plain') {
-      const before = this.#core.begun(activation);
-      if (before?.gave !== undefined) {
-        this.#keep(task);
-        this.#over(task, { state: 'done', gave: before.gave });
-        return task;
-      }
-      if (before !== undefined && !work.named) throw lost(activation, 'it had begun before this node did');
+    const before = work.kind === 'plain' ? undefined : this.#core.begun(activation);
+    if (before?.gave !== undefined) {
+      this.#keep(task);
+      void this.#repeat(task, before.gave, work.ms);
+      return task;
     }
+    if (before !== undefined && !work.named) throw lost(activation, 'it had begun before this node did');
     if (this.active >= threads)
       throw new TwzError('RunsFull', `${this.active} functions run here in threads of their own: it may be ${threads}`, { most: threads });
-    if (work.kind !== 'plain' && this.#core.begun(activation) === undefined) this.#core.begin(activation);
     this.#keep(task);
     this.active++;
     this.began++;
-    void this.#run(task, work, { contexts: contextsIn(head), heapBytes: work.limits.heapBytes });
+    void this.#run(task, work, before === undefined && work.kind !== 'plain', {
+      contexts: contextsIn(head),
+      heapBytes: work.limits.heapBytes,
+    });
     return task;
   }
 
-  async #run(task: Task, work: Work, kind: HandKind): Promise<void> {
+  /** It was done before. */
+  async #repeat(task: Task, gave: Uint8Array, ms: number): Promise<void> {
+    try {
+      await this.#core.counts(ms);
+      this.#over(task, { state: 'done', gave });
+    } catch (error) {
+      this.#over(task, { state: 'failed', error });
+    }
+  }
+
+  /** `isNew`: it is to be noted that it begins. */
+  async #run(task: Task, work: Work, isNew: boolean, kind: HandKind): Promise<void> {
     const { clock } = this.#core;
     const key = `${kind.heapBytes ?? ''} ${kind.contexts.join(' ')}`;
     const deadline = clock.timer(Math.min(work.ms, 2 ** 31 - 1), () => {
@@ -212,6 +225,7 @@ export class Tasks {
     });
     const watched = task.life === 'stream' ? this.#watch(task) : undefined;
     try {
+      if (isNew) await this.#core.begin(work.activation, work.ms);
       const hand = this.#free(key) ?? (await this.#core.start(kind, work.ms));
       task.hand = hand;
       if (task.stopped !== undefined) {
@@ -221,7 +235,8 @@ export class Tasks {
       const { gave, stored, spans } = await hand.do(work, (item) => this.#emit(task, item));
       this.#rest(key, hand);
       if (task.stopped !== undefined) throw task.stopped;
-      if (work.named && work.kind !== 'plain') this.#core.done(work.activation, gave);
+      // Its steps are noted, if that is not.
+      if (work.named && work.kind !== 'plain') await this.#core.done(work.activation, gave, work.ms).catch(demandExpected);
       this.#over(task, { state: 'done', gave, stored, spans });
     } catch (error) {
       const { hand } = task;
@@ -397,6 +412,10 @@ export class Tasks {
       ...this.#idle.map(({ hand }) => hand.kill()),
     ]);
   }
+}
+
+function demandExpected(error: unknown): void {
+  if (!isTwzError(error)) throw error;
 }
 
 function wasBroken(error: unknown): boolean {

@@ -39,16 +39,20 @@ export const Grave = struct('CrowdGrave', {
   },
 });
 
+/** How often each run counted, by the number of its step, and how many did. */
+export const Tally = struct('CrowdTally', { done: f64, runs: orderedMap(f64, f64) });
+
 export const ENTRIES = 200;
 export const ITEMS = 300;
 export const BALANCE = 100;
 
 /** Calls of the crowd that are not what they say, each of which must be found. */
-export const BROKEN = ['acknowledged', 'apart', 'stale'] as const;
+export const BROKEN = ['acknowledged', 'apart', 'stale', 'twice'] as const;
 /**
  *   acknowledged  what is committed on its node only is said to be in the engine
  *   apart         what is to be written together is written one by one
  *   stale         what is said to be fresh is what was there before
+ *   twice         a run that was done is done again
  */
 export type Broken = (typeof BROKEN)[number];
 
@@ -64,10 +68,11 @@ export const TOGETHER: readonly Together[] = [
   { kind: 'sum', names: ['b0', 'b1', 'b2'] },
 ];
 export const ALONE = ['r0', 'r1', 'l0', 'l1', 's0', 's1', 'g0', 'g1'] as const;
+export const TALLIES = ['t0', 't1'] as const;
 /** Who makes what at first, by the number of the node. */
 export const FOUNDED: readonly (readonly string[])[] = [
-  ['r0', 'l1', 'p0', 'p1', 's0', 'g0'],
-  ['r1', 'q0', 'q1', 'b0', 'b1', 's1'],
+  ['r0', 'l1', 'p0', 'p1', 's0', 'g0', 't0'],
+  ['r1', 'q0', 'q1', 'b0', 'b1', 's1', 't1'],
   ['l0', 'q2', 'b2', 'g1'],
 ];
 
@@ -85,7 +90,15 @@ export type Command =
 export type Said =
   | { readonly is: 'opening' | 'joining' | 'here' | 'resting' | 'leaving'; readonly at: number }
   | { readonly is: 'made'; readonly table: Table }
-  | { readonly is: 'begin'; readonly tag: number; readonly what: string; readonly at: number; readonly ms: number }
+  /** `runs`: tallies that a function which is run counts in, one transaction each. */
+  | {
+      readonly is: 'begin';
+      readonly tag: number;
+      readonly what: string;
+      readonly at: number;
+      readonly ms: number;
+      readonly runs?: readonly string[] | undefined;
+    }
   /** From now on it may take effect. */
   | {
       readonly is: 'write';
@@ -99,11 +112,20 @@ export type Said =
       readonly at: number;
       readonly error: string;
       readonly saw: Readonly<Record<string, number>> | undefined;
+      /** Which of all runs that counted in the first tally it was. */
+      readonly gave?: number | undefined;
     }
   /** That object is nowhere, it was told. */
   | { readonly is: 'missing'; readonly tag: number; readonly id: ObjectId; readonly fault: string }
   | { readonly is: 'fault'; readonly fault: string }
-  | { readonly is: 'shown'; readonly finals: Readonly<Record<string, { readonly tag: number; readonly count: number }>> };
+  | {
+      readonly is: 'shown';
+      readonly finals: Readonly<Record<string, { readonly tag: number; readonly count: number }>>;
+      readonly tallies: Tallies;
+    };
+
+/** Of each tally how often it was counted in, by the number of the step. */
+export type Tallies = Readonly<Record<string, readonly (readonly [number, number])[]>>;
 
 /** What is wrong with objects that are written together, as somebody saw them at one moment. */
 export function torn(kind: Together['kind'], cells: readonly { readonly tag: number; readonly balance: number }[]): boolean {
@@ -116,6 +138,8 @@ export interface Told {
   readonly ms: number;
   saw: Readonly<Record<string, number>>;
   wrote: boolean;
+  readonly runs: readonly string[];
+  gave: number;
 }
 
 /** All that was said, as one history. */
@@ -131,7 +155,9 @@ export class Story {
   /** Undefined where nothing of a step was said. */
   hear(node: string, said: Said): Told | undefined {
     if (said.is === 'begin') {
-      const told: Told = { step: this.#history.begin(node, said.what, said.at), ms: said.ms, saw: {}, wrote: false };
+      const { what, at, ms, runs = [] } = said;
+      // A run may have its effect from the moment it is asked for.
+      const told: Told = { step: this.#history.begin(node, what, at), ms, saw: {}, wrote: runs.length > 0, runs, gave: NaN };
       this.#told.set(said.tag, told);
       return told;
     }
@@ -146,7 +172,9 @@ export class Story {
     }
     if (said.saw !== undefined) told.saw = this.#known(node, said.saw);
     told.step.error = said.error;
-    this.#end(told, said.error === '' ? 'done' : told.wrote && said.error !== 'Fenced' ? 'unknown' : 'refused', said.at);
+    told.gave = said.gave ?? NaN;
+    const none = told.runs.length > 0 ? 'Unreachable' : 'Fenced';
+    this.#end(told, said.error === '' ? 'done' : told.wrote && said.error !== none ? 'unknown' : 'refused', said.at);
     return told;
   }
 
@@ -183,13 +211,17 @@ export class Story {
   }
 
   /** Everything that is against it. */
-  judge(finals: Readonly<Record<string, { readonly tag: number; readonly count: number }>>): {
+  judge(
+    finals: Readonly<Record<string, { readonly tag: number; readonly count: number }>>,
+    tallies: Tallies,
+  ): {
     readonly faults: string[];
     readonly effects: number;
   } {
     // What nobody has begun is not there; the history says so of a number that it does not know.
     const idOf = (tag: number): number => (tag === 0 ? 0 : (this.#told.get(tag)?.step.id ?? this.steps.length + 1));
-    for (const { step, saw, wrote } of this.#told.values()) {
+    for (const { step, saw, wrote, runs } of this.#told.values()) {
+      if (runs.length > 0) continue;
       for (const [name, tag] of Object.entries(saw)) {
         step.saw.set(name, idOf(tag));
         if (wrote) step.wrote.add(name);
@@ -199,6 +231,35 @@ export class Story {
     for (const [name, { tag, count }] of Object.entries(finals)) all.set(name, { tag: idOf(tag), count, made: 0 });
     const { wrong, lost, duplicated, effects } = this.#history.judge(all);
     const faults = [...wrong.map((each) => `wrong: ${each}`), ...lost.map((each) => `lost: ${each}`)];
-    return { faults: [...faults, ...duplicated.map((each) => `duplicated: ${each}`)], effects };
+    return { faults: [...faults, ...duplicated.map((each) => `duplicated: ${each}`), ...this.#judgeRuns(tallies)], effects };
+  }
+
+  /** Each run counted once at most, and if it was told to be done, once; those that were told were in one order that fits the time they took. */
+  #judgeRuns(tallies: Tallies): string[] {
+    const faults: string[] = [];
+    for (const [name, counts] of Object.entries(tallies)) {
+      const often = new Map(counts);
+      for (const [tag, count] of often)
+        if (this.#told.get(tag)?.runs.includes(name) !== true) faults.push(`wrong: ${name}: nobody has run what counted as ${tag}`);
+        else if (count > 1) faults.push(`duplicated: ${name}: ${this.tell(tag)} counted ${count} times`);
+      for (const [tag, { step, runs }] of this.#told) {
+        if (!runs.includes(name)) continue;
+        const isThere = often.has(tag);
+        if (step.outcome === 'done' && !isThere) faults.push(`lost: ${name}: ${this.tell(tag)} has not counted`);
+        if (step.outcome === 'refused' && isThere) faults.push(`wrong: ${name}: ${this.tell(tag)} has counted`);
+      }
+      const done = [...this.#told].filter(([, { step, runs }]) => step.outcome === 'done' && runs[0] === name);
+      done.sort(([, a], [, b]) => a.gave - b.gave);
+      let last: readonly [number, Told] | undefined;
+      for (const each of done) {
+        const [tag, { step, gave }] = each;
+        if (last !== undefined && !(gave > last[1].gave))
+          faults.push(`wrong: ${name}: ${this.tell(tag)} was number ${gave}, as another was`);
+        if (last !== undefined && step.end < last[1].step.start)
+          faults.push(`wrong: ${name}: ${this.tell(tag)} counted behind ${this.tell(last[0])}`);
+        if (last === undefined || step.start > last[1].step.start) last = each;
+      }
+    }
+    return faults;
   }
 }

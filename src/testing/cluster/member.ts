@@ -86,6 +86,8 @@ export class Member {
           own: true,
           clock: this.#clock(life),
           ...(this.#sizes === undefined ? {} : { sizes: this.#sizes }),
+          // Logs are begun anew all the time.
+          logBytes: 4000,
           merger: (work) => Promise.resolve().then(() => mergeVersions(work)),
         });
         this.#beginning = node;

@@ -462,7 +462,7 @@ test(
       // Its log is its end, and its chunks are gone.
       const left = async (): Promise<boolean> =>
         (await engine.read(`log.${id}`, 0, MS)).length !== 1 ||
-        (await Promise.all(chunks.map((name) => engine.getChunk(`${id}.${name}`, MS)))).some((chunk) => chunk !== undefined);
+        (await Promise.all(chunks.map((name) => engine.getChunk(`${id}.0.${name}`, MS)))).some((chunk) => chunk !== undefined);
       for (const end = Date.now() + MS; await left();) assert.ok(Date.now() < end, `the engine has something of ${id}`);
     };
     const chunks: string[] = [];
@@ -474,7 +474,7 @@ test(
     const { host } = alice.space.kernel;
     for (const { hash } of JSON.parse(new TextDecoder().decode(decodeRecord(host, `log.${id}`, base?.bytes ?? bytes('')).body)))
       chunks.push(hash);
-    assert.ok((await engine.getChunk(`${id}.${chunks[0]}`, MS)) !== undefined);
+    assert.ok((await engine.getChunk(`${id}.0.${chunks[0]}`, MS)) !== undefined);
     const seen = bob.space.get(id, Item);
     assert.equal(seen.value, 2);
     await bob.commit(() => void bob.space.delete(id));

@@ -1,7 +1,8 @@
 /** G9, G10, G11, G12, G13: a cluster under faults in virtual time, checked as a whole. `npm run cluster:check` goes on for longer. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import { struct, u32, type ObjectId } from '../src/index.ts';
+import type { ClusterNode } from '../src/services/cluster/node.ts';
 import { Check, CheckFailure } from '../src/testing/cluster/check.ts';
 import { History } from '../src/testing/cluster/history.ts';
 import type { Spoiled } from '../src/testing/cluster/spoiled.ts';
@@ -58,8 +59,9 @@ test('G9: a history has one order, or the judge says what is against it', () => 
   assert.equal(judge(2, 2, 3).duplicated.length, 1);
 });
 
+const Cell = struct('Cell', { value: u32 });
+
 test('G9: a commit that stores nothing does not vouch for what it read where another owner came before that', async (t) => {
-  const Cell = struct('Cell', { value: u32 });
   const world = new World(t);
   const { engines } = world;
   const [alice, bob] = [await world.node('alice'), await world.node('bob')];
@@ -88,23 +90,27 @@ test('G9: a commit that stores nothing does not vouch for what it read where ano
   await world.fails('Stale', alice.replicated(end, [], alice.clock.now() + 1000));
 });
 
-test('G9: what another node takes over while its owner looks what is its own stays as that one made it', async (t) => {
-  const Cell = struct('Cell', { value: u32 });
+/** Two cells that Bob has, too: Alice stored 10 to both, and then 20, which she told nobody before she ended. She can be there again. */
+async function untold(t: TestContext): Promise<{ world: World; bob: ClusterNode; one: ObjectId; two: ObjectId }> {
   const world = new World(t);
   const { engines } = world;
-  const [first, bob] = [await world.node('alice'), await world.node('bob')];
-  const ids = first.space.relaxed(() => [1, 2].map((value) => first.space.object(first.space.create(Cell, { value })).id));
+  const [alice, bob] = [await world.node('alice'), await world.node('bob')];
+  const ids = alice.space.relaxed(() => [1, 2].map((value) => alice.space.object(alice.space.create(Cell, { value })).id));
   await world.bring(bob, ...ids);
-  const [one, two] = ids as [ObjectId, ObjectId];
-  const valueAt = ({ space }: typeof bob, id: ObjectId): number => space.get(id, Cell).value;
-  await world.commit(first, ids, () => ids.forEach((id) => (first.space.get(id, Cell).value = 10)));
-
-  // What she commits last is told to nobody.
+  await world.commit(alice, ids, () => ids.forEach((id) => (alice.space.get(id, Cell).value = 10)));
   engines.cut('alice');
-  first.space.relaxed(() => ids.forEach((id) => (first.space.get(id, Cell).value = 20)));
+  alice.space.relaxed(() => ids.forEach((id) => (alice.space.get(id, Cell).value = 20)));
   world.die('alice');
   await engines.elapse(10_000);
   engines.heal('alice');
+  const [one, two] = ids as [ObjectId, ObjectId];
+  return { world, bob, one, two };
+}
+
+test('G9: what another node takes over while its owner looks what is its own stays as that one made it', async (t) => {
+  const { world, bob, one, two } = await untold(t);
+  const { engines } = world;
+  const valueAt = ({ space }: ClusterNode, id: ObjectId): number => space.get(id, Cell).value;
 
   // She is there again, and has looked at one of the logs when Bob stores to that.
   const connect = engines.connect.bind(engines);
@@ -142,20 +148,9 @@ test('G9: what another node takes over while its owner looks what is its own sta
 });
 
 test('G10: what was committed together and told to nobody is there whole or not at all, though its node ends again while it tells', async (t) => {
-  const Cell = struct('Cell', { value: u32 });
-  const world = new World(t);
+  const { world, bob, one, two } = await untold(t);
   const { engines } = world;
-  const [first, bob] = [await world.node('alice'), await world.node('bob')];
-  const ids = first.space.relaxed(() => [1, 2].map((value) => first.space.object(first.space.create(Cell, { value })).id));
-  await world.bring(bob, ...ids);
-  const [one, two] = ids as [ObjectId, ObjectId];
   const valueAt = (id: ObjectId): number => bob.space.get(id, Cell).value;
-  await world.commit(first, ids, () => ids.forEach((id) => (first.space.get(id, Cell).value = 10)));
-  engines.cut('alice');
-  first.space.relaxed(() => ids.forEach((id) => (first.space.get(id, Cell).value = 20)));
-  world.die('alice');
-  await engines.elapse(10_000);
-  engines.heal('alice');
 
   // She is there again, and ends when the first of what she has is in the engine.
   const connect = engines.connect.bind(engines);

@@ -105,6 +105,8 @@ export class Kernel {
   #fullSerial = -1;
   /** While the log is replayed: writes images to their files, and unmaps them; false where there are none. */
   makeRoom: (() => boolean) | undefined;
+  /** ID of the object in which it is remembered what was deleted (lifetime.ts). */
+  systemId: ObjectId | undefined;
   /** LSN behind the last transaction of this process that stored something. */
   committed = 0;
   /** Mappings of files: the system has a limit on them. */

@@ -334,8 +334,13 @@ export function importFilled(
 const SYSTEM = 1;
 const RING = 1024;
 
+/** Reckoned once: it is asked for with each commit of a node. */
+function systemId(kernel: Kernel): ObjectId {
+  return (kernel.systemId ??= wellKnownId(kernel, SYSTEM));
+}
+
 function system(kernel: Kernel): Handle {
-  const id = wellKnownId(kernel, SYSTEM);
+  const id = systemId(kernel);
   if (kernel.has(id)) {
     const there = kernel.handle(id);
     if (there.cold) there.fetch();
@@ -352,14 +357,14 @@ function system(kernel: Kernel): Handle {
 
 /** Is it the object in which the space remembers what was deleted? It is of no use anywhere else. */
 export function isSystem(kernel: Kernel, id: ObjectId): boolean {
-  return id === wellKnownId(kernel, SYSTEM);
+  return id === systemId(kernel);
 }
 
 /** Was this object deleted, as far as the space remembers? */
 export function wasDeleted(kernel: Kernel, id: ObjectId): boolean {
-  const systemId = wellKnownId(kernel, SYSTEM);
-  if (id === systemId || !kernel.has(systemId)) return false;
-  const h = kernel.handle(systemId);
+  const own = systemId(kernel);
+  if (id === own || !kernel.has(own)) return false;
+  const h = kernel.handle(own);
   if (h.cold) h.fetch();
   const at = h.dv.getUint32(META.root, true);
   return placeInRing(h, at, id) >= 0;
@@ -498,13 +503,13 @@ export function takeDeleted(kernel: Kernel, h: Handle): void {
 
 /** Is any object kept by a tie? */
 export function keepsDeleted(kernel: Kernel): boolean {
-  const id = wellKnownId(kernel, SYSTEM);
+  const id = systemId(kernel);
   return kernel.has(id) && [...fotEntries(kernel.open(id))].some((entry) => entry.id !== undefined && entry.count > 0);
 }
 
 /** Deletes every kept object whose ties are all gone; each may free the next. */
 export function settleDeleted(kernel: Kernel): void {
-  if (!kernel.has(wellKnownId(kernel, SYSTEM))) return;
+  if (!kernel.has(systemId(kernel))) return;
   const list = system(kernel);
   for (let again = true; again;) {
     again = false;

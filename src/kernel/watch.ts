@@ -92,18 +92,14 @@ export class Watches {
     const kernel = this.#kernel;
     const bell = this.#bell;
     if (this.#region === undefined || bell === undefined || kernel.closed) return;
-    try {
-      if (this.#attends === undefined) bell.listen();
-      else
-        kernel.host.timer(this.#attends, () => {
-          if (this.#bell !== bell) return;
-          bell.listen();
-          this.#look();
-        });
-      kernel.catchUp();
-    } catch (error) {
-      this.#fail(error);
-    }
+    if (this.#attends === undefined) bell.listen();
+    else
+      kernel.host.timer(this.#attends, () => {
+        if (this.#bell !== bell) return;
+        bell.listen();
+        this.#look();
+      });
+    this.#look();
   }
 
   #look(): void {

@@ -16,7 +16,7 @@ import { hashMap } from '../../lib/collections/hash-map.ts';
 import { f64, text } from '../../lib/fields.ts';
 import type { Infer } from '../../lib/struct.ts';
 import type { Core } from './core.ts';
-import { ownTable, rootOfFamily, type Family } from './families.ts';
+import { bytesOf, ownTable, rootOfFamily, type Family } from './families.ts';
 import type { Replicas } from './replicas.ts';
 
 /** Families that are pinned, by their first object, and since when. */
@@ -87,7 +87,6 @@ export class ReplicaCache {
   /** A family came, has another size or another owner, or is no more. */
   note(family: Family): void {
     const { table, space, clock } = this.#core;
-    const { kernel } = space;
     const { id } = family;
     const before = this.#entries.get(id);
     this.bytes -= before?.bytes ?? 0;
@@ -95,8 +94,7 @@ export class ReplicaCache {
       this.#entries.delete(id);
       return;
     }
-    let bytes = 0;
-    for (const member of family.members) if (kernel.has(member)) bytes += kernel.open(member).size;
+    const bytes = bytesOf(space, family.members);
     this.bytes += bytes;
     if (before === undefined) this.#entries.set(id, { bytes, used: clock.now() });
     else before.bytes = bytes;

@@ -135,6 +135,13 @@ export function rootOfFamily(space: Space, h: Handle): Handle {
   return root;
 }
 
+/** Bytes of those of the objects that are here. */
+export function bytesOf({ kernel }: Space, ids: Iterable<ObjectId>): number {
+  let bytes = 0;
+  for (const id of ids) if (kernel.has(id)) bytes += kernel.open(id).size;
+  return bytes;
+}
+
 /** IDs of an object and its parts. */
 export function membersOf(h: Handle): ObjectId[] {
   const ids = [h.id];

@@ -13,7 +13,7 @@ import type { Handle } from '../../kernel/object.ts';
 import type { Section } from '../../kernel/sections.ts';
 import { Arrivals, type Arrival } from './arrivals.ts';
 import { deleted, left, type Core } from './core.ts';
-import { Family, isOwnedKind, membersOf, metIn, rootOfFamily, textOfMet } from './families.ts';
+import { bytesOf, Family, isOwnedKind, membersOf, metIn, rootOfFamily, textOfMet } from './families.ts';
 import { heard, idIn, isRecord, numberIn, say, strange, textIn, type Head, type Said } from './messages.ts';
 import type { About } from './choosing.ts';
 import type { Ownership } from './ownership.ts';
@@ -257,10 +257,9 @@ export class Fetching {
   }
 
   #sizeOf(h: Handle): { readonly family: ObjectId; readonly bytes: number; readonly kind: 'owned' | 'immutable' } {
-    const { kernel } = this.#core.space;
-    const root = rootOfFamily(this.#core.space, h);
-    let bytes = 0;
-    for (const id of this.#core.table.byId.get(root.id)?.members ?? membersOf(root)) if (kernel.has(id)) bytes += kernel.open(id).size;
+    const { space, table } = this.#core;
+    const root = rootOfFamily(space, h);
+    const bytes = bytesOf(space, table.byId.get(root.id)?.members ?? membersOf(root));
     return { family: root.id, bytes, kind: h.kind === KIND.immutable ? 'immutable' : 'owned' };
   }
 

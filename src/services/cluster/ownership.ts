@@ -15,7 +15,7 @@ import { sectionsOf, setReplica } from '../../kernel/sections.ts';
 import { run } from '../../kernel/transaction.ts';
 import { chunkNames, chunksOf, inWindows, putInChunks } from './chunks.ts';
 import { deleted, left, Turns, type Core } from './core.ts';
-import type { Append } from './engine.ts';
+import type { Append, LogRecord } from './engine.ts';
 import { factsOf, Family, isOwnedKind, meet, partnersOf, rootOfFamily } from './families.ts';
 import type { Publisher } from './publisher.ts';
 import { decodeRecord, encodeRecord, RECORD_KIND, TOMBSTONE_MS, type Sealed } from './record.ts';
@@ -36,6 +36,8 @@ interface Base {
   readonly family: Family;
   readonly record: Sealed;
   readonly append: Append;
+  /** List of the chunks that have it. */
+  readonly body: Uint8Array;
   /** It says that the family was deleted. */
   readonly ends: boolean;
 }
@@ -110,8 +112,7 @@ export class Ownership {
   }
 
   async #base(family: Family, deadline: number, anew = false): Promise<void> {
-    const { engine, space, table } = this.#core;
-    const { kernel } = space;
+    const { engine, table } = this.#core;
     while ((anew ? family.logged > 0 : !family.based) && table.has(family)) {
       left(this.#core, deadline, 'keeping an object');
       await this.#publisher.flush();
@@ -119,7 +120,7 @@ export class Ownership {
       if (family.role !== 'owner') return;
       if (this.#publisher.hasNews(family)) continue;
       const { seq } = family;
-      const { append, record, ends } = await this.#baseOf(family, deadline);
+      const { append, record, body, ends } = await this.#baseOf(family, deadline);
       // Nothing is published meanwhile; what was before is not in it.
       await this.#publisher.alone(async () => {
         if (family.seq !== seq || family.role !== 'owner') return;
@@ -128,10 +129,9 @@ export class Ownership {
         for (;;) {
           const done = await engine.replace(append, CALL_MS);
           const last = done.kind === 'done' ? undefined : await this.#publisher.persist(() => engine.last(family.log, CALL_MS));
-          const there = last !== undefined && decodeRecord(kernel.host, family.log, last.bytes).hash === record.hash;
-          if (done.kind === 'done' || there) {
+          if (done.kind === 'done' || this.#is(family, last, record)) {
             this.#based(family, { seq: done.kind === 'done' ? done.seq : (last?.seq ?? 0), hash: record.hash }, ends);
-            if (old.length > 0) await this.#drop(family, old);
+            if (old.length > 0) await this.#drop(old, ends ? [] : chunkNames(chunksOf(family), body));
             return;
           }
           if ((last?.seq ?? 0) !== seq) return this.#publisher.onFenced([family], this.#publisher.followed);
@@ -151,7 +151,7 @@ export class Ownership {
     const body = ends ? new Uint8Array(0) : await putInChunks(this.#core, chunksOf(family), sectionsOf(members), deadline);
     const kind = ends ? RECORD_KIND.end : RECORD_KIND.base;
     const record = encodeRecord(kernel.host, { kind, epoch, group, owner, before, partners: partnersOf(met), body });
-    return { family, record, ends, append: { log, bytes: record.bytes, expected, ...(ends ? { ttl: TOMBSTONE_MS } : {}) } };
+    return { family, record, body, ends, append: { log, bytes: record.bytes, expected, ...(ends ? { ttl: TOMBSTONE_MS } : {}) } };
   }
 
   /** Names of the chunks that its log refers to. */
@@ -165,16 +165,21 @@ export class Ownership {
     return names;
   }
 
-  /** Those of them that its log refers to no more. Nothing is published meanwhile that could do so again. */
-  async #drop(family: Family, old: readonly string[]): Promise<void> {
+  /** All but those that are kept. Nothing is published meanwhile that could refer to them again. */
+  async #drop(old: readonly string[], kept: readonly string[]): Promise<void> {
+    const names = new Set(old);
+    for (const name of kept) names.delete(name);
     try {
-      const kept = new Set(await this.#chunksIn(family));
-      const gone = [...new Set(old)].filter((name) => !kept.has(name));
-      await inWindows(gone, DROPS, (name) => this.#core.engine.dropChunk(name, CALL_MS));
+      await inWindows([...names], DROPS, (name) => this.#core.engine.dropChunk(name, CALL_MS));
     } catch (error) {
       // They go with the family.
       if (!isTwzError(error)) throw error;
     }
+  }
+
+  /** Is that record the last of the log? */
+  #is({ log }: Pick<Family, 'log'>, last: LogRecord | undefined, { hash }: Sealed): boolean {
+    return last !== undefined && decodeRecord(this.#core.space.kernel.host, log, last.bytes).hash === hash;
   }
 
   #based(family: Family, { seq, hash }: Pick<Family, 'seq' | 'hash'>, ends: boolean): void {
@@ -203,7 +208,7 @@ export class Ownership {
   }
 
   async #baseTogether(families: readonly Family[], deadline: number): Promise<boolean> {
-    const { engine, space } = this.#core;
+    const { engine } = this.#core;
     const bases: Base[] = [];
     for (const family of families) bases.push(await this.#baseOf(family, deadline));
     const appends = bases.map(({ append }) => append);
@@ -214,10 +219,7 @@ export class Ownership {
       );
       const lasts = await this.#publisher.persist(() => Promise.all(families.map(({ log }) => engine.last(log, CALL_MS))));
       // Somebody may have come after it by now.
-      const there = bases.filter(({ family, record }, i) => {
-        const last = lasts[i];
-        return last !== undefined && decodeRecord(space.kernel.host, family.log, last.bytes).hash === record.hash;
-      });
+      const there = bases.filter(({ family, record }, i) => this.#is(family, lasts[i], record));
       for (const { family, record, ends } of there)
         this.#based(family, { seq: lasts[families.indexOf(family)]?.seq ?? 0, hash: record.hash }, ends);
       if (appended.kind === 'done' || there.length > 0) return true;
@@ -303,7 +305,7 @@ export class Ownership {
     if (appended.kind !== 'unknown') this.#begun.delete(log);
     if (appended.kind === 'done') return { done: true, seq: appended.seq, hash: record.hash };
     const last = await engine.last(log, ms);
-    return { done: last !== undefined && decodeRecord(host, log, last.bytes).hash === record.hash, seq: last?.seq ?? 0, hash: record.hash };
+    return { done: this.#is({ log }, last, record), seq: last?.seq ?? 0, hash: record.hash };
   }
 
   /** Begins another epoch of each of these, which this node owns; false where another node was before. Throws TimedOut. */

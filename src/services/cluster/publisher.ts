@@ -18,7 +18,7 @@ import { sectionOf } from '../../kernel/sections.ts';
 import { chunksOf, putInChunks } from './chunks.ts';
 import type { Core } from './core.ts';
 import type { Append, Appended } from './engine.ts';
-import { meet, partnersOf, type Family, type Met } from './families.ts';
+import { bytesOf, meet, partnersOf, type Family, type Met } from './families.ts';
 import { decodeRecord, encodeRecord, joinSections, RECORD_KIND, TOMBSTONE_MS, type Partner, type Sealed } from './record.ts';
 
 /** Bytes of commits that go into one record, about. */
@@ -405,15 +405,8 @@ export class Publisher implements Tap {
       this.bytes += record.bytes.length;
       family.logged += record.bytes.length + RECORD_COST;
       if (kind === RECORD_KIND.end) this.onEnded(family);
-      else if (family.logged > this.#logMin && family.logged > this.#sizeOf(family)) this.onLong(family);
+      else if (family.logged > this.#logMin && family.logged > bytesOf(this.#core.space, family.members)) this.onLong(family);
     }
-  }
-
-  #sizeOf({ members }: Family): number {
-    const { kernel } = this.#core.space;
-    let size = 0;
-    for (const id of members) if (kernel.has(id)) size += kernel.open(id).size;
-    return size;
   }
 
   /** Tries until it succeeds: the engine may be away for a while. */
